@@ -1,0 +1,2 @@
+//! The `btc` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Declare features and join them as of a time, on DataFusion.

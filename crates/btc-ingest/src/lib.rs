@@ -1,0 +1,1 @@
+//! Daily Bitcoin prices and on-chain metrics as Parquet.

@@ -1,0 +1,1 @@
+//! Small-sequence forecasting networks on candle, trained fast and judged honestly.

@@ -1,0 +1,1 @@
+//! One web page over runs, models, studies, features and forecasts.

@@ -1,0 +1,1 @@
+//! Define-by-run hyperparameter optimisation on the database layout of Optuna.
