@@ -16,7 +16,6 @@ use crate::commands::{
     name = "btc",
     version,
     about,
-    propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "Examples:\n  btc pipeline run --sample         The whole workflow on synthetic data, offline\n  btc pipeline run                  The same on real data\n  btc predict --date-end 2023-01-10 The forecast made when that day had closed"

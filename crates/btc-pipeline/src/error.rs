@@ -67,6 +67,17 @@ pub enum Error {
         /// What was looked for, where, and what there is.
         what: String,
     },
+    /// The best run is no better than repeating the last close.
+    #[error(
+        "run {run} is no better than the naive forecast (MAE relative to naive {relative_mae:.4}); \
+         nothing is registered; --allow-worse-than-naive registers it all the same"
+    )]
+    WorseThanNaive {
+        /// The run's name.
+        run: String,
+        /// Its mean absolute error relative to the naive forecast's.
+        relative_mae: f64,
+    },
     /// A column of the training table is not what the workflow expects.
     #[error("column {column:?} of the training table {problem}")]
     Column {
@@ -97,3 +108,32 @@ pub enum Error {
 
 /// The result of a workflow function.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How a caller may want to tell errors apart, for example by exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A wrong argument.
+    Usage,
+    /// Something asked for by name does not exist.
+    NotFound,
+    /// A service of somebody else failed.
+    Upstream,
+    /// Anything else.
+    Failure,
+}
+
+impl Error {
+    /// Tells what kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Ingest(error) if error.is_upstream() => ErrorKind::Upstream,
+            Self::NotFound { .. } | Self::NoData { .. } | Self::OutOfRange { .. } => {
+                ErrorKind::NotFound
+            }
+            Self::Track(error) if error.is_not_found() => ErrorKind::NotFound,
+            Self::Mismatch { .. } | Self::TooShort { .. } => ErrorKind::Usage,
+            _ => ErrorKind::Failure,
+        }
+    }
+}

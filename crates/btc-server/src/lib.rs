@@ -1,1 +1,82 @@
 //! One web page over runs, models, studies, features and forecasts.
+//!
+//! [`router`] is a plain axum router over the public traits of the libraries
+//! below; [`serve`] runs it until it is told to stop.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use btc_server::{Guard, State, serve};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = btc_track::TrackingClient::open("track.db".as_ref(), "artifacts".as_ref())?;
+//! let storage = btc_tune::storage_from_url("sqlite:///studies.db")?;
+//! let state = State::new(client, storage, "features");
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:5000").await?;
+//! serve(listener, state, Guard::new(), std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod assets;
+mod guard;
+mod pages;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tower_http::compression::CompressionLayer;
+use tower_http::timeout::TimeoutLayer;
+
+pub use guard::{CONTENT_SECURITY_POLICY, Guard};
+pub use state::State;
+
+/// How long one page may take.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long open requests may go on after the server was told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The web application: the page, its assets and `/health`, behind `guard`.
+pub fn router(state: State, guard: Guard) -> Router {
+    Router::new()
+        .route("/", get(pages::overview))
+        .route("/health", get(|| async { "OK" }))
+        .route("/assets/{name}", get(assets::serve))
+        .fallback(pages::not_found)
+        .layer(CompressionLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PAGE_TIMEOUT))
+        .layer(from_fn_with_state(Arc::new(guard), guard::guard))
+        .with_state(state)
+}
+
+/// Serves until `stop` ends, then finishes what is being answered.
+///
+/// # Errors
+///
+/// The listener's error if it cannot be served from.
+pub async fn serve(
+    listener: TcpListener,
+    state: State,
+    guard: Guard,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+    let server = axum::serve(listener, router(state, guard)).with_graceful_shutdown(async move {
+        stop.await;
+        // Nobody listening means the server is gone already.
+        let _ = stopping.send(true);
+    });
+    tokio::select! {
+        result = server => result,
+        // A client that never closes must not keep the process alive.
+        () = async {
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+            tokio::time::sleep(GRACE).await;
+        } => Ok(()),
+    }
+}

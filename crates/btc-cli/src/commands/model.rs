@@ -1,0 +1,166 @@
+//! `btc model`: registered models.
+
+use std::process::ExitCode;
+
+use btc_pipeline::{RegisterConfig, Registration};
+use clap::{Args, Subcommand};
+
+use crate::commands::predict::MODEL_NAME;
+use crate::commands::tune::tracking_client;
+use crate::exit::NotFoundError;
+use crate::printer::Printer;
+use crate::settings::Settings;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// Register the best run of an experiment as a new version
+    RegisterBest(RegisterBestArgs),
+    /// List registered models
+    #[command(after_help = "Examples:\n  btc model list\n  btc model list --json")]
+    List,
+    /// Show the versions of a model
+    #[command(after_help = "Examples:\n  btc model show bitcoin-regression\n  btc model show bitcoin-regression --json")]
+    Show {
+        /// The model's name
+        #[arg(default_value = MODEL_NAME)]
+        name: String,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  btc model register-best\n  btc model register-best --experiment crypto-reg-experiment --metric RMSE")]
+pub(crate) struct RegisterBestArgs {
+    /// The experiment, by name or id
+    #[arg(long, visible_alias = "experiment-id", value_name = "NAME-OR-ID")]
+    pub(crate) experiment: Option<String>,
+    /// The run metric to choose by
+    #[arg(long, value_name = "NAME", default_value = btc_pipeline::METRIC)]
+    pub(crate) metric: String,
+    /// Choose the largest value, not the smallest
+    #[arg(long)]
+    pub(crate) maximize: bool,
+    /// The registered model's name
+    #[arg(long, value_name = "NAME", default_value = MODEL_NAME)]
+    pub(crate) model_name: String,
+    /// Register although the naive forecast does as well
+    #[arg(long)]
+    pub(crate) allow_worse_than_naive: bool,
+}
+
+impl RegisterBestArgs {
+    /// What the original's `register-best-model` asks for.
+    pub(crate) fn of(model_name: String, experiment: Option<String>) -> Self {
+        Self {
+            experiment,
+            metric: btc_pipeline::METRIC.into(),
+            maximize: false,
+            model_name,
+            allow_worse_than_naive: false,
+        }
+    }
+}
+
+pub(crate) async fn run(
+    command: ModelCommand,
+    settings: &Settings,
+    printer: &mut Printer,
+) -> anyhow::Result<ExitCode> {
+    match command {
+        ModelCommand::RegisterBest(args) => register_best(args, settings, printer).await?,
+        ModelCommand::List => list(settings, printer)?,
+        ModelCommand::Show { name } => show(&name, settings, printer)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn register_best(
+    args: RegisterBestArgs,
+    settings: &Settings,
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    let client = tracking_client(settings)?;
+    let experiment =
+        args.experiment.unwrap_or_else(|| settings.experiment_name.value.clone());
+    let config = RegisterConfig {
+        experiment,
+        metric: args.metric,
+        maximize: args.maximize,
+        model_name: args.model_name,
+        allow_worse_than_naive: args.allow_worse_than_naive,
+    };
+    let store = btc_pipeline::feature_store(&settings.project)?;
+    let table =
+        btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None).await?;
+    let registration = tokio::task::spawn_blocking(move || {
+        btc_pipeline::register_best(&client, &config, &table)
+    })
+    .await??;
+    print_registration(&registration, printer)
+}
+
+pub(crate) fn print_registration(
+    registration: &Registration,
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    if printer.is_json() {
+        return printer.json(registration);
+    }
+    for line in registration.lines() {
+        printer.line(line)?;
+    }
+    if registration.worse_than_naive {
+        printer.warn("no better than the naive forecast: tagged worse_than_naive=true, not champion");
+    }
+    Ok(())
+}
+
+fn list(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
+    let client = tracking_client(settings)?;
+    let models = client.registered_models()?;
+    if printer.is_json() {
+        let models: Vec<_> = models.iter().map(btc_pipeline::model_json).collect();
+        return printer.json(&models);
+    }
+    let mut rows = Vec::new();
+    for model in &models {
+        let latest = client.latest_version(&model.name).ok();
+        let aliases = model.aliases.iter().map(|(alias, version)| format!("{alias}={version}"));
+        rows.push(vec![
+            model.name.clone(),
+            latest.map_or("-".into(), |version| version.version.to_string()),
+            aliases.collect::<Vec<_>>().join(" "),
+        ]);
+    }
+    printer.table(&["model", "latest", "aliases"], &rows)
+}
+
+fn show(name: &str, settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
+    let client = tracking_client(settings)?;
+    let versions = client.model_versions(name)?;
+    if versions.is_empty() {
+        return Err(NotFoundError(format!("model {name:?} has no version")).into());
+    }
+    if printer.is_json() {
+        let versions: Vec<_> = versions.iter().map(btc_pipeline::version_json).collect();
+        return printer.json(&versions);
+    }
+    let rows: Vec<Vec<String>> = versions
+        .iter()
+        .map(|version| {
+            let tag = |key: &str| version.tag(key).unwrap_or("-").to_owned();
+            vec![
+                version.version.to_string(),
+                tag("model_type"),
+                tag("selection_MAPE"),
+                tag("holdout_MAPE"),
+                tag("holdout_naive_MAPE"),
+                version.aliases.join(" "),
+                version.run_id.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    printer.table(
+        &["version", "network", "MAPE", "hold-out", "naive", "aliases", "run"],
+        &rows,
+    )
+}

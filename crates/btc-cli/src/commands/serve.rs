@@ -1,0 +1,96 @@
+//! `btc serve`: the web page.
+
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use btc_server::{Guard, State};
+use clap::Args;
+
+use crate::commands::tune::tracking_client;
+use crate::exit::UsageError;
+use crate::printer::Printer;
+use crate::settings::Settings;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  btc serve\n  BTC_TOKEN=... btc serve --host 0.0.0.0 --port 8080")]
+pub(crate) struct ServeArgs {
+    /// The address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<String>,
+    /// The port to listen on; 0 picks a free one [default: 5000]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// A further host name to answer under
+    #[arg(long, value_name = "NAME")]
+    allowed_host: Vec<String>,
+    /// Listen beyond this machine without a token
+    #[arg(long)]
+    insecure: bool,
+}
+
+pub(crate) async fn run(
+    args: ServeArgs,
+    settings: &Settings,
+    printer: &mut Printer,
+) -> anyhow::Result<ExitCode> {
+    let host = args.host.as_deref().unwrap_or(&settings.serve_host.value);
+    let port = args.port.unwrap_or(settings.serve_port.value);
+    let address: IpAddr = match host {
+        "localhost" => IpAddr::from([127, 0, 0, 1]),
+        text => text
+            .parse()
+            .map_err(|_| UsageError(format!("--host {text:?} is not an IP address such as 127.0.0.1")))?,
+    };
+    let token = settings.serve_token.value.as_deref();
+    if !address.is_loopback() && token.is_none() && !args.insecure {
+        return Err(UsageError(format!(
+            "listening on {address} lets others in; set BTC_TOKEN (or serve.token in btc.toml), \
+             or say --insecure"
+        ))
+        .into());
+    }
+    let mut guard = Guard::new();
+    for name in args.allowed_host {
+        guard = guard.with_allowed_host(name);
+    }
+    if !address.is_loopback() && !address.is_unspecified() {
+        guard = guard.with_allowed_host(address.to_string());
+    }
+    if let Some(token) = token {
+        guard = guard.with_token(token);
+    }
+    let state = State::new(
+        tracking_client(settings)?,
+        btc_tune::storage_from_url(&settings.storage_url.value)?,
+        settings.project.features_dir(),
+    );
+    let listener = tokio::net::TcpListener::bind((address, port))
+        .await
+        .with_context(|| format!("cannot listen on {address}:{port}; choose another --port"))?;
+    let bound = listener.local_addr()?;
+    printer.note(format!("serving http://{bound} (Ctrl-C to stop)"));
+    btc_server::serve(listener, state, guard, async {
+        // Without a signal handler the server runs until it is killed.
+        if interrupted().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns when the process is asked to end, by Ctrl-C or SIGTERM.
+pub(crate) async fn interrupted() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

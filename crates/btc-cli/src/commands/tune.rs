@@ -1,0 +1,233 @@
+//! `btc tune`: search hyperparameters.
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use btc_models::{ModelType, Target};
+use btc_pipeline::{SearchConfig, SearchOutcome, SearchSpace};
+use btc_track::TrackingClient;
+use clap::{Args, Subcommand};
+
+use crate::args::parse_bool;
+use crate::commands::data;
+use crate::exit::UsageError;
+use crate::printer::Printer;
+use crate::progress::Console;
+use crate::settings::Settings;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TuneCommand {
+    /// Add trials to a study; every trial is a run
+    Run(RunArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  btc tune run --model-type CNN --n-trials 4 --timesteps 10 --prediction-length 10\n  btc tune run --n-trials 50 --jobs 2")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) search: SearchArgs,
+    /// Pull data first
+    #[arg(long, alias = "pull_data", value_name = "BOOL", value_parser = parse_bool,
+          action = clap::ArgAction::Set, default_value = "false")]
+    pull_data: bool,
+    #[command(flatten)]
+    endpoints: data::Endpoints,
+    /// Trials to add to the study
+    #[arg(long, alias = "n_trials", value_name = "N", default_value = "2")]
+    pub(crate) n_trials: NonZeroUsize,
+    /// Rows of a window; 0 searches 5, 10, 20 and 30
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) timesteps: usize,
+    /// One-step forecasts in the set that trials are compared on
+    #[arg(long, alias = "prediction_length", value_name = "N", default_value_t = 5)]
+    pub(crate) prediction_length: usize,
+}
+
+impl RunArgs {
+    /// A search over saved data.
+    pub(crate) fn of(
+        search: &SearchArgs,
+        n_trials: NonZeroUsize,
+        timesteps: usize,
+        prediction_length: usize,
+    ) -> Self {
+        let endpoints = data::Endpoints::default();
+        let search = search.clone();
+        Self { search, pull_data: false, endpoints, n_trials, timesteps, prediction_length }
+    }
+}
+
+/// What a search takes besides its size.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SearchArgs {
+    /// The network; all of them when none is named
+    #[arg(long, alias = "model_type", value_name = "NAME", value_parser = parse_model_type)]
+    pub(crate) model_type: Option<ModelType>,
+    /// The experiment and study [default: crypto-reg-experiment]
+    #[arg(long, alias = "experiment_name", value_name = "NAME")]
+    pub(crate) experiment_name: Option<String>,
+    /// The version of the experiment; above 1 it is appended to the name
+    #[arg(long = "version", value_name = "N", default_value_t = 1)]
+    pub(crate) experiment_version: u32,
+    /// Days at the end that no trial sees; they judge the model at registration
+    #[arg(long, value_name = "DAYS", default_value_t = 60)]
+    pub(crate) holdout: usize,
+    /// What the networks forecast: log-return, difference or level
+    #[arg(long, value_name = "TARGET", default_value = "log-return", value_parser = parse_target)]
+    pub(crate) target: Target,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Trials to run at the same time
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) jobs: NonZeroUsize,
+    /// The study's storage, such as sqlite:///studies.db [default: studies.db under the root]
+    #[arg(long, value_name = "URL")]
+    pub(crate) storage: Option<String>,
+}
+
+impl SearchArgs {
+    /// The name of the experiment and the study.
+    pub(crate) fn name(&self, settings: &Settings) -> String {
+        let name = self.experiment_name.as_deref().unwrap_or(&settings.experiment_name.value);
+        match self.experiment_version {
+            0 | 1 => name.to_owned(),
+            version => format!("{name}-v{version}"),
+        }
+    }
+}
+
+fn parse_model_type(text: &str) -> Result<ModelType, String> {
+    text.parse().map_err(|error: btc_models::Error| error.to_string())
+}
+
+fn parse_target(text: &str) -> Result<Target, String> {
+    text.parse().map_err(|error: btc_models::Error| error.to_string())
+}
+
+/// Opens the project's runs and models.
+pub(crate) fn tracking_client(settings: &Settings) -> anyhow::Result<TrackingClient> {
+    let database = match settings.tracking_uri.value.as_deref() {
+        None => settings.project.tracking(),
+        Some(uri) if uri.starts_with("http://") || uri.starts_with("https://") => {
+            return Err(UsageError(format!(
+                "tracking at {uri} ({}): only a file can be tracked to; unset it or name a file",
+                settings.tracking_uri.origin
+            ))
+            .into());
+        }
+        Some(uri) => uri.strip_prefix("sqlite:///").unwrap_or(uri).into(),
+    };
+    settings.project.create()?;
+    Ok(TrackingClient::open(&database, &settings.project.artifacts())?)
+}
+
+pub(crate) async fn run(
+    command: TuneCommand,
+    settings: &Settings,
+    printer: &mut Printer,
+) -> anyhow::Result<ExitCode> {
+    match command {
+        TuneCommand::Run(args) => run_search(args, settings, printer).await,
+    }
+}
+
+async fn run_search(
+    args: RunArgs,
+    settings: &Settings,
+    printer: &mut Printer,
+) -> anyhow::Result<ExitCode> {
+    let console = Arc::new(Console::new(printer.is_quiet()).with_trials(args.n_trials.get()));
+    if args.pull_data {
+        settings.project.create()?;
+        btc_ingest::pull(&data::pull_config(&args.endpoints, settings), &*console).await?;
+    }
+    let stop = stop_on_interrupt();
+    let outcome = search(&args, settings, printer, console, stop).await?;
+    print_outcome(&outcome, printer)?;
+    Ok(match outcome.stopped {
+        true => ExitCode::from(crate::exit::FAILURE),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// Runs the search of `args` over the project's data.
+pub(crate) async fn search(
+    args: &RunArgs,
+    settings: &Settings,
+    printer: &mut Printer,
+    console: Arc<Console>,
+    stop: Arc<AtomicBool>,
+) -> anyhow::Result<SearchOutcome> {
+    let name = args.search.name(settings);
+    let storage_url = args.search.storage.as_deref().unwrap_or(&settings.storage_url.value);
+    printer.note(format!(
+        "study {name} in {storage_url}: {} trials, seed {}, {} at a time, hold-out {} days",
+        args.n_trials, args.search.seed, args.search.jobs, args.search.holdout
+    ));
+    let store = btc_pipeline::feature_store(&settings.project)?;
+    let table =
+        btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None).await?;
+    let unseen = args.search.holdout.saturating_add(args.prediction_length);
+    let frame = btc_pipeline::frame(&table, unseen)?;
+    for note in &frame.notes {
+        printer.note(format!("  {note}"));
+    }
+    let client = tracking_client(settings)?;
+    let experiment = client.get_or_create_experiment(&name)?;
+    let storage = btc_tune::storage_from_url(storage_url)?;
+    let study = btc_pipeline::open_study(storage, &name, args.search.seed)?;
+    let config = SearchConfig {
+        space: SearchSpace {
+            model_types: args.search.model_type.into_iter().collect(),
+            timesteps: (args.timesteps > 0).then_some(args.timesteps),
+        },
+        n_trials: args.n_trials,
+        jobs: args.search.jobs,
+        prediction_length: args.prediction_length,
+        holdout: args.search.holdout,
+        target: args.search.target,
+        seed: args.search.seed,
+        data_hash: btc_ingest::data_hash(&settings.project.data_dir())?,
+        stop,
+    };
+    let outcome = tokio::task::spawn_blocking(move || {
+        btc_pipeline::search(
+            &study,
+            &client,
+            &experiment.experiment_id,
+            &frame.series,
+            &config,
+            &*console,
+        )
+    })
+    .await??;
+    Ok(outcome)
+}
+
+/// A flag that Ctrl-C and SIGTERM set: the running epochs end, the study stays consistent.
+pub(crate) fn stop_on_interrupt() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    tokio::spawn(async move {
+        if crate::commands::serve::interrupted().await.is_ok() {
+            flag.store(true, Ordering::Relaxed);
+        }
+    });
+    stop
+}
+
+pub(crate) fn print_outcome(
+    outcome: &SearchOutcome,
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    if printer.is_json() {
+        return printer.json(outcome);
+    }
+    printer.line(format!(
+        "best of {} trials: {} with MAPE {:.4} % (naive {:.4} %)",
+        outcome.trials, outcome.best_trial, outcome.best_mape, outcome.naive_mape
+    ))
+}

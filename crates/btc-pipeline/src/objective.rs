@@ -1,0 +1,373 @@
+//! The search: every trial is a run.
+//!
+//! Tags, parameters and run names follow what Optuna's MLflow callback
+//! writes, so that tools made for those find the same things here.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use btc_models::{
+    Device, EpochLogs, Forecast, Forecaster, Hyperparameters, ModelType, NetworkConfig,
+    SeriesFrame, Target, TrainConfig, fit, metrics,
+};
+use btc_track::{ActiveRun, RunSpec, RunStatus, TrackingClient};
+use btc_tune::{ObjectiveError, OptimizeOptions, Study, Trial};
+use serde::Serialize;
+
+use crate::space::SearchSpace;
+use crate::{Error, Event, Observer, Result, Split};
+
+/// The artifact folder of a run that holds the model bundle.
+pub const BUNDLE: &str = "model";
+/// The run metric trials are compared by: percent, on prices, selection set.
+pub const METRIC: &str = "MAPE";
+/// The tag that tells a trial's run from other runs.
+pub const TRIAL_STATE_TAG: &str = "state";
+
+/// What a search is to do.
+#[derive(Debug, Clone)]
+pub struct SearchConfig {
+    /// The networks and the window.
+    pub space: SearchSpace,
+    /// Trials to add to the study.
+    pub n_trials: NonZeroUsize,
+    /// Trials to run at the same time.
+    pub jobs: NonZeroUsize,
+    /// One-step forecasts in the selection set.
+    pub prediction_length: usize,
+    /// Days held out until registration.
+    pub holdout: usize,
+    /// What the networks forecast.
+    pub target: Target,
+    /// Seed of initial weights, dropout and batches; a trial adds its number.
+    pub seed: u64,
+    /// What the data is, for the record: the hash of its tables.
+    pub data_hash: String,
+    /// Set it to end the search after the running epochs.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What a search did.
+#[derive(Debug, Clone, Serialize)]
+pub struct SearchOutcome {
+    /// The study's name.
+    pub study: String,
+    /// The experiment that holds the runs.
+    pub experiment: String,
+    /// Trials in the study, earlier searches included.
+    pub trials: usize,
+    /// Number of the best trial.
+    pub best_trial: usize,
+    /// Its MAPE on the selection set, in percent.
+    pub best_mape: f64,
+    /// The naive forecast's MAPE on the same set, in percent.
+    pub naive_mape: f64,
+    /// Whether the search was ended before all trials were made.
+    pub stopped: bool,
+}
+
+/// Adds trials to `study`, each a run of experiment `experiment_id`.
+///
+/// A trial fits one network on the training rows and is judged by the MAPE of
+/// its one-step forecasts over the selection set. The hold-out rows are not
+/// looked at.
+///
+/// # Errors
+///
+/// [`Error::TooShort`] if the frame cannot be split, [`Error::NoCompleteTrial`]
+/// if no trial of the study has completed, and the stores' own errors. A trial
+/// that fails is a failed run and does not end the search.
+pub fn search(
+    study: &Study,
+    client: &TrackingClient,
+    experiment_id: &str,
+    frame: &SeriesFrame,
+    config: &SearchConfig,
+    observer: &dyn Observer,
+) -> Result<SearchOutcome> {
+    let window = config.space.longest_window();
+    let split = Split::new(frame.rows(), config.prediction_length, config.holdout, window)?;
+    let training = frame.slice(split.training.clone())?;
+    let judged = frame.slice(0..split.selection.end + 1)?;
+    let context = Context {
+        client,
+        experiment_id,
+        training: &training,
+        judged: &judged,
+        split: &split,
+        config,
+        observer,
+        study: study.name(),
+        store_failure: Mutex::new(None),
+    };
+    let options = OptimizeOptions {
+        n_trials: Some(config.n_trials),
+        n_jobs: config.jobs,
+        stop: config.stop.clone(),
+        ..OptimizeOptions::default()
+    };
+    study.optimize_with(options, |trial: &mut Trial| context.objective(trial))?;
+    if let Some(error) = context.store_failure.into_inner().ok().flatten() {
+        return Err(error);
+    }
+    let trials = study.trials()?.len();
+    let best = study.best_trial().map_err(|_| Error::NoCompleteTrial {
+        study: study.name().to_owned(),
+        trials,
+    })?;
+    Ok(SearchOutcome {
+        study: study.name().to_owned(),
+        experiment: experiment_id.to_owned(),
+        trials,
+        best_trial: best.number,
+        best_mape: best.value().unwrap_or(f64::NAN),
+        naive_mape: naive_mape(&judged, &split),
+        stopped: config.stop.load(Ordering::Relaxed),
+    })
+}
+
+/// The MAPE, in percent, of repeating the last close over the selection set.
+fn naive_mape(frame: &SeriesFrame, split: &Split) -> f64 {
+    let price = frame.price();
+    let actual: Vec<f64> = split.selection.clone().map(|origin| price[origin + 1]).collect();
+    metrics::mape(&actual, &price[split.selection.clone()])
+}
+
+struct Context<'a> {
+    client: &'a TrackingClient,
+    experiment_id: &'a str,
+    /// Rows to fit on.
+    training: &'a SeriesFrame,
+    /// Rows up to the last selection target.
+    judged: &'a SeriesFrame,
+    split: &'a Split,
+    config: &'a SearchConfig,
+    observer: &'a dyn Observer,
+    study: &'a str,
+    /// A store that failed fails every later trial alike: tell its error, and stop.
+    store_failure: Mutex<Option<Error>>,
+}
+
+impl Context<'_> {
+    fn objective(&self, trial: &mut Trial) -> Result<f64, ObjectiveError> {
+        match self.run_trial(trial) {
+            Ok(Outcome::Complete(mape)) => Ok(mape),
+            Ok(Outcome::Pruned) => Err(ObjectiveError::Pruned),
+            Err(error) => {
+                let text = describe(&error);
+                if matches!(error, Error::Track(_) | Error::Tune(_) | Error::Io { .. }) {
+                    self.config.stop.store(true, Ordering::Relaxed);
+                    if let Ok(mut slot) = self.store_failure.lock() {
+                        slot.get_or_insert(error);
+                    }
+                }
+                self.observer.event(&Event::Warning(&format!("trial {}: {text}", trial.number())));
+                Err(ObjectiveError::Failed(text.into()))
+            }
+        }
+    }
+
+    /// Fits, judges and records one trial. The run is ended in every case.
+    fn run_trial(&self, trial: &mut Trial) -> Result<Outcome> {
+        let number = trial.number();
+        let spec = RunSpec::named(number.to_string()).with_tags([
+            ("number".to_owned(), number.to_string()),
+            ("study".to_owned(), self.study.to_owned()),
+            ("direction".to_owned(), "MINIMIZE".to_owned()),
+            ("datetime_start".to_owned(), self.now()),
+            ("data_hash".to_owned(), self.config.data_hash.clone()),
+        ]);
+        let run = ActiveRun::start(self.client, self.experiment_id, spec)?;
+        trial.set_system_attr("mlflow_run_id", run.id().to_string().into())?;
+        let outcome = self.fit_and_judge(trial, &run);
+        let (state, mape) = match &outcome {
+            Ok(Outcome::Complete(mape)) => ("COMPLETE", Some(*mape)),
+            Ok(Outcome::Pruned) => ("PRUNED", None),
+            Err(_) => ("FAIL", None),
+        };
+        run.set_tag(TRIAL_STATE_TAG, state)?;
+        run.set_tag("datetime_complete", &self.now())?;
+        if let Err(error) = &outcome {
+            run.set_tag("fail_reason", &describe(error))?;
+        }
+        // A pruned trial is a finished run, as Optuna's callback has it.
+        run.end(if outcome.is_ok() { RunStatus::Finished } else { RunStatus::Failed })?;
+        self.observer.event(&Event::TrialFinished { number, state, mape });
+        outcome
+    }
+
+    fn fit_and_judge(&self, trial: &mut Trial, run: &ActiveRun) -> Result<Outcome> {
+        let (model_type, hyperparameters) = self.config.space.suggest(trial)?;
+        let number = trial.number();
+        let name = model_type.to_string();
+        self.observer.event(&Event::TrialStarted { number, model_type: &name });
+        self.log_parameters(trial, run, model_type, &hyperparameters)?;
+
+        let network = NetworkConfig::new(model_type, &hyperparameters);
+        let seed = self.config.seed.wrapping_add(number as u64);
+        let config = TrainConfig::new(&hyperparameters)
+            .with_target(self.config.target)
+            .with_loss(network.default_loss())
+            .with_seed(seed);
+        let mut pruned = false;
+        let epochs = hyperparameters.epochs;
+        let fitted = fit(&network, self.training, &config, &Device::Cpu, |logs: &EpochLogs| {
+            let EpochLogs { epoch, loss, val_loss, .. } = *logs;
+            run.log_metric("loss", loss, epoch as i64)?;
+            run.log_metric("val_loss", val_loss, epoch as i64)?;
+            trial.report(epoch as u64, val_loss)?;
+            self.observer.event(&Event::Epoch { number, epoch, epochs, loss, val_loss });
+            pruned = trial.should_prune()?;
+            let stop = pruned || self.config.stop.load(Ordering::Relaxed);
+            Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        });
+        let forecaster = fitted?;
+        if pruned {
+            return Ok(Outcome::Pruned);
+        }
+        let forecasts = forecaster.forecast_at(self.judged, self.split.selection.clone())?;
+        let scores = Scores::of(&forecasts, self.judged, self.split.selection.start);
+        for (key, value) in scores.metrics("") {
+            run.log_metric(&key, value, 0)?;
+        }
+        let mut forecaster = forecaster.with_data_hash(&self.config.data_hash);
+        for (key, value) in scores.metrics("") {
+            forecaster = forecaster.with_metric(&key, value);
+        }
+        log_bundle(&forecaster, run)?;
+        Ok(Outcome::Complete(scores.mape))
+    }
+
+    fn log_parameters(
+        &self,
+        trial: &Trial,
+        run: &ActiveRun,
+        model_type: ModelType,
+        hyperparameters: &Hyperparameters,
+    ) -> Result<()> {
+        let mut params: Vec<(String, String)> =
+            trial.params().into_iter().map(|(name, value)| (name, plain(&value))).collect();
+        // What a flag fixed is part of the record as much as what was searched.
+        let fixed = [
+            ("model_type", model_type.to_string()),
+            ("timesteps", hyperparameters.timesteps.to_string()),
+            ("prediction_length", self.config.prediction_length.to_string()),
+            ("holdout", self.config.holdout.to_string()),
+            ("target", self.config.target.to_string()),
+            ("seed", self.config.seed.to_string()),
+        ];
+        for (name, value) in fixed {
+            if !params.iter().any(|(known, _)| known == name) {
+                params.push((name.to_owned(), value));
+            }
+        }
+        run.log_params(params)?;
+        for (name, distribution) in trial.distributions() {
+            run.set_tag(&format!("{name}_distribution"), &distribution.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> String {
+        self.client.now().format("%Y-%m-%d %H:%M:%S%.6f").to_string()
+    }
+}
+
+enum Outcome {
+    Complete(f64),
+    Pruned,
+}
+
+/// How good a block of one-step forecasts is, beside the naive ones.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Scores {
+    /// Forecasts judged.
+    pub n: usize,
+    /// Mean absolute percentage error, percent.
+    pub mape: f64,
+    /// Mean absolute error, in the price's unit.
+    pub mae: f64,
+    /// Root of the mean squared error, in the price's unit.
+    pub rmse: f64,
+    /// The naive forecast's MAPE.
+    pub naive_mape: f64,
+    /// MAE relative to the naive forecast's.
+    pub relative_mae: f64,
+    /// Share of days whose direction was right.
+    pub direction_accuracy: f64,
+}
+
+impl Scores {
+    /// Judges forecasts made from consecutive origins, the first being `start`.
+    pub fn of(forecasts: &[Forecast], frame: &SeriesFrame, start: usize) -> Self {
+        let price = frame.price();
+        let actual: Vec<f64> = (0..forecasts.len()).map(|at| price[start + at + 1]).collect();
+        let point: Vec<f64> = forecasts.iter().map(|forecast| forecast.point).collect();
+        let naive: Vec<f64> = forecasts.iter().map(|forecast| forecast.naive).collect();
+        Self {
+            n: forecasts.len(),
+            mape: metrics::mape(&actual, &point),
+            mae: metrics::mae(&actual, &point),
+            rmse: metrics::rmse(&actual, &point),
+            naive_mape: metrics::mape(&actual, &naive),
+            relative_mae: metrics::relative_mae(&actual, &point, &naive),
+            direction_accuracy: metrics::direction_accuracy(&actual, &point, &naive),
+        }
+    }
+
+    /// The scores by name, as runs and model versions carry them.
+    pub fn metrics(&self, prefix: &str) -> Vec<(String, f64)> {
+        [
+            (METRIC, self.mape),
+            ("MAE", self.mae),
+            ("RMSE", self.rmse),
+            ("naive_MAPE", self.naive_mape),
+            ("relative_MAE", self.relative_mae),
+            ("direction_accuracy", self.direction_accuracy),
+        ]
+        .map(|(name, value)| (format!("{prefix}{name}"), value))
+        .into()
+    }
+
+    /// Whether repeating the last close would have done as well or better.
+    pub fn is_worse_than_naive(&self) -> bool {
+        // A NaN is no proof of skill.
+        !(self.relative_mae < 1.0)
+    }
+}
+
+/// Logs the bundle under [`BUNDLE`]; it appears whole or not at all.
+fn log_bundle(forecaster: &Forecaster, run: &ActiveRun) -> Result<()> {
+    let io = |source| Error::Io { action: "create", path: "a temporary folder".into(), source };
+    let folder = tempfile::tempdir().map_err(io)?;
+    let bundle: &Path = folder.path();
+    forecaster.save(bundle)?;
+    run.log_artifacts(bundle, BUNDLE)?;
+    Ok(())
+}
+
+/// An error and its causes in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// A JSON value as MLflow shows it: strings without quotes.
+fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,71 @@
+//! What the workflow tells while it runs.
+
+/// Something a person waiting for the workflow wants to know.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A stage begins.
+    Stage {
+        /// Its number, from 1.
+        index: usize,
+        /// How many there are.
+        total: usize,
+        /// What it does.
+        name: &'a str,
+    },
+    /// Something about a series that is being pulled.
+    Ingest(&'a btc_ingest::ProgressEvent),
+    /// A trial begins.
+    TrialStarted {
+        /// The trial's number in its study.
+        number: usize,
+        /// Its network.
+        model_type: &'a str,
+    },
+    /// An epoch of a trial ended.
+    Epoch {
+        /// The trial's number in its study.
+        number: usize,
+        /// The epoch, from 0.
+        epoch: usize,
+        /// How many epochs there are at most.
+        epochs: usize,
+        /// Training loss.
+        loss: f64,
+        /// Validation loss.
+        val_loss: f64,
+    },
+    /// A trial ended.
+    TrialFinished {
+        /// The trial's number in its study.
+        number: usize,
+        /// `COMPLETE`, `PRUNED` or `FAIL`.
+        state: &'a str,
+        /// Its MAPE on the selection set, in percent, if it completed.
+        mape: Option<f64>,
+    },
+    /// Something worth knowing.
+    Note(&'a str),
+    /// Something worth looking at.
+    Warning(&'a str),
+}
+
+/// Hears the events of a workflow, from several threads at once.
+pub trait Observer: Send + Sync {
+    /// Hears one event. Must not block for long: trials wait for it.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Hears nothing.
+impl Observer for () {
+    fn event(&self, _event: &Event<'_>) {}
+}
+
+/// Hands the events of a pull on to an [`Observer`].
+pub(crate) struct IngestEvents<'a>(pub(crate) &'a dyn Observer);
+
+impl btc_ingest::Progress for IngestEvents<'_> {
+    fn event(&self, event: &btc_ingest::ProgressEvent) {
+        self.0.event(&Event::Ingest(event));
+    }
+}

@@ -1,0 +1,276 @@
+//! The training table: one row per complete day, as it was known when that
+//! day had closed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use btc_features::{FeatureSelection, FeatureStore};
+use btc_models::SeriesFrame;
+use candle_core::{Device, Tensor};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::{Error, Project, Result};
+
+/// The column of the training table that is forecast.
+pub const PRICE: &str = "close";
+/// The column that says from when a row was known.
+pub const EVENT_TIMESTAMP: &str = "event_timestamp";
+
+/// The instant at which day `day` has closed: the next day, 00:00 UTC.
+pub fn close_of(day: NaiveDate) -> DateTime<Utc> {
+    // The calendar ends in the year 262142.
+    let next = day.checked_add_days(Days::new(1)).unwrap_or(day);
+    next.and_time(NaiveTime::MIN).and_utc()
+}
+
+/// Joins the features of `service` as of the close of every complete day up
+/// to `last_day`, oldest first.
+///
+/// The days are those for which a price is stored; a day without a price has
+/// no row. Columns: `event_timestamp`, then the features in the service's order.
+///
+/// # Errors
+///
+/// [`Error::NoData`] without a price, [`Error::Features`] if the service is
+/// not applied or the join fails.
+pub async fn training_table(
+    project: &Project,
+    store: &FeatureStore,
+    service: &str,
+    last_day: Option<NaiveDate>,
+) -> Result<RecordBatch> {
+    let latest = last_day.map(|day| close_of(day).timestamp_nanos_opt().unwrap_or(i64::MAX));
+    let mut instants = price_instants(&project.data_dir())?;
+    instants.retain(|instant| latest.is_none_or(|latest| *instant <= latest));
+    if instants.is_empty() {
+        return Err(Error::NoData { path: project.data_dir() });
+    }
+    let times = TimestampNanosecondArray::from(instants).with_timezone("UTC");
+    let schema = Schema::new(vec![Field::new(
+        EVENT_TIMESTAMP,
+        DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
+        false,
+    )]);
+    let entity_rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(times) as ArrayRef])
+        .map_err(|error| Error::Column {
+            column: EVENT_TIMESTAMP.into(),
+            problem: error.to_string(),
+        })?;
+    Ok(store.get_historical_features(entity_rows, &FeatureSelection::service(service)).await?)
+}
+
+/// The distinct instants, ascending, at which a day with a price had closed.
+fn price_instants(data_dir: &Path) -> Result<Vec<i64>> {
+    let folder = data_dir.join("processed").join("ohlcv");
+    let mut files: Vec<_> = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+            .collect(),
+        Err(_) => return Err(Error::NoData { path: data_dir.to_owned() }),
+    };
+    files.sort();
+    let mut instants = Vec::new();
+    for path in files {
+        let batch = read_columns(&path, &[EVENT_TIMESTAMP, PRICE])?;
+        let times = column_as::<TimestampNanosecondArray>(&batch, EVENT_TIMESTAMP)?;
+        let prices = column_as::<Float64Array>(&batch, PRICE)?;
+        let rows = times.iter().zip(prices.iter());
+        instants.extend(rows.filter(|(_, price)| price.is_some()).filter_map(|(time, _)| time));
+    }
+    instants.sort_unstable();
+    instants.dedup();
+    Ok(instants)
+}
+
+fn read_columns(path: &Path, names: &[&str]) -> Result<RecordBatch> {
+    let io = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(io)?;
+    let broken = |error: parquet::errors::ParquetError| io(std::io::Error::other(error));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(broken)?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+    let reader = builder.with_projection(mask).build().map_err(broken)?;
+    let schema = reader.schema();
+    let arrow = |error: arrow::error::ArrowError| io(std::io::Error::other(error));
+    let batches = reader.collect::<Result<Vec<_>, _>>().map_err(arrow)?;
+    concat_batches(&schema, &batches).map_err(arrow)
+}
+
+fn column_as<'a, T: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a T> {
+    let column = batch.column_by_name(name).ok_or_else(|| Error::Column {
+        column: name.into(),
+        problem: "is missing".into(),
+    })?;
+    column.as_any().downcast_ref().ok_or_else(|| Error::Column {
+        column: name.into(),
+        problem: format!("has the type {}", column.data_type()),
+    })
+}
+
+/// A training table as numbers, and what was left out on the way.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// One row per day, in the order of time.
+    pub series: SeriesFrame,
+    /// What a person should know: columns and rows left out, with the reason.
+    pub notes: Vec<String>,
+}
+
+/// Turns a training table into the numbers that networks are fitted on.
+///
+/// A feature that is null everywhere, constant, or equal to another in every
+/// row carries nothing and is left out. Rows before the features begin are
+/// left out too, unless a feature begins in the second half of the table:
+/// then it is the feature that is left out. Each omission is a note. What is
+/// left out is decided without a look at the last `unseen` rows.
+///
+/// # Errors
+///
+/// [`Error::Column`] if the price is missing, and [`Error::Models`] if the
+/// rows do not ascend in time.
+pub fn frame(table: &RecordBatch, unseen: usize) -> Result<Frame> {
+    let mut notes = Vec::new();
+    let columns = columns(table, &mut notes)?;
+    let seen = table.num_rows().saturating_sub(unseen);
+    let columns = informative(columns, seen, &mut notes);
+    let (columns, start) = begun(columns, seen, &mut notes);
+    Ok(Frame { series: series(table, columns, start)?, notes })
+}
+
+/// Turns a training table into the numbers of the named features, as a model
+/// that was fitted on them needs them, with every row that has a price.
+///
+/// # Errors
+///
+/// [`Error::Column`] if the table lacks a name.
+pub fn frame_of(table: &RecordBatch, names: &[String]) -> Result<SeriesFrame> {
+    let mut all = columns(table, &mut Vec::new())?;
+    let mut chosen = Vec::with_capacity(names.len() + 1);
+    let price = PRICE.to_owned();
+    let wanted = names.iter().chain((!names.contains(&price)).then_some(&price));
+    for name in wanted {
+        let index = all.iter().position(|column| column.name == *name).ok_or_else(|| {
+            Error::Column { column: name.clone(), problem: "is missing; the model needs it".into() }
+        })?;
+        chosen.push(all.swap_remove(index));
+    }
+    let start = chosen.iter().find(|column| column.name == PRICE).and_then(Column::begin);
+    series(table, chosen, start.unwrap_or(0))
+}
+
+fn columns(table: &RecordBatch, notes: &mut Vec<String>) -> Result<Vec<Column>> {
+    let mut columns = Vec::new();
+    for (field, array) in table.schema_ref().fields().iter().zip(table.columns()) {
+        if field.name() == EVENT_TIMESTAMP {
+            continue;
+        }
+        match array.as_any().downcast_ref::<Float64Array>() {
+            Some(array) => {
+                let values = array.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+                columns.push(Column { name: field.name().clone(), values });
+            }
+            None => notes.push(format!(
+                "feature {} is {} and not a number: left out",
+                field.name(),
+                field.data_type()
+            )),
+        }
+    }
+    let price = columns.iter().find(|column| column.name == PRICE);
+    if price.is_none_or(|price| price.begin().is_none()) {
+        return Err(Error::Column { column: PRICE.into(), problem: "is missing or empty".into() });
+    }
+    Ok(columns)
+}
+
+fn series(table: &RecordBatch, columns: Vec<Column>, start: usize) -> Result<SeriesFrame> {
+    let times = column_as::<TimestampNanosecondArray>(table, EVENT_TIMESTAMP)?;
+    let rows = start..table.num_rows();
+    let known_at = rows.clone().map(|row| DateTime::from_timestamp_nanos(times.value(row))).collect();
+    let values: Vec<f64> =
+        rows.clone().flat_map(|row| columns.iter().map(move |column| column.values[row])).collect();
+    let values = Tensor::from_vec(values, (rows.len(), columns.len()), &Device::Cpu)
+        .map_err(btc_models::Error::from)?;
+    let names = columns.into_iter().map(|column| column.name).collect();
+    Ok(SeriesFrame::new(known_at, names, values, PRICE)?)
+}
+
+struct Column {
+    name: String,
+    values: Vec<f64>,
+}
+
+impl Column {
+    /// The row of the first value.
+    fn begin(&self) -> Option<usize> {
+        self.values.iter().position(|value| !value.is_nan())
+    }
+
+    fn is_constant(&self, seen: usize) -> bool {
+        let mut values = self.values[..seen].iter().filter(|value| !value.is_nan());
+        let first = values.next();
+        values.all(|value| Some(value) == first)
+    }
+
+    fn equals(&self, other: &Self, seen: usize) -> bool {
+        self.values[..seen]
+            .iter()
+            .zip(&other.values[..seen])
+            .all(|(left, right)| left == right || left.is_nan() && right.is_nan())
+    }
+}
+
+/// The columns that carry something no column kept before carries. The price
+/// is never the one left out.
+fn informative(columns: Vec<Column>, seen: usize, notes: &mut Vec<String>) -> Vec<Column> {
+    let mut omitted = vec![false; columns.len()];
+    for (index, column) in columns.iter().enumerate() {
+        if column.name == PRICE {
+            continue;
+        }
+        let twin = columns.iter().enumerate().find(|(other, twin)| {
+            (twin.name == PRICE || *other < index && !omitted[*other]) && column.equals(twin, seen)
+        });
+        let reason = match (column.begin().filter(|begin| *begin < seen), twin) {
+            (None, _) => Some("has no value".to_owned()),
+            (_, Some((_, twin))) => Some(format!("equals {} in every row", twin.name)),
+            _ if column.is_constant(seen) => Some("is constant".to_owned()),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            notes.push(format!("feature {} {reason}: left out", column.name));
+            omitted[index] = true;
+        }
+    }
+    keep(columns, &omitted)
+}
+
+/// The columns that begin in the first half, and the row where all have begun.
+fn begun(columns: Vec<Column>, seen: usize, notes: &mut Vec<String>) -> (Vec<Column>, usize) {
+    let late = |column: &Column| {
+        column.name != PRICE && column.begin().is_none_or(|begin| begin > seen / 2)
+    };
+    let omitted: Vec<bool> = columns.iter().map(late).collect();
+    for column in columns.iter().filter(|column| late(column)) {
+        notes.push(format!(
+            "feature {} begins in the second half of the table: left out",
+            column.name
+        ));
+    }
+    let columns = keep(columns, &omitted);
+    let start = columns.iter().filter_map(Column::begin).max().unwrap_or(0);
+    if start > 0 {
+        notes.push(format!("{start} rows before every feature begins: left out"));
+    }
+    (columns, start)
+}
+
+fn keep(columns: Vec<Column>, omitted: &[bool]) -> Vec<Column> {
+    let pairs = columns.into_iter().zip(omitted);
+    pairs.filter(|(_, omitted)| !**omitted).map(|(column, _)| column).collect()
+}
