@@ -1,0 +1,66 @@
+//! Files that appear whole, and locks.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Replaces `path` by `content`: whoever reads sees the old text or the new.
+pub(crate) fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
+    let dir = folder_of(path);
+    let mut file = tempfile::Builder::new()
+        .prefix(".tmp-")
+        .tempfile_in(dir)
+        .map_err(Error::io("write into", dir))?;
+    file.write_all(content).map_err(Error::io("write", path))?;
+    file.as_file().sync_all().map_err(Error::io("write", path))?;
+    widen_permissions(file.as_file(), path)?;
+    file.persist(path).map_err(|error| Error::io("replace", path)(error.error))?;
+    sync_dir(dir)
+}
+
+/// Temporary files are private to their owner; what takes the place of a
+/// shared file is shared as far as the file was, or as new files are.
+#[cfg(unix)]
+pub(crate) fn widen_permissions(file: &File, path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(path).map_or(0o644, |old| old.permissions().mode() & 0o777);
+    file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(Error::io("write", path))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn widen_permissions(_: &File, _: &Path) -> Result<()> {
+    Ok(())
+}
+
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes the names in a folder as lasting as the files.
+#[cfg(unix)]
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("write into", dir))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn sync_dir(_: &Path) -> Result<()> {
+    Ok(())
+}
+
+/// Waits for the lock that `path` stands for; it is free again when the value
+/// is dropped or its process ends.
+pub(crate) fn lock(path: &Path) -> Result<File> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(Error::io("open", path))?;
+    file.lock().map_err(Error::io("lock", path))?;
+    Ok(file)
+}

@@ -1,0 +1,393 @@
+//! From a selection of features to the views, columns and names of a join.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::compute::can_cast_types;
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+
+use super::exec::{Origin, ViewJoin};
+use super::keys::KeyForm;
+use super::matching::Rules;
+use super::scan::{FeatureColumn, FileScan};
+use super::time::{is_text, is_time, utc_type};
+use crate::definition::{
+    Definitions, FeatureView, FeatureViewProjection, FileSource, OnDemandFeatureView,
+};
+use crate::error::{Error, Result};
+use crate::selection::{FeatureSelection, Wanted};
+
+/// The name of the column of entity rows that holds their times, if several
+/// columns could.
+const EVENT_TIMESTAMP: &str = "event_timestamp";
+
+/// A selection, resolved against the registry.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) views: Vec<RequestView>,
+    pub(crate) outputs: Vec<Output>,
+    filter_by_created: bool,
+}
+
+/// A view (or a projection of one) that a request needs.
+#[derive(Debug)]
+pub(crate) struct RequestView {
+    pub(crate) label: String,
+    pub(crate) view: FeatureView,
+    source: FileSource,
+    /// The columns of the entity rows and of the source that hold the keys.
+    keys: Vec<(String, String)>,
+    /// The features to read.
+    pub(crate) features: Vec<String>,
+}
+
+/// A column of the result that is not one of the entity rows'.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// A feature of `views[view]`.
+    Feature { view: usize, feature: usize, name: String },
+    /// A feature computed by the request itself.
+    OnDemand { view: OnDemandFeatureView, feature: String, name: String },
+}
+
+impl Output {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Feature { name, .. } | Self::OnDemand { name, .. } => name,
+        }
+    }
+}
+
+impl Request {
+    pub(crate) fn resolve(
+        selection: &FeatureSelection,
+        definitions: &Definitions,
+    ) -> Result<Self> {
+        let mut request = Self {
+            views: Vec::new(),
+            outputs: Vec::new(),
+            filter_by_created: selection.filter_by_created_timestamp,
+        };
+        let full = selection.full_feature_names;
+        match &selection.wanted {
+            Wanted::Service(name) => {
+                for projection in &definitions.feature_service(name)?.views {
+                    let features = if projection.features.is_empty() {
+                        features_of(definitions, &projection.view)?
+                    } else {
+                        projection.features.clone()
+                    };
+                    for feature in &features {
+                        request.add(definitions, projection, feature, full)?;
+                    }
+                }
+            }
+            Wanted::Features(references) => {
+                for reference in references {
+                    let (view, feature) = reference.split_once(':').ok_or_else(|| {
+                        Error::InvalidRequest(format!(
+                            "{reference:?} names no feature; write \"view:feature\""
+                        ))
+                    })?;
+                    let projection = FeatureViewProjection::new(view);
+                    request.add(definitions, &projection, feature, full)?;
+                }
+            }
+        }
+        if request.outputs.is_empty() {
+            return Err(Error::InvalidRequest("no feature is asked for".into()));
+        }
+        Ok(request)
+    }
+
+    fn add(
+        &mut self,
+        definitions: &Definitions,
+        projection: &FeatureViewProjection,
+        feature: &str,
+        full: bool,
+    ) -> Result<()> {
+        let name = if full {
+            format!("{}__{feature}", projection.label())
+        } else {
+            feature.to_owned()
+        };
+        if let Some(view) = definitions.on_demand_feature_views.get(&projection.view) {
+            if view.feature(feature).is_none() {
+                return Err(unknown_feature(definitions, &projection.view, feature));
+            }
+            let feature = feature.to_owned();
+            self.outputs.push(Output::OnDemand { view: view.clone(), feature, name });
+            return Ok(());
+        }
+        let view = self.view(definitions, projection)?;
+        let feature = self.feature(definitions, view, feature)?;
+        self.outputs.push(Output::Feature { view, feature, name });
+        Ok(())
+    }
+
+    /// The number of a projection among the views of the request.
+    pub(crate) fn view(
+        &mut self,
+        definitions: &Definitions,
+        projection: &FeatureViewProjection,
+    ) -> Result<usize> {
+        if let Some(number) = self.views.iter().position(|view| view.label == projection.label()) {
+            return Ok(number);
+        }
+        let Some(view) = definitions.feature_views.get(&projection.view) else {
+            let known = definitions
+                .feature_views
+                .keys()
+                .chain(definitions.on_demand_feature_views.keys())
+                .map(String::as_str);
+            return Err(Error::unknown("feature view", &projection.view, known));
+        };
+        let source = definitions.source(&view.source)?.clone();
+        let keys = definitions
+            .join_keys(view)?
+            .into_iter()
+            .map(|entity| {
+                let key = &entity.join_key;
+                let of_rows = projection.join_key_map.get(key).unwrap_or(key);
+                (of_rows.clone(), source.column_of(key).to_owned())
+            })
+            .collect();
+        self.views.push(RequestView {
+            label: projection.label().to_owned(),
+            view: view.clone(),
+            source,
+            keys,
+            features: Vec::new(),
+        });
+        Ok(self.views.len() - 1)
+    }
+
+    /// The number of a feature among those that are read of a view.
+    pub(crate) fn feature(
+        &mut self,
+        definitions: &Definitions,
+        view: usize,
+        feature: &str,
+    ) -> Result<usize> {
+        let view = &mut self.views[view];
+        if let Some(number) = view.features.iter().position(|known| known == feature) {
+            return Ok(number);
+        }
+        if view.view.feature(feature).is_none() {
+            return Err(unknown_feature(definitions, &view.view.name, feature));
+        }
+        view.features.push(feature.to_owned());
+        Ok(view.features.len() - 1)
+    }
+
+    /// The joins of this request's views to entity rows with these columns,
+    /// in the order of `views`.
+    pub(crate) fn joins(&self, entity_rows: &Schema, repo_dir: &Path) -> Result<Vec<ViewJoin>> {
+        self.views
+            .iter()
+            .map(|view| {
+                let scan = Arc::new(FileScan::open(&view.source, repo_dir)?);
+                view.join(entity_rows, scan, self.filter_by_created)
+            })
+            .collect()
+    }
+
+    /// Checks that no two columns of the result have one name.
+    pub(crate) fn check_names(&self, entity_rows: &Schema) -> Result<()> {
+        let mut taken = std::collections::HashMap::new();
+        for field in entity_rows.fields() {
+            if taken.insert(field.name().as_str(), "a column of the entity rows").is_some() {
+                return Err(Error::Collision {
+                    column: field.name().clone(),
+                    reason: "the entity rows have it twice; rename one".into(),
+                });
+            }
+        }
+        for output in &self.outputs {
+            if let Some(other) = taken.insert(output.name(), "another feature") {
+                return Err(Error::Collision {
+                    column: output.name().to_owned(),
+                    reason: format!(
+                        "a feature and {other}; ask for full feature names, or rename the column"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RequestView {
+    fn join(
+        &self,
+        entity_rows: &Schema,
+        scan: Arc<FileScan>,
+        filter_by_created: bool,
+    ) -> Result<ViewJoin> {
+        let object = format!("feature view {:?}", self.view.name);
+        let source_keys: Vec<String> = self.keys.iter().map(|(_, column)| column.clone()).collect();
+        scan.check(&source_keys)?;
+        let mut keys = Vec::with_capacity(self.keys.len());
+        for (of_rows, of_source) in &self.keys {
+            let (column, field) = entity_rows.column_with_name(of_rows).ok_or_else(|| {
+                Error::InvalidRequest(format!(
+                    "the entity rows have no column {of_rows:?}, by which {object} is joined"
+                ))
+            })?;
+            let source_type = scan.column_type(of_source).unwrap_or(&DataType::Null);
+            let form = KeyForm::common(field.data_type(), source_type).ok_or_else(|| {
+                Error::mismatch(
+                    &object,
+                    format!(
+                        "the key {of_rows:?} is {} in the entity rows and {source_type} in the \
+                         source; convert one of them",
+                        field.data_type()
+                    ),
+                )
+            })?;
+            keys.push((column, form));
+        }
+        let filter_by_created =
+            filter_by_created && self.source.created_timestamp_column.is_some();
+        let ttl = self.view.ttl.map(|ttl| i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX));
+        Ok(ViewJoin {
+            label: self.label.clone(),
+            keys,
+            source_keys,
+            rules: Rules { ttl, filter_by_created },
+            features: feature_columns(&self.view, &self.features, &scan)?,
+            scan,
+        })
+    }
+}
+
+/// Checks the features of a view against the columns of its source.
+pub(crate) fn feature_columns(
+    view: &FeatureView,
+    features: &[String],
+    scan: &FileScan,
+) -> Result<Vec<FeatureColumn>> {
+    let object = format!("feature view {:?}", view.name);
+    features
+        .iter()
+        .filter_map(|name| view.feature(name))
+        .map(|feature| {
+            let column = scan.source.column_of(&feature.name).to_owned();
+            let data_type = feature.value_type.data_type();
+            let Some(found) = scan.column_type(&column) else {
+                let error = Error::unknown("column", &column, scan.column_names());
+                return Err(Error::mismatch(
+                    &object,
+                    format!(
+                        "the feature {:?} is not in its source: {error}; map a column to it \
+                         (field_mapping), or remove it",
+                        feature.name
+                    ),
+                ));
+            };
+            let meaningless = is_text(found) != is_text(&data_type) && *found != DataType::Null;
+            if !can_cast_types(found, &data_type) || meaningless {
+                return Err(Error::mismatch(
+                    &object,
+                    format!(
+                        "the feature {:?} is declared {}, its column {column:?} holds {found}; \
+                         declare the type it has",
+                        feature.name, feature.value_type
+                    ),
+                ));
+            }
+            Ok(FeatureColumn { column, data_type })
+        })
+        .collect()
+}
+
+/// The number of the column of entity rows that holds their times.
+pub(crate) fn event_time_column(entity_rows: &Schema) -> Result<usize> {
+    if let Some((number, field)) = entity_rows.column_with_name(EVENT_TIMESTAMP) {
+        let data_type = field.data_type();
+        if is_time(data_type) || is_text(data_type) || *data_type == DataType::Null {
+            return Ok(number);
+        }
+        return Err(Error::InvalidRequest(format!(
+            "column {EVENT_TIMESTAMP:?} of the entity rows holds {data_type}, not timestamps"
+        )));
+    }
+    let times: Vec<usize> = entity_rows
+        .fields()
+        .iter()
+        .enumerate()
+        .filter_map(|(number, field)| is_time(field.data_type()).then_some(number))
+        .collect();
+    match times[..] {
+        [number] => Ok(number),
+        [] => Err(Error::InvalidRequest(format!(
+            "the entity rows have no timestamps; add a column {EVENT_TIMESTAMP:?}"
+        ))),
+        _ => Err(Error::InvalidRequest(format!(
+            "the entity rows have several columns of timestamps; call the one to join by \
+             {EVENT_TIMESTAMP:?}"
+        ))),
+    }
+}
+
+/// The columns of a result, and where each comes from. Features that are only
+/// needed to compute others are called `label:feature`.
+pub(crate) fn result_columns(
+    request: &Request,
+    entity_rows: &Schema,
+    event_time: usize,
+) -> (SchemaRef, Vec<Origin>) {
+    let mut fields: Vec<ArrowField> = entity_rows
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone())
+        .collect();
+    let utc = utc_type(fields[event_time].data_type());
+    fields[event_time].set_data_type(utc);
+    let mut columns: Vec<Origin> = (0..fields.len()).map(Origin::Entity).collect();
+    let mut add = |view: usize, feature: usize, name: String| {
+        let origin = Origin::Feature { view, feature };
+        if columns.contains(&origin) && name.contains(':') {
+            return;
+        }
+        let wanted = &request.views[view];
+        let data_type = wanted
+            .view
+            .feature(&wanted.features[feature])
+            .map_or(DataType::Null, |field| field.value_type.data_type());
+        fields.push(ArrowField::new(name, data_type, true));
+        columns.push(origin);
+    };
+    for output in &request.outputs {
+        if let Output::Feature { view, feature, name } = output {
+            add(*view, *feature, name.clone());
+        }
+    }
+    for (number, view) in request.views.iter().enumerate() {
+        for (feature, name) in view.features.iter().enumerate() {
+            add(number, feature, format!("{}:{name}", view.label));
+        }
+    }
+    (Arc::new(Schema::new(fields)), columns)
+}
+
+fn features_of(definitions: &Definitions, view: &str) -> Result<Vec<String>> {
+    if let Some(view) = definitions.on_demand_feature_views.get(view) {
+        return Ok(view.features.iter().map(|feature| feature.name.clone()).collect());
+    }
+    let view = definitions.feature_view(view)?;
+    Ok(view.features.iter().map(|feature| feature.name.clone()).collect())
+}
+
+fn unknown_feature(definitions: &Definitions, view: &str, feature: &str) -> Error {
+    let known = features_of(definitions, view).unwrap_or_default();
+    match Error::unknown("feature", feature, known.iter().map(String::as_str)) {
+        Error::UnknownObject { kind, suggestion, .. } => Error::UnknownObject {
+            kind,
+            name: format!("{view}:{feature}"),
+            suggestion: suggestion.map(|name| format!("{view}:{name}")),
+        },
+        other => other,
+    }
+}

@@ -1,0 +1,389 @@
+//! A feature store: definitions applied to a folder, and retrieval.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use datafusion::catalog::TableProvider;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+
+use crate::definition::Definitions;
+use crate::error::{Error, Result};
+use crate::historical::{FileScan, HistoricalTable, feature_columns, parse_on_demand};
+use crate::registry::{Plan, Registry, RegistryStore};
+use crate::repo::{CONFIG_FILE, StoreConfig};
+use crate::selection::FeatureSelection;
+
+/// A feature store in a folder.
+///
+/// The folder holds the settings (`feature_store.toml`), definitions (any
+/// other `*.toml`) and what is applied (`registry.toml`). A store sees the
+/// registry as it was when it was opened, [reloaded](Self::reload) or applied
+/// to.
+///
+/// The crate's documentation has an example from definitions to features.
+pub struct FeatureStore {
+    repo_dir: PathBuf,
+    config: StoreConfig,
+    registry_store: RegistryStore,
+    registry: Registry,
+    context: SessionContext,
+    limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Limits {
+    memory: Option<usize>,
+    partitions: Option<usize>,
+}
+
+impl fmt::Debug for FeatureStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FeatureStore")
+            .field("repo_dir", &self.repo_dir)
+            .field("config", &self.config)
+            .field("registry", &self.registry)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FeatureStore {
+    /// Opens the store in `repo_dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the folder has no `feature_store.toml` (see
+    /// [`Self::init`]) or a file cannot be read, [`Error::Corrupt`] if one is
+    /// not understood, [`Error::Conflict`] if the registry belongs to another
+    /// project.
+    pub fn open(repo_dir: &Path) -> Result<Self> {
+        let config = StoreConfig::read(repo_dir)?;
+        let registry_store = RegistryStore::new(repo_dir, &config.project);
+        let registry = registry_store.read()?;
+        let limits = Limits::default();
+        Ok(Self {
+            repo_dir: repo_dir.to_path_buf(),
+            config,
+            registry_store,
+            registry,
+            context: limits.context()?,
+            limits,
+        })
+    }
+
+    /// Opens the store in `repo_dir`, which is made if it is not there: the
+    /// folder, and settings that call the project `project`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`], and [`Error::Io`] if the folder cannot be written.
+    pub fn init(repo_dir: &Path, project: &str) -> Result<Self> {
+        std::fs::create_dir_all(repo_dir).map_err(Error::io("create", repo_dir))?;
+        if !repo_dir.join(CONFIG_FILE).exists() {
+            StoreConfig::new(project).write(repo_dir)?;
+        }
+        Self::open(repo_dir)
+    }
+
+    /// Lets requests use no more than `bytes` of memory for what they hold;
+    /// one that needs more ends in [`Error::MemoryLimit`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DataFusion`] if DataFusion refuses the limit.
+    pub fn with_memory_limit(mut self, bytes: usize) -> Result<Self> {
+        self.limits.memory = Some(bytes);
+        self.context = self.limits.context()?;
+        Ok(self)
+    }
+
+    /// Lets requests use `partitions` threads; without this, as many as there
+    /// are cores.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DataFusion`] if DataFusion refuses the number.
+    pub fn with_target_partitions(mut self, partitions: usize) -> Result<Self> {
+        self.limits.partitions = Some(partitions);
+        self.context = self.limits.context()?;
+        Ok(self)
+    }
+
+    /// The folder of the store.
+    pub fn repo_dir(&self) -> &Path {
+        &self.repo_dir
+    }
+
+    /// The settings of the store.
+    pub fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+
+    /// What is applied.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The DataFusion session that requests run in.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Reads the registry again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Corrupt`] if it cannot be read.
+    pub fn reload(&mut self) -> Result<()> {
+        self.registry = self.registry_store.read()?;
+        Ok(())
+    }
+
+    /// Says what [`Self::apply`] would do.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`].
+    pub fn plan(&self, definitions: &Definitions) -> Result<Plan> {
+        let current = self.registry_store.read()?.definitions;
+        self.planned(&current, &current.merged(definitions))
+    }
+
+    /// Adds definitions to the registry, in place of those of the same names.
+    /// Others stay; see [`Self::apply_dir`] to remove what is not declared.
+    ///
+    /// The definitions are checked against each other and against the columns
+    /// of sources that have files. Several processes may apply at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidDefinition`], [`Error::SchemaMismatch`],
+    /// [`Error::Conflict`] or [`Error::UnknownObject`] for a definition that
+    /// cannot work; [`Error::Io`] or [`Error::Corrupt`] if the registry cannot
+    /// be read or written. The registry is then as it was.
+    pub fn apply(&mut self, definitions: &Definitions) -> Result<Plan> {
+        self.update(|current| Ok(current.merged(definitions)))
+    }
+
+    /// Says what [`Self::apply_dir`] would do.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply_dir`].
+    pub fn plan_dir(&self) -> Result<Plan> {
+        let current = self.registry_store.read()?.definitions;
+        self.planned(&current, &Definitions::from_dir(&self.repo_dir)?)
+    }
+
+    /// Makes the registry what the definitions in the store's folder say:
+    /// what they do not declare is removed.
+    ///
+    /// The files are read while no one else can write the registry, so that
+    /// of several processes the last sees every file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`] and [`Definitions::from_dir`].
+    pub fn apply_dir(&mut self) -> Result<Plan> {
+        let dir = self.repo_dir.clone();
+        self.update(|_| Definitions::from_dir(&dir))
+    }
+
+    /// Removes everything from the registry; data and definitions stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Corrupt`] if the registry cannot be read or
+    /// written.
+    pub fn teardown(&mut self) -> Result<Plan> {
+        self.update(|_| Ok(Definitions::new()))
+    }
+
+    fn update(
+        &mut self,
+        next: impl FnOnce(&Definitions) -> Result<Definitions>,
+    ) -> Result<Plan> {
+        let (registry, plan) = self.registry_store.update(|current| {
+            let definitions = next(&current.definitions)?;
+            let plan = self.planned(&current.definitions, &definitions)?;
+            let next = (!plan.is_empty())
+                .then(|| Registry { definitions, ..current.clone() });
+            Ok((next, plan))
+        })?;
+        self.registry = registry;
+        Ok(plan)
+    }
+
+    /// Checks the next definitions and compares them with the current ones.
+    fn planned(&self, current: &Definitions, next: &Definitions) -> Result<Plan> {
+        next.validate()?;
+        let mut plan = Plan::between(current, next);
+        for view in next.on_demand_feature_views.values() {
+            for feature in &view.features {
+                parse_on_demand(&self.context, next, view, feature)?;
+            }
+        }
+        for view in next.feature_views.values() {
+            let source = next.source(&view.source)?;
+            let same = current.feature_views.get(&view.name) == Some(view)
+                && current.sources.get(&view.source) == Some(source);
+            if same {
+                continue;
+            }
+            match FileScan::open(source, &self.repo_dir) {
+                Ok(scan) => {
+                    let keys: Vec<String> = next
+                        .join_keys(view)?
+                        .into_iter()
+                        .map(|entity| source.column_of(&entity.join_key).to_owned())
+                        .collect();
+                    scan.check(&keys)?;
+                    let names: Vec<String> =
+                        view.features.iter().map(|feature| feature.name.clone()).collect();
+                    feature_columns(view, &names, &scan)?;
+                }
+                Err(Error::SourceMissing { name, path }) => plan.notes.push(format!(
+                    "source {name:?} has no file at {} yet, so feature view {:?} was not \
+                     checked against it",
+                    path.display(),
+                    view.name
+                )),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Returns the entity rows with, beside each, the features known at its
+    /// time: one row for each, in their order, and null where nothing was
+    /// known.
+    ///
+    /// The time of an entity row is its column `event_timestamp`, or the only
+    /// column of timestamps. A timestamp without time zone is in UTC; those of
+    /// the result are in UTC.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownObject`], [`Error::Collision`] or
+    /// [`Error::InvalidRequest`] if the request cannot be answered,
+    /// [`Error::SourceMissing`] or [`Error::SchemaMismatch`] if the data does
+    /// not fit it, [`Error::MemoryLimit`] if it needs too much, and the errors
+    /// of reading files.
+    pub async fn get_historical_features(
+        &self,
+        entity_rows: impl Into<EntityRows>,
+        selection: &FeatureSelection,
+    ) -> Result<RecordBatch> {
+        let frame = self.historical_features(entity_rows, selection).await?;
+        let schema = Arc::clone(frame.schema().inner());
+        let batches = frame.collect().await?;
+        Ok(concat_batches(&schema, &batches)?)
+    }
+
+    /// The same as [`Self::get_historical_features`] as a lazy
+    /// [`DataFrame`]: stream it, write it, or query on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::get_historical_features`]; those of reading data come from
+    /// the frame's own methods, as DataFusion's errors, which
+    /// [`Error::from`] turns back.
+    pub async fn historical_features(
+        &self,
+        entity_rows: impl Into<EntityRows>,
+        selection: &FeatureSelection,
+    ) -> Result<DataFrame> {
+        let table: Arc<dyn TableProvider> = match entity_rows.into() {
+            EntityRows::Batch(batch) => {
+                Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)
+            }
+            EntityRows::Parquet(path) => {
+                let text = path.to_str().ok_or_else(|| {
+                    Error::InvalidRequest(format!("{} is not Unicode", path.display()))
+                })?;
+                if !path.is_file() {
+                    return Err(Error::InvalidRequest(format!(
+                        "there is no file of entity rows at {}",
+                        path.display()
+                    )));
+                }
+                self.context.read_parquet(text, ParquetReadOptions::default()).await?.into_view()
+            }
+            EntityRows::Table(table) => table,
+            EntityRows::DataFrame(frame) => frame.into_view(),
+        };
+        HistoricalTable::plan(
+            &self.context,
+            &self.registry.definitions,
+            &self.repo_dir,
+            table,
+            selection,
+        )
+    }
+}
+
+impl Limits {
+    fn context(&self) -> Result<SessionContext> {
+        let mut config = SessionConfig::new();
+        if let Some(partitions) = self.partitions {
+            config = config.with_target_partitions(partitions.max(1));
+        }
+        let mut runtime = RuntimeEnvBuilder::new();
+        if let Some(bytes) = self.memory {
+            runtime = runtime.with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes)));
+        }
+        Ok(SessionContext::new_with_config_rt(config, runtime.build_arc()?))
+    }
+}
+
+/// The rows that features are wanted for: keys and times, and any other
+/// columns, which are kept.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum EntityRows {
+    /// Rows in memory.
+    Batch(RecordBatch),
+    /// The rows of a Parquet file.
+    Parquet(PathBuf),
+    /// The rows of a table.
+    Table(Arc<dyn TableProvider>),
+    /// The rows that a query gives.
+    DataFrame(DataFrame),
+}
+
+impl From<RecordBatch> for EntityRows {
+    fn from(batch: RecordBatch) -> Self {
+        Self::Batch(batch)
+    }
+}
+
+impl From<PathBuf> for EntityRows {
+    fn from(path: PathBuf) -> Self {
+        Self::Parquet(path)
+    }
+}
+
+impl From<&Path> for EntityRows {
+    fn from(path: &Path) -> Self {
+        Self::Parquet(path.to_path_buf())
+    }
+}
+
+impl From<Arc<dyn TableProvider>> for EntityRows {
+    fn from(table: Arc<dyn TableProvider>) -> Self {
+        Self::Table(table)
+    }
+}
+
+impl From<DataFrame> for EntityRows {
+    fn from(frame: DataFrame) -> Self {
+        Self::DataFrame(frame)
+    }
+}

@@ -1,0 +1,5 @@
+//! The integration tests of btc-features.
+
+mod golden;
+mod registry;
+mod support;

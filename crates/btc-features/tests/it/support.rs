@@ -1,0 +1,38 @@
+//! What several tests need.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use btc_features::arrow::array::RecordBatch;
+use btc_features::datafusion::parquet::arrow::ArrowWriter;
+use btc_features::datafusion::parquet::file::properties::WriterProperties;
+
+/// Writes a Parquet file with row groups of `row_group` rows.
+pub(crate) fn write_parquet(path: &Path, batches: &[RecordBatch], row_group: usize) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let properties =
+        WriterProperties::builder().set_max_row_group_row_count(Some(row_group)).build();
+    let file = File::create(path).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(file, batches[0].schema(), Some(properties)).unwrap();
+    for batch in batches {
+        writer.write(batch).unwrap();
+    }
+    writer.close().unwrap();
+}
+
+/// A variable of the test's environment.
+#[expect(clippy::disallowed_methods, reason = "tests are steered by the environment")]
+pub(crate) fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// A golden file: the one in the folder `BTC_VECTORS`, or the committed one.
+pub(crate) fn fixture(name: &str) -> String {
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let path = env("BTC_VECTORS")
+        .map(|dir| PathBuf::from(dir).join(name))
+        .filter(|path| path.is_file())
+        .unwrap_or(committed);
+    std::fs::read_to_string(path).unwrap()
+}
