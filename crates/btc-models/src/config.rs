@@ -1,0 +1,310 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::network::Hyperparameters;
+use crate::optimizer::{Optimizer, Schedule};
+use crate::scaler::ScalerKind;
+use crate::transform::FeatureTransform;
+use crate::{Error, Loss, Result};
+
+/// What the network predicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// The logarithm of the price `horizon` rows later over the last known price.
+    #[default]
+    LogReturn,
+    /// The price `horizon` rows later less the last known price.
+    Difference,
+    /// The price `horizon` rows later.
+    Level,
+}
+
+impl Target {
+    /// Every target.
+    pub const ALL: [Self; 3] = [Self::LogReturn, Self::Difference, Self::Level];
+
+    /// The name, as [`FromStr`](std::str::FromStr) takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LogReturn => "log-return",
+            Self::Difference => "difference",
+            Self::Level => "level",
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Target {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|target| target.name().eq_ignore_ascii_case(name))
+            .ok_or_else(|| Error::unknown("target", name, &Self::ALL.map(Self::name)))
+    }
+}
+
+/// How a network is trained.
+///
+/// ```
+/// use btc_models::{Optimizer, TrainConfig};
+///
+/// let config = TrainConfig::default()
+///     .with_seed(7)
+///     .with_epochs(20)
+///     .with_optimizer(Optimizer::AdamW { weight_decay: 0.01 }, 1e-3);
+/// assert_eq!(config.timesteps, 10);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainConfig {
+    /// Rows in a window.
+    pub timesteps: usize,
+    /// Rows between the end of a window and its target.
+    pub horizon: usize,
+    /// Windows in a batch.
+    pub batch_size: usize,
+    /// Epochs at most.
+    pub epochs: usize,
+    /// How steps are taken.
+    pub optimizer: Optimizer,
+    /// The learning rate.
+    pub lr: f64,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// The loss; the network's own if `None`.
+    pub loss: Option<Loss>,
+    /// What is predicted.
+    pub target: Target,
+    /// How features are scaled, and the target if it is a level.
+    pub scaler: ScalerKind,
+    /// What is made of features without an entry in `transforms`.
+    pub transform: FeatureTransform,
+    /// What is made of single features, by their names.
+    pub transforms: BTreeMap<String, FeatureTransform>,
+    /// Scaled features are cut to plus and minus this.
+    pub clip: Option<f64>,
+    /// Rows over which a missing feature keeps its last value.
+    pub max_staleness: usize,
+    /// The share of the windows, the last ones, that training does not see.
+    pub validation_fraction: f64,
+    /// The seed of initial weights, dropout and shuffling.
+    pub seed: u64,
+    /// Whether the training windows change their order from epoch to epoch. Validation windows
+    /// are never among them.
+    pub shuffle: bool,
+    /// Epochs without a better validation loss after which training ends.
+    pub patience: Option<usize>,
+    /// The norm to which gradients are cut.
+    pub clip_norm: Option<f64>,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            timesteps: 10,
+            horizon: 1,
+            batch_size: 32,
+            epochs: 50,
+            optimizer: Optimizer::Adam,
+            lr: 1e-3,
+            schedule: Schedule::Constant,
+            loss: None,
+            target: Target::LogReturn,
+            scaler: ScalerKind::Standard,
+            transform: FeatureTransform::Auto,
+            transforms: BTreeMap::new(),
+            clip: Some(5.0),
+            max_staleness: 10,
+            validation_fraction: 0.1,
+            seed: 0,
+            shuffle: true,
+            patience: None,
+            clip_norm: None,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The defaults, with what `hyperparameters` says.
+    pub fn new(hyperparameters: &Hyperparameters) -> Self {
+        Self {
+            timesteps: hyperparameters.timesteps,
+            batch_size: hyperparameters.batch_size,
+            epochs: hyperparameters.epochs,
+            optimizer: hyperparameters.optimizer,
+            lr: hyperparameters.lr,
+            ..Self::default()
+        }
+    }
+
+    /// The way that min-max scales levels and predicts a level, for comparison: networks trained
+    /// so do not follow a trend beyond what they have seen.
+    #[must_use]
+    pub fn with_levels(mut self) -> Self {
+        self.target = Target::Level;
+        self.scaler = ScalerKind::MinMax;
+        self.transform = FeatureTransform::Level;
+        self.clip = None;
+        self
+    }
+
+    /// Sets the rows in a window.
+    #[must_use]
+    pub fn with_timesteps(mut self, timesteps: usize) -> Self {
+        self.timesteps = timesteps;
+        self
+    }
+
+    /// Sets the rows between the end of a window and its target.
+    #[must_use]
+    pub fn with_horizon(mut self, horizon: usize) -> Self {
+        self.horizon = horizon;
+        self
+    }
+
+    /// Sets the windows in a batch.
+    #[must_use]
+    pub fn with_batch_size(mut self, batch_size: usize) -> Self {
+        self.batch_size = batch_size;
+        self
+    }
+
+    /// Sets the epochs at most.
+    #[must_use]
+    pub fn with_epochs(mut self, epochs: usize) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Sets how steps are taken, and the learning rate.
+    #[must_use]
+    pub fn with_optimizer(mut self, optimizer: Optimizer, lr: f64) -> Self {
+        self.optimizer = optimizer;
+        self.lr = lr;
+        self
+    }
+
+    /// Sets how the learning rate changes.
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// Sets the loss.
+    #[must_use]
+    pub fn with_loss(mut self, loss: Loss) -> Self {
+        self.loss = Some(loss);
+        self
+    }
+
+    /// Sets what is predicted.
+    #[must_use]
+    pub fn with_target(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// Sets how features are scaled.
+    #[must_use]
+    pub fn with_scaler(mut self, scaler: ScalerKind) -> Self {
+        self.scaler = scaler;
+        self
+    }
+
+    /// Sets what is made of one feature before it is scaled.
+    #[must_use]
+    pub fn with_transform(mut self, feature: &str, transform: FeatureTransform) -> Self {
+        self.transforms.insert(feature.to_owned(), transform);
+        self
+    }
+
+    /// Sets the share of windows that training does not see.
+    #[must_use]
+    pub fn with_validation_fraction(mut self, fraction: f64) -> Self {
+        self.validation_fraction = fraction;
+        self
+    }
+
+    /// Sets the seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets the epochs without a better validation loss after which training ends.
+    #[must_use]
+    pub fn with_patience(mut self, patience: usize) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// Sets the norm to which gradients are cut.
+    #[must_use]
+    pub fn with_clip_norm(mut self, norm: f64) -> Self {
+        self.clip_norm = Some(norm);
+        self
+    }
+
+    /// What is made of a feature, before the training rows decide on [`FeatureTransform::Auto`].
+    pub(crate) fn transform_of(&self, feature: &str) -> FeatureTransform {
+        match self
+            .transforms
+            .get(feature)
+            .copied()
+            .unwrap_or(self.transform)
+        {
+            FeatureTransform::Auto if self.target == Target::Level => FeatureTransform::Level,
+            transform => transform,
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let positive = |name, value: usize| {
+            if value == 0 || 1_000_000 < value {
+                return Err(Error::invalid(name, value, "between 1 and 1000000"));
+            }
+            Ok(())
+        };
+        positive("timesteps", self.timesteps)?;
+        positive("horizon", self.horizon)?;
+        positive("batch_size", self.batch_size)?;
+        positive("epochs", self.epochs)?;
+        if !(0.0 < self.lr && self.lr.is_finite()) {
+            return Err(Error::invalid("lr", self.lr, "positive"));
+        }
+        if !(0.0..1.0).contains(&self.validation_fraction) {
+            let value = self.validation_fraction;
+            return Err(Error::invalid(
+                "validation_fraction",
+                value,
+                "at least 0 and below 1",
+            ));
+        }
+        for (name, value) in [("clip", self.clip), ("clip_norm", self.clip_norm)] {
+            if let Some(value) = value.filter(|value| !(0.0 < *value && value.is_finite())) {
+                return Err(Error::invalid(name, value, "positive"));
+            }
+        }
+        for transform in self.transforms.values().chain([&self.transform]) {
+            if let FeatureTransform::ZScore { window } = transform
+                && (*window < 2 || 1_000_000 < *window)
+            {
+                return Err(Error::invalid("window", window, "between 2 and 1000000"));
+            }
+        }
+        self.optimizer.validate()?;
+        self.schedule.validate()?;
+        self.loss.as_ref().map_or(Ok(()), Loss::validate)
+    }
+}

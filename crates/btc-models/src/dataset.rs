@@ -1,0 +1,377 @@
+//! From a frame to scaled windows and targets.
+
+use std::ops::Range;
+
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Target, TrainConfig};
+use crate::frame::SeriesFrame;
+use crate::scaler::{Scaler, quantile};
+use crate::transform::FeatureTransform;
+use crate::{Error, Result};
+
+/// Why a feature of the series is not used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Unused {
+    /// It has no value in the training rows.
+    Empty,
+    /// It does not vary in the training rows.
+    Constant,
+    /// It equals another feature in all training rows.
+    Duplicate {
+        /// The other feature.
+        of: String,
+    },
+}
+
+/// A feature with what is made of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Feature {
+    pub(crate) name: String,
+    pub(crate) transform: FeatureTransform,
+    pub(crate) scaler: Scaler,
+    /// The scaled value that stands for a missing one: the training rows' mean.
+    pub(crate) fill: f64,
+}
+
+/// Everything that turns a frame into the numbers a network sees, fitted on training rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Preprocessor {
+    pub(crate) features: Vec<Feature>,
+    pub(crate) clip: Option<f64>,
+    pub(crate) max_staleness: usize,
+}
+
+/// Keeps the last value over at most `limit` missing rows.
+fn forward_fill(values: &mut [f64], limit: usize) {
+    let mut last = None;
+    for (row, value) in values.iter_mut().enumerate() {
+        if value.is_finite() {
+            last = Some((row, *value));
+        } else {
+            *value = match last {
+                Some((since, last)) if row - since <= limit => last,
+                _ => f64::NAN,
+            };
+        }
+    }
+}
+
+/// Refuses a feature that at each row is the price of the next row.
+///
+/// The median difference must be below 0.3 % and below half of what the last known price has:
+/// a price that hardly moves agrees with everything known of it.
+fn refuse_target(name: &str, values: &[f64], price: &[f64]) -> Result<()> {
+    let median = |values: &[f64]| {
+        let mut differences: Vec<f64> = values
+            .iter()
+            .zip(&price[1..])
+            .map(|(x, next)| (x / next - 1.0).abs())
+            .filter(|difference| difference.is_finite())
+            .collect();
+        differences.sort_by(f64::total_cmp);
+        (30 <= differences.len()).then(|| quantile(&differences, 0.5))
+    };
+    match (median(values), median(price)) {
+        (Some(feature), Some(naive)) if feature < 0.003 && feature < 0.5 * naive => {
+            Err(Error::TargetInDisguise {
+                feature: name.to_owned(),
+                median_percent: 100.0 * feature,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Preprocessor {
+    /// Fits to the rows `0..training_rows`; also returns the features that are not used.
+    pub(crate) fn fit(
+        frame: &SeriesFrame,
+        training_rows: usize,
+        config: &TrainConfig,
+    ) -> Result<(Self, Vec<(String, Unused)>)> {
+        let price = frame.price();
+        let mut features: Vec<Feature> = Vec::new();
+        let mut kept: Vec<(String, Vec<f64>)> = Vec::new();
+        let mut unused = Vec::new();
+        for name in frame.names() {
+            let is_price = name == frame.price_name();
+            let mut values = frame.column(name).unwrap_or_default();
+            values.truncate(training_rows);
+            if !is_price {
+                refuse_target(name, &values, &price[..training_rows])?;
+                if values.iter().all(|x| !x.is_finite()) {
+                    unused.push((name.clone(), Unused::Empty));
+                    continue;
+                }
+                let same = |other: &[f64]| {
+                    values
+                        .iter()
+                        .zip(other)
+                        .all(|(x, y)| x == y || (x.is_nan() && y.is_nan()))
+                };
+                let of = if same(&price) {
+                    Some(frame.price_name().to_owned())
+                } else {
+                    kept.iter()
+                        .find(|(_, other)| same(other))
+                        .map(|(name, _)| name.clone())
+                };
+                if let Some(of) = of {
+                    unused.push((name.clone(), Unused::Duplicate { of }));
+                    continue;
+                }
+                kept.push((name.clone(), values.clone()));
+            }
+            let transform = match config.transform_of(name) {
+                FeatureTransform::Auto if values.iter().all(|x| 0.0 < *x || x.is_nan()) => {
+                    FeatureTransform::LogDifference
+                }
+                FeatureTransform::Auto => FeatureTransform::Difference,
+                transform => transform,
+            };
+            forward_fill(&mut values, config.max_staleness);
+            let transformed = transform.apply(&values);
+            let mut finite = transformed.iter().copied().filter(|x| x.is_finite());
+            let first = finite.next();
+            if !is_price && finite.all(|x| Some(x) == first) {
+                unused.push((name.clone(), Unused::Constant));
+                continue;
+            }
+            let scaler = Scaler::fit(config.scaler, &transformed);
+            let scaled: Vec<f64> = transformed
+                .iter()
+                .map(|x| scaler.apply(*x))
+                .filter(|x| x.is_finite())
+                .collect();
+            let mean = scaled.iter().sum::<f64>() / scaled.len().max(1) as f64;
+            let fill = match config.clip {
+                Some(clip) => mean.clamp(-clip, clip),
+                None => mean,
+            };
+            features.push(Feature {
+                name: name.clone(),
+                transform,
+                scaler,
+                fill,
+            });
+        }
+        let max_staleness = config.max_staleness;
+        Ok((
+            Self {
+                features,
+                clip: config.clip,
+                max_staleness,
+            },
+            unused,
+        ))
+    }
+
+    /// Rows before a window that its first row needs.
+    pub(crate) fn lookback(&self) -> usize {
+        self.features
+            .iter()
+            .map(|feature| feature.transform.lookback())
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The scaled features of all rows, row by row. A row depends on no row after it.
+    pub(crate) fn apply(&self, frame: &SeriesFrame) -> Result<Series> {
+        let width = self.features.len();
+        let mut data = vec![0f32; frame.rows() * width];
+        for (at, feature) in self.features.iter().enumerate() {
+            let Some(mut values) = frame.column(&feature.name) else {
+                return Err(Error::MissingFeature {
+                    feature: feature.name.clone(),
+                });
+            };
+            forward_fill(&mut values, self.max_staleness);
+            for (row, x) in feature.transform.apply(&values).into_iter().enumerate() {
+                let x = feature.scaler.apply(x);
+                let x = if x.is_finite() { x } else { feature.fill };
+                let x = self.clip.map_or(x, |clip| x.clamp(-clip, clip));
+                data[row * width + at] = x as f32;
+            }
+        }
+        Ok(Series { data, width })
+    }
+}
+
+/// Scaled features of consecutive rows. Windows are views of it until a batch is put together.
+#[derive(Debug)]
+pub(crate) struct Series {
+    data: Vec<f32>,
+    width: usize,
+}
+
+impl Series {
+    /// The windows that end at the rows `ends`: (ends, timesteps, features).
+    pub(crate) fn windows(
+        &self,
+        ends: &[usize],
+        timesteps: usize,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let mut batch = Vec::with_capacity(ends.len() * timesteps * self.width);
+        for end in ends {
+            let start = end + 1 - timesteps;
+            batch.extend_from_slice(&self.data[start * self.width..(end + 1) * self.width]);
+        }
+        Tensor::from_vec(batch, (ends.len(), timesteps, self.width), device)
+    }
+}
+
+/// How the target follows from prices and back.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TargetScaler {
+    pub(crate) target: Target,
+    scaler: Scaler,
+}
+
+impl TargetScaler {
+    /// Fits to the targets of the windows that end in `ends`.
+    ///
+    /// Changes are divided by their standard deviation and not moved: a network that returns 0
+    /// repeats the last price.
+    pub(crate) fn fit(price: &[f64], ends: Range<usize>, config: &TrainConfig) -> Result<Self> {
+        if config.target == Target::LogReturn
+            && let Some(row) = price.iter().position(|price| *price <= 0.0)
+        {
+            return Err(Error::series(format!(
+                "the price in row {row} is not positive, so it has no log return; take the target \
+                 difference"
+            )));
+        }
+        let scaler = match config.target {
+            Target::Level => {
+                let end = (ends.end + config.horizon).min(price.len());
+                Scaler::fit(config.scaler, &price[..end])
+            }
+            target => {
+                let identity = Scaler {
+                    offset: 0.0,
+                    scale: 1.0,
+                };
+                let raw = Self {
+                    target,
+                    scaler: identity,
+                };
+                let changes: Vec<f64> = ends
+                    .map(|end| raw.scaled(price[end], price[end + config.horizon]))
+                    .collect();
+                let square = changes.iter().map(|x| x * x).sum::<f64>() / changes.len() as f64;
+                let scale = if 0.0 < square { square.sqrt() } else { 1.0 };
+                Scaler { offset: 0.0, scale }
+            }
+        };
+        Ok(Self {
+            target: config.target,
+            scaler,
+        })
+    }
+
+    /// The network's target where the price goes from `last` to `next`.
+    pub(crate) fn scaled(&self, last: f64, next: f64) -> f64 {
+        self.scaler.apply(match self.target {
+            Target::LogReturn => (next / last).ln(),
+            Target::Difference => next - last,
+            Target::Level => next,
+        })
+    }
+
+    /// The price that the network's `output` means after `last`.
+    pub(crate) fn price(&self, last: f64, output: f64) -> f64 {
+        let value = self.scaler.invert(output);
+        match self.target {
+            Target::LogReturn => last * value.exp(),
+            Target::Difference => last + value,
+            Target::Level => value,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::tests::frame;
+
+    #[test]
+    fn a_missing_value_keeps_the_last_one_for_a_while() {
+        let nan = f64::NAN;
+        let mut values = [nan, 1.0, nan, nan, nan, 2.0];
+        forward_fill(&mut values, 2);
+        assert!(values[0].is_nan() && values[4].is_nan());
+        assert_eq!((values[2], values[3], values[5]), (1.0, 1.0, 2.0));
+    }
+
+    fn walk(rows: usize) -> Vec<f64> {
+        (0..rows)
+            .map(|i| 100.0 + ((i * 7919) % 23) as f64)
+            .collect()
+    }
+
+    #[test]
+    fn features_without_information_are_left_out_and_named() {
+        let price = walk(60);
+        let frame = frame(&[
+            ("price", price.clone()),
+            ("copy", price),
+            ("flat", vec![3.0; 60]),
+            ("none", vec![f64::NAN; 60]),
+            ("good", (0..60).map(|i| f64::from(i * i % 17)).collect()),
+        ]);
+        let (fitted, unused) = Preprocessor::fit(&frame, 50, &TrainConfig::default()).unwrap();
+        let names: Vec<_> = fitted.features.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(names, ["price", "good"]);
+        assert_eq!(
+            unused[0],
+            ("copy".into(), Unused::Duplicate { of: "price".into() })
+        );
+        assert_eq!(unused[1], ("flat".into(), Unused::Constant));
+        assert_eq!(unused[2], ("none".into(), Unused::Empty));
+    }
+
+    #[test]
+    fn the_next_price_among_the_features_is_refused() {
+        let price = walk(60);
+        let mut next = price[1..].to_vec();
+        next.push(f64::NAN);
+        let frame = frame(&[("price", price), ("next", next)]);
+        let error = Preprocessor::fit(&frame, 60, &TrainConfig::default()).unwrap_err();
+        assert!(matches!(error, Error::TargetInDisguise { feature, .. } if feature == "next"));
+    }
+
+    #[test]
+    fn later_rows_change_neither_the_fit_nor_earlier_rows() {
+        let price = walk(60);
+        let mut changed = price.clone();
+        changed[50..].iter_mut().for_each(|x| *x *= 3.0);
+        let (a, b) = (frame(&[("price", price)]), frame(&[("price", changed)]));
+        let config = TrainConfig::default();
+        let (fit_a, _) = Preprocessor::fit(&a, 50, &config).unwrap();
+        let (fit_b, _) = Preprocessor::fit(&b, 50, &config).unwrap();
+        assert_eq!(fit_a, fit_b);
+        let (series_a, series_b) = (fit_a.apply(&a).unwrap(), fit_a.apply(&b).unwrap());
+        assert_eq!(series_a.data[..50], series_b.data[..50]);
+        assert_ne!(series_a.data[50..], series_b.data[50..]);
+    }
+
+    #[test]
+    fn targets_go_there_and_back() {
+        let price = walk(40);
+        for target in Target::ALL {
+            let config = TrainConfig::default().with_target(target);
+            let scaler = TargetScaler::fit(&price, 5..30, &config).unwrap();
+            let output = scaler.scaled(110.0, 121.0);
+            assert!(
+                (scaler.price(110.0, output) - 121.0).abs() < 1e-9,
+                "{target}"
+            );
+        }
+        assert!(TargetScaler::fit(&[1.0, -1.0, 2.0], 0..2, &TrainConfig::default()).is_err());
+    }
+}

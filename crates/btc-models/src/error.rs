@@ -1,0 +1,182 @@
+use std::path::PathBuf;
+
+/// What can go wrong while fitting, storing or applying a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The series has fewer rows than the operation needs.
+    #[error("the series has {rows} rows, but {needed} are needed; give an earlier start")]
+    SeriesTooShort {
+        /// Rows there are.
+        rows: usize,
+        /// Rows that would be enough.
+        needed: usize,
+    },
+    /// The input series is not what it must be.
+    #[error("the series cannot be used: {reason}")]
+    InvalidSeries {
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// A configuration value is out of its range.
+    #[error("{name} is {value}, but must be {expected}")]
+    InvalidConfig {
+        /// The name of the setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A name is not one of those that exist.
+    #[error("there is no {what} called {name:?}{}; known are {}", did_you_mean(.suggestion), .known.join(", "))]
+    UnknownName {
+        /// The kind of thing that was looked for.
+        what: &'static str,
+        /// The name as given.
+        name: String,
+        /// The nearest known name, if one is near.
+        suggestion: Option<String>,
+        /// All known names.
+        known: Vec<String>,
+    },
+    /// The series lacks a feature that the model was trained on.
+    #[error(
+        "the model needs the feature {feature:?}, which the series lacks; join it or train anew"
+    )]
+    MissingFeature {
+        /// The feature's name.
+        feature: String,
+    },
+    /// The model forecasts another column than the one the series names.
+    #[error("the model forecasts {expected:?}, but the series names {found:?} as its price")]
+    OtherPrice {
+        /// The column that the model forecasts.
+        expected: String,
+        /// The series' price column.
+        found: String,
+    },
+    /// A feature agrees so well with the price one row later that it must contain it.
+    #[error(
+        "the feature {feature:?} at a row is the price of the next row (median difference \
+         {median_percent:.3} %); join it as of the time it is known, or leave it out"
+    )]
+    TargetInDisguise {
+        /// The feature's name.
+        feature: String,
+        /// The median absolute difference in percent.
+        median_percent: f64,
+    },
+    /// Training left the range of numbers.
+    #[error("training diverged in epoch {epoch}; lower the learning rate or clip gradients")]
+    Diverged {
+        /// The epoch, counted from 0.
+        epoch: usize,
+    },
+    /// The callback given to the training loop failed.
+    #[error("the callback after an epoch failed")]
+    Callback(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A stored model cannot be used.
+    #[error("the model bundle at {} cannot be used: {reason}", path.display())]
+    Bundle {
+        /// The bundle's directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was being done: `read`, `write`, ...
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A tensor operation failed.
+    #[error("a tensor operation failed")]
+    Tensor(#[from] candle_core::Error),
+}
+
+fn did_you_mean(suggestion: &Option<String>) -> String {
+    suggestion
+        .as_ref()
+        .map(|name| format!(" (did you mean {name:?}?)"))
+        .unwrap_or_default()
+}
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn invalid(
+        name: &'static str,
+        value: impl ToString,
+        expected: &'static str,
+    ) -> Self {
+        Self::InvalidConfig {
+            name,
+            value: value.to_string(),
+            expected,
+        }
+    }
+
+    pub(crate) fn series(reason: impl Into<String>) -> Self {
+        Self::InvalidSeries {
+            reason: reason.into(),
+        }
+    }
+
+    /// The error for a `name` that is not among `known`, with the nearest one named.
+    pub(crate) fn unknown(what: &'static str, name: &str, known: &[&str]) -> Self {
+        let lower = name.to_lowercase();
+        let suggestion = known
+            .iter()
+            .map(|candidate| (edit_distance(&lower, &candidate.to_lowercase()), candidate))
+            .min()
+            .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
+            .map(|(_, candidate)| candidate.to_string());
+        Self::UnknownName {
+            what,
+            name: name.to_owned(),
+            suggestion,
+            known: known.iter().map(|name| name.to_string()).collect(),
+        }
+    }
+}
+
+/// Levenshtein's distance in characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_suggested_and_a_far_one_is_not() {
+        let known = ["LSTM", "GRU", "ConvLSTM2D"];
+        let message = |name| Error::unknown("model type", name, &known).to_string();
+        assert!(
+            message("ltsm").contains("did you mean \"LSTM\"?"),
+            "{}",
+            message("ltsm")
+        );
+        assert!(message("convlstm").contains("did you mean \"ConvLSTM2D\"?"));
+        assert!(!message("prophet").contains("did you mean"));
+        assert!(message("prophet").ends_with("known are LSTM, GRU, ConvLSTM2D"));
+    }
+}

@@ -1,0 +1,390 @@
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::config::TrainConfig;
+use crate::dataset::{Preprocessor, Series, TargetScaler};
+use crate::forecaster::{Forecaster, Manifest, TrainingRange};
+use crate::frame::SeriesFrame;
+use crate::interval::{Conformal, ErrorScale, ewma_variance};
+use crate::layers::Mode;
+use crate::metrics;
+use crate::network::{InputShape, Network, NetworkConfig};
+use crate::optimizer::{Schedule, Trainer};
+use crate::parameters::Parameters;
+use crate::random::Stream;
+use crate::{Error, Loss, Result};
+
+/// What an epoch of training came to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EpochLogs {
+    /// The epoch, counted from 0.
+    pub epoch: usize,
+    /// The mean loss over the training windows, while the weights were changing.
+    pub loss: f64,
+    /// The loss over the validation windows after the epoch; `None` if there are none.
+    pub val_loss: Option<f64>,
+    /// The seconds since training began.
+    pub seconds: f64,
+}
+
+/// The error type of a callback.
+pub type CallbackError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The scores that intervals want at least; training windows fill up what validation lacks.
+const MIN_SCORES: usize = 100;
+
+/// Which rows windows end in.
+#[derive(Debug, Clone)]
+struct Split {
+    train: Range<usize>,
+    validation: Range<usize>,
+}
+
+impl Split {
+    /// Splits the windows of a series of `rows` rows in time.
+    ///
+    /// The first validation window ends no earlier than the last target of training is known.
+    fn new(rows: usize, lookback: usize, config: &TrainConfig) -> Result<Self> {
+        let first = lookback + config.timesteps - 1;
+        // Two training windows, and one for validation if there is a share for it.
+        let least = 2 + if 0.0 < config.validation_fraction {
+            config.horizon
+        } else {
+            0
+        };
+        let needed = first + config.horizon + least;
+        if rows < needed {
+            return Err(Error::SeriesTooShort { rows, needed });
+        }
+        let ends = first..rows - config.horizon;
+        if config.validation_fraction == 0.0 {
+            return Ok(Self {
+                train: ends.clone(),
+                validation: ends.end..ends.end,
+            });
+        }
+        let share = (ends.len() as f64 * config.validation_fraction).round() as usize;
+        let most = ends.len() - config.horizon - 1;
+        let validation = ends.end - share.clamp(1, most.max(1))..ends.end;
+        let train = ends.start..validation.start + 1 - config.horizon;
+        Ok(Self { train, validation })
+    }
+}
+
+/// Trains a network on a frame, all of which is its training range.
+///
+/// The last `validation_fraction` of the windows is kept for validation; features, target and
+/// their scalers are fitted on the rows before. The weights of the epoch with the lowest
+/// validation loss are kept. `on_epoch_end` is called after each epoch and may end training,
+/// with an error or without.
+///
+/// The result depends on the arguments alone: on one machine, the same seed gives the same bits,
+/// whatever the number of threads.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use btc_models::{Hyperparameters, ModelType, NetworkConfig, SeriesFrame, TrainConfig, fit};
+/// use candle_core::{Device, Tensor};
+/// use chrono::{DateTime, Days};
+///
+/// let start = DateTime::from_timestamp(1_600_000_000, 0).unwrap();
+/// let price: Vec<f64> = (0..60).map(|day| 100.0 + f64::from(day % 7)).collect();
+/// let frame = SeriesFrame::new(
+///     (0..60).map(|day| start + Days::new(day)).collect(),
+///     vec!["close".into()],
+///     Tensor::from_vec(price, (60, 1), &Device::Cpu)?,
+///     "close",
+/// )?;
+/// let network = NetworkConfig::new(ModelType::Cnn, &Hyperparameters::default());
+/// let config = TrainConfig::default().with_epochs(5).with_seed(1);
+/// let forecaster = fit(&network, &frame, &config, &Device::Cpu, |logs| {
+///     assert!(logs.loss.is_finite());
+///     Ok(ControlFlow::Continue(()))
+/// })?;
+/// let forecast = forecaster.forecast(&frame)?;
+/// assert!(forecast.point > 0.0);
+/// # Ok::<(), btc_models::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// A frame too short or a configuration out of range, a feature that contains the target,
+/// divergence, an error of the callback.
+pub fn fit(
+    network: &NetworkConfig,
+    frame: &SeriesFrame,
+    config: &TrainConfig,
+    device: &Device,
+    mut on_epoch_end: impl FnMut(&EpochLogs) -> Result<ControlFlow<()>, CallbackError>,
+) -> Result<Forecaster> {
+    config.validate()?;
+    network.validate()?;
+    let transforms = frame
+        .names()
+        .iter()
+        .map(|name| config.transform_of(name).lookback());
+    let split = Split::new(frame.rows(), transforms.max().unwrap_or(0), config)?;
+    let training_rows = split.train.end;
+    let (preprocessor, unused) = Preprocessor::fit(frame, training_rows, config)?;
+    let price = frame.price();
+    let target = TargetScaler::fit(&price, split.train.clone(), config)?;
+    let loss = config
+        .loss
+        .clone()
+        .unwrap_or_else(|| network.default_loss());
+
+    let input = InputShape {
+        timesteps: config.timesteps,
+        features: preprocessor.features.len(),
+        outputs: loss.outputs(),
+    };
+    let mut parameters = Parameters::seeded(config.seed, device);
+    let built = network.build(input, &mut parameters)?;
+    let windows = Windows {
+        series: preprocessor.apply(frame)?,
+        targets: (0..frame.rows())
+            .map(|row| match price.get(row + config.horizon) {
+                Some(next) => target.scaled(price[row], *next) as f32,
+                None => f32::NAN,
+            })
+            .collect(),
+        timesteps: config.timesteps,
+        device,
+    };
+    let training = Training {
+        network: &*built,
+        loss: &loss,
+        windows: &windows,
+        config,
+    };
+    let history = training.run(&split, &parameters, &mut on_epoch_end)?;
+
+    let mut metrics = BTreeMap::new();
+    let best = history.iter().min_by(|a, b| score(a).total_cmp(&score(b)));
+    if let Some(best) = best {
+        metrics.insert("best_epoch".to_owned(), best.epoch as f64);
+        metrics.insert("loss".to_owned(), best.loss);
+        metrics.extend(best.val_loss.map(|loss| ("val_loss".to_owned(), loss)));
+    }
+    let known_at = frame.known_at();
+    let manifest = Manifest {
+        network: network.clone(),
+        config: config.clone(),
+        loss: loss.clone(),
+        price: frame.price_name().to_owned(),
+        preprocessor,
+        target,
+        conformal: Conformal::new(ErrorScale::of(&price), Vec::new()),
+        training_range: TrainingRange {
+            start: known_at[0],
+            end: known_at[known_at.len() - 1],
+            rows: frame.rows(),
+        },
+        unused: unused.into_iter().collect(),
+        metrics,
+        history,
+        data_hash: None,
+    };
+    let mut forecaster = Forecaster::new(manifest, built, parameters, device.clone());
+    calibrate(&mut forecaster, &windows.series, &price, &split)?;
+    Ok(forecaster)
+}
+
+/// The loss by which epochs are compared.
+fn score(logs: &EpochLogs) -> f64 {
+    logs.val_loss.unwrap_or(logs.loss)
+}
+
+/// Takes the scores of intervals and the validation metrics from the last windows.
+fn calibrate(
+    forecaster: &mut Forecaster,
+    series: &Series,
+    price: &[f64],
+    split: &Split,
+) -> Result<()> {
+    let horizon = forecaster.horizon();
+    let scale = ErrorScale::of(price);
+    let variance = ewma_variance(price, scale);
+    let wanted = MIN_SCORES.saturating_sub(split.validation.len());
+    let from = split
+        .train
+        .end
+        .saturating_sub(wanted)
+        .max(split.train.start);
+    let (mut scores, mut actual, mut predicted, mut naive) = (vec![], vec![], vec![], vec![]);
+    for end in (from..split.train.end).chain(split.validation.clone()) {
+        let point = forecaster.point(series, end, price[end])?;
+        let deviation = (variance[end] * horizon as f64).sqrt();
+        if 0.0 < deviation {
+            scores.push(scale.difference(point, price[end + horizon]).abs() / deviation);
+        }
+        if split.validation.contains(&end) {
+            actual.push(price[end + horizon]);
+            predicted.push(point);
+            naive.push(price[end]);
+        }
+    }
+    forecaster.manifest.conformal = Conformal::new(scale, scores);
+    for (name, value) in [
+        ("val_mape", metrics::mape(&actual, &predicted)),
+        (
+            "val_relative_mae",
+            metrics::relative_mae(&actual, &predicted, &naive),
+        ),
+    ] {
+        if value.is_finite() {
+            forecaster.manifest.metrics.insert(name.to_owned(), value);
+        }
+    }
+    Ok(())
+}
+
+/// Scaled features and targets of a frame.
+#[derive(Debug)]
+struct Windows<'a> {
+    series: Series,
+    /// The target of the window that ends in each row.
+    targets: Vec<f32>,
+    timesteps: usize,
+    device: &'a Device,
+}
+
+impl Windows<'_> {
+    fn batch(&self, ends: &[usize]) -> Result<(Tensor, Vec<f32>)> {
+        let x = self.series.windows(ends, self.timesteps, self.device)?;
+        Ok((x, ends.iter().map(|end| self.targets[*end]).collect()))
+    }
+}
+
+/// A network under training.
+struct Training<'a> {
+    network: &'a dyn Network,
+    loss: &'a Loss,
+    windows: &'a Windows<'a>,
+    config: &'a TrainConfig,
+}
+
+impl Training<'_> {
+    /// Trains and leaves the best epoch's weights in `parameters`.
+    fn run(
+        &self,
+        split: &Split,
+        parameters: &Parameters,
+        on_epoch_end: &mut dyn FnMut(&EpochLogs) -> Result<ControlFlow<()>, CallbackError>,
+    ) -> Result<Vec<EpochLogs>> {
+        let config = self.config;
+        let began = Instant::now();
+        let mut order: Vec<usize> = split.train.clone().collect();
+        let validation: Vec<usize> = split.validation.clone().collect();
+        let mut shuffling = Stream::new(config.seed, "shuffle");
+        let mut dropping = Stream::new(config.seed, "dropout");
+        let mut trainer = Trainer::new(config.optimizer, parameters.vars());
+        let batches = order.len().div_ceil(config.batch_size);
+        let steps = (batches * config.epochs) as f64;
+        let mut history: Vec<EpochLogs> = Vec::new();
+        let mut best: Option<(f64, Vec<Vec<f32>>)> = None;
+        let (mut lr, mut waited, mut plateau) = (config.lr, 0, 0);
+
+        for epoch in 0..config.epochs {
+            if config.shuffle {
+                shuffling.shuffle(&mut order);
+            }
+            let mut sum = 0.0;
+            for (batch, ends) in order.chunks(config.batch_size).enumerate() {
+                let (x, targets) = self.windows.batch(ends)?;
+                let output = self.network.forward(&x, &mut Mode::Train(&mut dropping))?;
+                let values: Vec<f32> = output.flatten_all()?.to_vec1()?;
+                let (loss, slope) = self.loss.evaluate(&values, &targets);
+                if !loss.is_finite() {
+                    return Err(Error::Diverged { epoch });
+                }
+                sum += loss * ends.len() as f64;
+                // A product whose gradient with respect to the output is the loss's.
+                let slope = Tensor::from_vec(slope, output.shape(), self.windows.device)?;
+                let gradients = output.mul(&slope)?.sum_all()?.backward()?;
+                let progress = (epoch * batches + batch) as f64 / steps;
+                let rate = lr * config.schedule.factor(progress);
+                trainer.step(&gradients, rate, config.clip_norm)?;
+            }
+            let val_loss = match validation.is_empty() {
+                true => None,
+                false => Some(self.evaluate(&validation)?),
+            };
+            let seconds = began.elapsed().as_secs_f64();
+            let logs = EpochLogs {
+                epoch,
+                loss: sum / order.len() as f64,
+                val_loss,
+                seconds,
+            };
+            if !score(&logs).is_finite() {
+                return Err(Error::Diverged { epoch });
+            }
+            if best
+                .as_ref()
+                .is_none_or(|(lowest, _)| score(&logs) < *lowest)
+            {
+                best = Some((score(&logs), parameters.snapshot()?));
+                (waited, plateau) = (0, 0);
+            } else {
+                (waited, plateau) = (waited + 1, plateau + 1);
+            }
+            if let Schedule::Plateau { factor, patience } = config.schedule
+                && patience < plateau
+            {
+                lr *= factor;
+                plateau = 0;
+            }
+            history.push(logs);
+            if on_epoch_end(&logs).map_err(Error::Callback)?.is_break() {
+                break;
+            }
+            if config.patience.is_some_and(|patience| patience <= waited) {
+                break;
+            }
+        }
+        if let Some((_, weights)) = best {
+            parameters.restore(&weights)?;
+        }
+        Ok(history)
+    }
+
+    /// The mean loss over the windows that end in `ends`, without dropout.
+    fn evaluate(&self, ends: &[usize]) -> Result<f64> {
+        let mut sum = 0.0;
+        for ends in ends.chunks(256) {
+            let (x, targets) = self.windows.batch(ends)?;
+            let output = self.network.forward(&x, &mut Mode::Evaluate)?;
+            let values: Vec<f32> = output.flatten_all()?.to_vec1()?;
+            sum += self.loss.evaluate(&values, &targets).0 * ends.len() as f64;
+        }
+        Ok(sum / ends.len() as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(rows: usize, horizon: usize, fraction: f64, train: Range<usize>, val: Range<usize>) {
+        let config = TrainConfig::default()
+            .with_timesteps(3)
+            .with_horizon(horizon)
+            .with_validation_fraction(fraction);
+        let split = Split::new(rows, 1, &config).unwrap();
+        assert_eq!((split.train, split.validation), (train, val));
+    }
+
+    // With one row of lookback and three timesteps, the first window ends in row 3.
+    #[test]
+    fn validation_begins_when_the_last_training_target_is_known() {
+        check(24, 1, 0.1, 3..21, 21..23);
+        check(24, 1, 0.0, 3..23, 23..23);
+        check(24, 3, 0.2, 3..15, 17..21);
+    }
+}

@@ -1,0 +1,260 @@
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use candle_core::Device;
+use chrono::{DateTime, Days, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::config::TrainConfig;
+use crate::dataset::{Preprocessor, Series, TargetScaler, Unused};
+use crate::fit::EpochLogs;
+use crate::frame::SeriesFrame;
+use crate::interval::{Conformal, Interval, ewma_variance};
+use crate::layers::Mode;
+use crate::network::{ModelType, Network, NetworkConfig};
+use crate::parameters::Parameters;
+use crate::{Error, Loss, Result};
+
+/// A forecast of the price, in the price's unit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// The price expected.
+    pub point: f64,
+    /// The last known price: what a forecast without any skill would be.
+    pub naive: f64,
+    /// Ranges around the point, from the narrowest to the widest.
+    pub intervals: Vec<Interval>,
+    /// Nothing that became known after this was used.
+    pub known_until: DateTime<Utc>,
+    /// When the price is expected.
+    pub target_time: DateTime<Utc>,
+}
+
+/// The rows that a model was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainingRange {
+    /// When the first row was known.
+    pub start: DateTime<Utc>,
+    /// When the last row was known.
+    pub end: DateTime<Utc>,
+    /// The number of rows.
+    pub rows: usize,
+}
+
+/// Everything about a trained model but its weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub(crate) network: NetworkConfig,
+    pub(crate) config: TrainConfig,
+    pub(crate) loss: Loss,
+    pub(crate) price: String,
+    pub(crate) preprocessor: Preprocessor,
+    pub(crate) target: TargetScaler,
+    pub(crate) conformal: Conformal,
+    pub(crate) training_range: TrainingRange,
+    pub(crate) unused: BTreeMap<String, Unused>,
+    pub(crate) metrics: BTreeMap<String, f64>,
+    pub(crate) history: Vec<EpochLogs>,
+    pub(crate) data_hash: Option<String>,
+}
+
+/// A trained network with all that it takes to apply it.
+///
+/// It comes from [`fit`](crate::fit()) or [`load`](Self::load).
+#[derive(Debug)]
+pub struct Forecaster {
+    pub(crate) manifest: Manifest,
+    pub(crate) parameters: Parameters,
+    network: Box<dyn Network>,
+    device: Device,
+}
+
+impl Forecaster {
+    pub(crate) fn new(
+        manifest: Manifest,
+        network: Box<dyn Network>,
+        parameters: Parameters,
+        device: Device,
+    ) -> Self {
+        Self {
+            manifest,
+            parameters,
+            network,
+            device,
+        }
+    }
+
+    /// Forecasts from the last row of the frame.
+    ///
+    /// # Errors
+    ///
+    /// The frame must name the same price, have every feature that the model was trained on,
+    /// and at least [`required_rows`](Self::required_rows) rows.
+    pub fn forecast(&self, frame: &SeriesFrame) -> Result<Forecast> {
+        let rows = frame.rows();
+        let mut forecasts = self.forecast_at(frame, rows.saturating_sub(1)..rows)?;
+        forecasts.pop().ok_or(Error::SeriesTooShort {
+            rows,
+            needed: self.required_rows(),
+        })
+    }
+
+    /// Forecasts from each of the rows `origins`, with what is known there.
+    ///
+    /// The forecast from a row is the same, bit for bit, if all rows after it are taken away.
+    ///
+    /// # Errors
+    ///
+    /// As [`forecast`](Self::forecast); the origins must be rows of the frame.
+    pub fn forecast_at(&self, frame: &SeriesFrame, origins: Range<usize>) -> Result<Vec<Forecast>> {
+        if frame.price_name() != self.manifest.price {
+            return Err(Error::OtherPrice {
+                expected: self.manifest.price.clone(),
+                found: frame.price_name().to_owned(),
+            });
+        }
+        if frame.rows() < origins.end {
+            return Err(Error::series(format!(
+                "row {} is not among its {} rows",
+                origins.end - 1,
+                frame.rows()
+            )));
+        }
+        if origins.start + 1 < self.required_rows() {
+            let rows = origins.start + 1;
+            return Err(Error::SeriesTooShort {
+                rows,
+                needed: self.required_rows(),
+            });
+        }
+        let price = frame.price();
+        let series = self.manifest.preprocessor.apply(frame)?;
+        let variance = ewma_variance(&price, self.manifest.conformal.scale);
+        let horizon = self.horizon() as u64;
+        origins
+            .map(|row| {
+                let naive = price[row];
+                let point = self.point(&series, row, naive)?;
+                if !point.is_finite() {
+                    return Err(Error::series(format!(
+                        "the forecast from row {row} is not a finite number"
+                    )));
+                }
+                let deviation = (variance[row] * horizon as f64).sqrt();
+                let known_until = frame.known_at()[row];
+                Ok(Forecast {
+                    point,
+                    naive,
+                    intervals: self.manifest.conformal.intervals(point, deviation),
+                    known_until,
+                    target_time: known_until + Days::new(horizon),
+                })
+            })
+            .collect()
+    }
+
+    /// The price forecast from row `end`, whose price is `last`.
+    ///
+    /// One window at a time: in a larger batch the sums could be taken in another order, and a
+    /// forecast must not depend on what else is forecast with it.
+    pub(crate) fn point(&self, series: &Series, end: usize, last: f64) -> Result<f64> {
+        let x = series.windows(&[end], self.timesteps(), &self.device)?;
+        let output = self.network.forward(&x, &mut Mode::Evaluate)?;
+        let output: Vec<f32> = output.flatten_all()?.to_vec1()?;
+        Ok(self
+            .manifest
+            .target
+            .price(last, self.manifest.loss.point(&output)))
+    }
+
+    /// Rows that a frame must have for a forecast from its last row.
+    pub fn required_rows(&self) -> usize {
+        self.timesteps() + self.manifest.preprocessor.lookback()
+    }
+
+    /// The features that the network sees, in order.
+    pub fn feature_names(&self) -> Vec<&str> {
+        self.manifest
+            .preprocessor
+            .features
+            .iter()
+            .map(|feature| feature.name.as_str())
+            .collect()
+    }
+
+    /// The features that were left out, and why.
+    pub fn unused_features(&self) -> &BTreeMap<String, Unused> {
+        &self.manifest.unused
+    }
+
+    /// The name of the column that is forecast.
+    pub fn price_name(&self) -> &str {
+        &self.manifest.price
+    }
+
+    /// Rows in a window.
+    pub fn timesteps(&self) -> usize {
+        self.manifest.config.timesteps
+    }
+
+    /// Rows between the end of a window and its target.
+    pub fn horizon(&self) -> usize {
+        self.manifest.config.horizon
+    }
+
+    /// Which network it is.
+    pub fn model_type(&self) -> ModelType {
+        self.manifest.network.model_type()
+    }
+
+    /// The network and its sizes.
+    pub fn network(&self) -> &NetworkConfig {
+        &self.manifest.network
+    }
+
+    /// How the network was trained.
+    pub fn train_config(&self) -> &TrainConfig {
+        &self.manifest.config
+    }
+
+    /// The rows that the model was trained on, those for validation among them.
+    pub fn training_range(&self) -> TrainingRange {
+        self.manifest.training_range
+    }
+
+    /// What each epoch of training came to.
+    pub fn history(&self) -> &[EpochLogs] {
+        &self.manifest.history
+    }
+
+    /// Figures about the model, by name: those of training and those added later.
+    pub fn metrics(&self) -> &BTreeMap<String, f64> {
+        &self.manifest.metrics
+    }
+
+    /// Adds a figure; one that is not finite is left out.
+    #[must_use]
+    pub fn with_metric(mut self, name: impl Into<String>, value: f64) -> Self {
+        if value.is_finite() {
+            self.manifest.metrics.insert(name.into(), value);
+        }
+        self
+    }
+
+    /// The fingerprint of the training data, if one was given.
+    pub fn data_hash(&self) -> Option<&str> {
+        self.manifest.data_hash.as_deref()
+    }
+
+    /// Notes the fingerprint of the training data.
+    #[must_use]
+    pub fn with_data_hash(mut self, hash: impl Into<String>) -> Self {
+        self.manifest.data_hash = Some(hash.into());
+        self
+    }
+
+    /// The number of trained weights.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters.count()
+    }
+}

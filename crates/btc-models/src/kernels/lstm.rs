@@ -1,0 +1,419 @@
+//! A whole LSTM layer over all steps as one operation, forward and backward through time.
+//!
+//! The order of the gates is PyTorch's: input, forget, cell, output.
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+
+use super::math::{sigmoid, tanh};
+use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows};
+use super::simd::{Kernel, Matrix, dispatch, matmul};
+use super::{values, with_values};
+
+/// The buffers of one pass.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    /// Inputs in the order of steps.
+    x: Vec<f32>,
+    /// Gates after their activation: (steps, batch, 4 hidden).
+    gates: Vec<f32>,
+    /// Cell states, their activation, and hidden states: (steps, batch, hidden).
+    cell: Vec<f32>,
+    active: Vec<f32>,
+    hidden: Vec<f32>,
+    d_out: Vec<f32>,
+    d_gates: Vec<f32>,
+    d_hidden: Vec<f32>,
+    d_cell: Vec<f32>,
+}
+
+/// The operation on inputs (batch, steps, inputs) and packed weights.
+///
+/// The weights are `weight_ih` (4 hidden, inputs), `weight_hh` (4 hidden, hidden) and `bias`
+/// (4 hidden), one after the other.
+#[derive(Debug)]
+pub(crate) struct FusedLstm {
+    shape: SequenceShape,
+    relu: bool,
+    output: Output,
+    buffers: Lease<Buffers>,
+}
+
+impl FusedLstm {
+    pub(crate) fn new(
+        shape: SequenceShape,
+        relu: bool,
+        output: Output,
+        pool: &Pool<Buffers>,
+    ) -> Self {
+        Self {
+            shape,
+            relu,
+            output,
+            buffers: pool.lease(),
+        }
+    }
+
+    fn split<'a>(&self, weights: &'a [f32]) -> (&'a [f32], &'a [f32], &'a [f32]) {
+        let SequenceShape { inputs, hidden, .. } = self.shape;
+        let (w_ih, rest) = weights.split_at(4 * hidden * inputs);
+        let (w_hh, bias) = rest.split_at(4 * hidden * hidden);
+        (w_ih, w_hh, bias)
+    }
+
+    fn forward(&self, x: &[f32], weights: &[f32], s: &mut Buffers) {
+        let SequenceShape {
+            batch,
+            steps,
+            inputs,
+            hidden,
+        } = self.shape;
+        let (w_ih, w_hh, bias) = self.split(weights);
+        let (block, wide) = (batch * hidden, batch * 4 * hidden);
+        resize(&mut s.x, steps * batch * inputs);
+        resize(&mut s.gates, steps * wide);
+        for buffer in [&mut s.cell, &mut s.active, &mut s.hidden] {
+            resize(buffer, steps * block);
+        }
+        self.shape.time_major(inputs, x, &mut s.x);
+        for row in s.gates.chunks_exact_mut(4 * hidden) {
+            row.copy_from_slice(bias);
+        }
+        matmul(
+            (steps * batch, 4 * hidden, inputs),
+            &mut s.gates,
+            true,
+            Matrix::rows(&s.x, inputs),
+            Matrix::transposed(w_ih, inputs),
+        );
+        for t in 0..steps {
+            let now = t * block..(t + 1) * block;
+            let gates = &mut s.gates[t * wide..(t + 1) * wide];
+            let (before, cell) = s.cell.split_at_mut(now.start);
+            let (hidden_before, h) = s.hidden.split_at_mut(now.start);
+            let before = (t > 0).then(|| &before[now.start - block..]);
+            if t > 0 {
+                matmul(
+                    (batch, 4 * hidden, hidden),
+                    gates,
+                    true,
+                    Matrix::rows(&hidden_before[now.start - block..], hidden),
+                    Matrix::transposed(w_hh, hidden),
+                );
+            }
+            let step = StepForward {
+                hidden,
+                gates,
+                before,
+                cell: &mut cell[..block],
+                active: &mut s.active[now],
+                h: &mut h[..block],
+            };
+            if self.relu {
+                dispatch(Relu(step));
+            } else {
+                dispatch(Tanh(step));
+            }
+        }
+    }
+
+    /// The gradient of the weights, and that of the inputs if wanted.
+    fn backward(
+        &self,
+        weights: &[f32],
+        d_out: &[f32],
+        want_dx: bool,
+        s: &mut Buffers,
+    ) -> (Vec<f32>, Option<Vec<f32>>) {
+        let SequenceShape {
+            batch,
+            steps,
+            inputs,
+            hidden,
+        } = self.shape;
+        let (w_ih, w_hh, _) = self.split(weights);
+        let (block, wide) = (batch * hidden, batch * 4 * hidden);
+        resize(&mut s.d_gates, steps * wide);
+        resize(&mut s.d_hidden, block);
+        resize(&mut s.d_cell, block);
+        self.shape.gradient(self.output, d_out, &mut s.d_out);
+        s.d_cell.fill(0.0);
+        s.d_hidden.fill(0.0);
+        for t in (0..steps).rev() {
+            let now = t * block..(t + 1) * block;
+            self.shape
+                .add_gradient(self.output, t, &s.d_out, &mut s.d_hidden);
+            let d_gates = &mut s.d_gates[t * wide..(t + 1) * wide];
+            let step = StepBackward {
+                hidden,
+                gates: &s.gates[t * wide..(t + 1) * wide],
+                before: (t > 0).then(|| &s.cell[now.start - block..now.start]),
+                active: &s.active[now],
+                d_hidden: &s.d_hidden,
+                d_cell: &mut s.d_cell,
+                d_gates,
+            };
+            if self.relu {
+                dispatch(Relu(step));
+            } else {
+                dispatch(Tanh(step));
+            }
+            if t > 0 {
+                matmul(
+                    (batch, hidden, 4 * hidden),
+                    &mut s.d_hidden,
+                    false,
+                    Matrix::rows(d_gates, 4 * hidden),
+                    Matrix::rows(w_hh, hidden),
+                );
+            }
+        }
+        let mut d_weights = vec![0.0; weights.len()];
+        let (d_w_ih, rest) = d_weights.split_at_mut(w_ih.len());
+        let (d_w_hh, d_bias) = rest.split_at_mut(w_hh.len());
+        matmul(
+            (4 * hidden, inputs, steps * batch),
+            d_w_ih,
+            false,
+            Matrix::transposed(&s.d_gates, 4 * hidden),
+            Matrix::rows(&s.x, inputs),
+        );
+        matmul(
+            (4 * hidden, hidden, (steps - 1) * batch),
+            d_w_hh,
+            false,
+            Matrix::transposed(&s.d_gates[wide..], 4 * hidden),
+            Matrix::rows(&s.hidden, hidden),
+        );
+        sum_rows(&s.d_gates, 4 * hidden, d_bias);
+        let dx = want_dx.then(|| {
+            let mut dx = vec![0.0; steps * batch * inputs];
+            matmul(
+                (steps * batch, inputs, 4 * hidden),
+                &mut dx,
+                false,
+                Matrix::rows(&s.d_gates, 4 * hidden),
+                Matrix::rows(w_ih, inputs),
+            );
+            self.shape.batch_major(inputs, &dx)
+        });
+        (d_weights, dx)
+    }
+}
+
+impl CustomOp2 for FusedLstm {
+    fn name(&self) -> &'static str {
+        "fused-lstm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weights: &CpuStorage,
+        weights_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weights) = (values(x, x_layout)?, values(weights, weights_layout)?);
+        let SequenceShape {
+            batch,
+            steps,
+            inputs,
+            hidden,
+        } = self.shape;
+        if x.len() != batch * steps * inputs || weights.len() != 4 * hidden * (inputs + hidden + 1)
+        {
+            candle_core::bail!("the inputs or weights of an LSTM do not have the shape it has");
+        }
+        let (out, shape) = self.buffers.with(|s| {
+            self.forward(x, weights, s);
+            self.shape.output(&s.hidden, self.output)
+        });
+        Ok((CpuStorage::F32(out), shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weights: &Tensor,
+        _: &Tensor,
+        d_out: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (d_weights, dx) = with_values(weights, |w| {
+            with_values(d_out, |d_out| {
+                Ok(self
+                    .buffers
+                    .with(|s| self.backward(w, d_out, x.track_op(), s)))
+            })
+        })?;
+        Ok((
+            dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device()))
+                .transpose()?,
+            Some(Tensor::from_vec(
+                d_weights,
+                weights.shape(),
+                weights.device(),
+            )?),
+        ))
+    }
+}
+
+/// A step whose cell candidate and output use tanh.
+struct Tanh<S>(S);
+/// A step whose cell candidate and output use the rectifier.
+struct Relu<S>(S);
+
+struct StepForward<'a> {
+    hidden: usize,
+    gates: &'a mut [f32],
+    before: Option<&'a [f32]>,
+    cell: &'a mut [f32],
+    active: &'a mut [f32],
+    h: &'a mut [f32],
+}
+
+struct StepBackward<'a> {
+    hidden: usize,
+    gates: &'a [f32],
+    before: Option<&'a [f32]>,
+    active: &'a [f32],
+    d_hidden: &'a [f32],
+    d_cell: &'a mut [f32],
+    d_gates: &'a mut [f32],
+}
+
+#[inline(always)]
+pub(super) fn activate<const FMA: bool, const RELU: bool>(x: f32) -> f32 {
+    // Not `max`, which would turn a NaN into 0.
+    if RELU {
+        if x < 0.0 { 0.0 } else { x }
+    } else {
+        tanh::<FMA>(x)
+    }
+}
+
+/// The derivative of the activation, from its value.
+#[inline(always)]
+pub(super) fn slope<const RELU: bool>(y: f32) -> f32 {
+    if RELU {
+        if y > 0.0 { 1.0 } else { 0.0 }
+    } else {
+        1.0 - y * y
+    }
+}
+
+impl StepForward<'_> {
+    #[inline(always)]
+    fn run<const FMA: bool, const RELU: bool>(self) {
+        let n = self.hidden;
+        for (row, gates) in self.gates.chunks_exact_mut(4 * n).enumerate() {
+            let at = row * n..(row + 1) * n;
+            let (i, rest) = gates.split_at_mut(n);
+            let (f, rest) = rest.split_at_mut(n);
+            let (g, o) = rest.split_at_mut(n);
+            for x in i.iter_mut() {
+                *x = sigmoid::<FMA>(*x);
+            }
+            for x in f.iter_mut() {
+                *x = sigmoid::<FMA>(*x);
+            }
+            for x in g.iter_mut() {
+                *x = activate::<FMA, RELU>(*x);
+            }
+            for x in o.iter_mut() {
+                *x = sigmoid::<FMA>(*x);
+            }
+            let cell = &mut self.cell[at.clone()];
+            let active = &mut self.active[at.clone()];
+            let h = &mut self.h[at.clone()];
+            match self.before {
+                Some(before) => {
+                    let before = &before[at];
+                    for j in 0..n {
+                        cell[j] = f[j] * before[j] + i[j] * g[j];
+                    }
+                }
+                None => {
+                    for j in 0..n {
+                        cell[j] = i[j] * g[j];
+                    }
+                }
+            }
+            for j in 0..n {
+                active[j] = activate::<FMA, RELU>(cell[j]);
+            }
+            for j in 0..n {
+                h[j] = o[j] * active[j];
+            }
+        }
+    }
+}
+
+impl StepBackward<'_> {
+    #[inline(always)]
+    fn run<const RELU: bool>(self) {
+        let n = self.hidden;
+        let rows = self
+            .gates
+            .chunks_exact(4 * n)
+            .zip(self.d_gates.chunks_exact_mut(4 * n));
+        for (row, (gates, d_gates)) in rows.enumerate() {
+            let at = row * n..(row + 1) * n;
+            let (i, rest) = gates.split_at(n);
+            let (f, rest) = rest.split_at(n);
+            let (g, o) = rest.split_at(n);
+            let (di, rest) = d_gates.split_at_mut(n);
+            let (df, rest) = rest.split_at_mut(n);
+            let (dg, d_o) = rest.split_at_mut(n);
+            let active = &self.active[at.clone()];
+            let dh = &self.d_hidden[at.clone()];
+            let dc = &mut self.d_cell[at.clone()];
+            for j in 0..n {
+                d_o[j] = dh[j] * active[j] * o[j] * (1.0 - o[j]);
+                dc[j] += dh[j] * o[j] * slope::<RELU>(active[j]);
+            }
+            for j in 0..n {
+                di[j] = dc[j] * g[j] * i[j] * (1.0 - i[j]);
+                dg[j] = dc[j] * i[j] * slope::<RELU>(g[j]);
+            }
+            match self.before {
+                Some(before) => {
+                    let before = &before[at];
+                    for j in 0..n {
+                        df[j] = dc[j] * before[j] * f[j] * (1.0 - f[j]);
+                    }
+                }
+                None => df.fill(0.0),
+            }
+            for j in 0..n {
+                dc[j] *= f[j];
+            }
+        }
+    }
+}
+
+impl Kernel for Tanh<StepForward<'_>> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.0.run::<FMA, false>();
+    }
+}
+
+impl Kernel for Relu<StepForward<'_>> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.0.run::<FMA, true>();
+    }
+}
+
+impl Kernel for Tanh<StepBackward<'_>> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.0.run::<false>();
+    }
+}
+
+impl Kernel for Relu<StepBackward<'_>> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.0.run::<true>();
+    }
+}

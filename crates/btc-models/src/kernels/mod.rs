@@ -1,0 +1,50 @@
+//! Fused operations for the CPU, as custom operations of candle.
+//!
+//! They take f32 tensors on the CPU. Elsewhere the layers fall back to candle's own operations;
+//! see [`fused`].
+
+mod activation;
+mod adam;
+mod gru;
+mod linear;
+mod lstm;
+mod math;
+mod sequence;
+mod simd;
+mod unfold;
+
+use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
+
+pub(crate) use activation::{Dropped, Map, Mapped};
+pub(crate) use adam::{AdamRule, AdamStep};
+pub(crate) use gru::{Buffers as GruBuffers, FusedGru};
+pub(crate) use linear::FusedLinear;
+pub(crate) use lstm::{Buffers as LstmBuffers, FusedLstm};
+pub(crate) use sequence::{Output, Pool, SequenceShape};
+pub(crate) use unfold::Unfold;
+
+/// Whether the operations of this module can work on `tensor`.
+pub(crate) fn fused(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && tensor.dtype() == DType::F32
+}
+
+/// The values behind a storage, which must be f32 and without gaps.
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
+        None => Err(candle_core::Error::RequiresContiguous {
+            op: "fused operation",
+        }
+        .bt()),
+    }
+}
+
+/// Calls `f` with the values of a tensor on the CPU.
+fn with_values<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        candle_core::Storage::Cpu(storage) => f(values(storage, layout)?),
+        _ => candle_core::bail!("a fused operation needs tensors on the CPU"),
+    }
+}

@@ -1,0 +1,154 @@
+//! What the fused recurrent layers share: shapes, the order of steps, and reused buffers.
+
+use std::sync::{Arc, Mutex};
+
+/// The sizes of a recurrent layer's work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SequenceShape {
+    pub(crate) batch: usize,
+    pub(crate) steps: usize,
+    pub(crate) inputs: usize,
+    pub(crate) hidden: usize,
+}
+
+/// Which hidden states a recurrent layer returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// The last: (batch, hidden).
+    Last,
+    /// All: (batch, steps, hidden).
+    Sequence,
+}
+
+impl SequenceShape {
+    /// Copies (batch, steps, width) into (steps, batch, width).
+    pub(crate) fn time_major(&self, width: usize, from: &[f32], to: &mut [f32]) {
+        for b in 0..self.batch {
+            for t in 0..self.steps {
+                let (i, j) = ((b * self.steps + t) * width, (t * self.batch + b) * width);
+                to[j..j + width].copy_from_slice(&from[i..i + width]);
+            }
+        }
+    }
+
+    /// Copies (steps, batch, width) into (batch, steps, width).
+    pub(crate) fn batch_major(&self, width: usize, from: &[f32]) -> Vec<f32> {
+        let mut to = vec![0.0; from.len()];
+        for b in 0..self.batch {
+            for t in 0..self.steps {
+                let (i, j) = ((b * self.steps + t) * width, (t * self.batch + b) * width);
+                to[i..i + width].copy_from_slice(&from[j..j + width]);
+            }
+        }
+        to
+    }
+
+    /// The hidden states to return, out of all of them in the order of steps.
+    pub(crate) fn output(&self, hidden: &[f32], output: Output) -> (Vec<f32>, candle_core::Shape) {
+        match output {
+            Output::Last => {
+                let block = self.batch * self.hidden;
+                (
+                    hidden[(self.steps - 1) * block..].to_vec(),
+                    (self.batch, self.hidden).into(),
+                )
+            }
+            Output::Sequence => (
+                self.batch_major(self.hidden, hidden),
+                (self.batch, self.steps, self.hidden).into(),
+            ),
+        }
+    }
+
+    /// Spreads the gradient of what `output` returned over all steps, in their order.
+    ///
+    /// For the last state alone, `to` is one block; the other steps have no gradient of their own.
+    pub(crate) fn gradient(&self, output: Output, gradient: &[f32], to: &mut Vec<f32>) {
+        resize(to, gradient.len());
+        match output {
+            Output::Last => to.copy_from_slice(gradient),
+            Output::Sequence => self.time_major(self.hidden, gradient, to),
+        }
+    }
+
+    /// Adds what the caller knows of the gradient of the hidden state of step `t` to `dh`.
+    pub(crate) fn add_gradient(&self, output: Output, t: usize, gradient: &[f32], dh: &mut [f32]) {
+        let block = self.batch * self.hidden;
+        let part = match output {
+            Output::Last if t + 1 == self.steps => gradient,
+            Output::Last => return,
+            Output::Sequence => &gradient[t * block..(t + 1) * block],
+        };
+        for (dh, g) in dh.iter_mut().zip(part) {
+            *dh += g;
+        }
+    }
+}
+
+/// Makes `buffer` hold `length` numbers of any value.
+pub(crate) fn resize(buffer: &mut Vec<f32>, length: usize) {
+    if buffer.len() != length {
+        buffer.clear();
+        buffer.resize(length, 0.0);
+    }
+}
+
+/// Adds up the rows of `width` numbers.
+pub(crate) fn sum_rows(rows: &[f32], width: usize, sum: &mut [f32]) {
+    sum.fill(0.0);
+    for row in rows.chunks_exact(width) {
+        for (sum, x) in sum.iter_mut().zip(row) {
+            *sum += x;
+        }
+    }
+}
+
+/// Buffers that one layer uses again and again, a set for each call under way.
+#[derive(Debug)]
+pub(crate) struct Pool<W>(Arc<Mutex<Vec<W>>>);
+
+impl<W> Default for Pool<W> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+/// A set of buffers, which goes back to its pool when dropped.
+#[derive(Debug)]
+pub(crate) struct Lease<W> {
+    pool: Pool<W>,
+    buffers: Mutex<Option<W>>,
+}
+
+impl<W: Default> Pool<W> {
+    pub(crate) fn lease(&self) -> Lease<W> {
+        let buffers = lock(&self.0).pop().unwrap_or_default();
+        Lease {
+            pool: Pool(Arc::clone(&self.0)),
+            buffers: Mutex::new(Some(buffers)),
+        }
+    }
+}
+
+impl<W> Lease<W> {
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut W) -> T) -> T {
+        f(lock(&self.buffers)
+            .as_mut()
+            .expect("only dropping takes the buffers"))
+    }
+}
+
+impl<W> Drop for Lease<W> {
+    fn drop(&mut self) {
+        if let Some(buffers) = lock(&self.buffers).take() {
+            lock(&self.pool.0).push(buffers);
+        }
+    }
+}
+
+/// Buffers hold no invariant that a panic could break, so a poisoned lock is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,184 @@
+//! The only module with `unsafe` code: choosing instructions at run time, and the call of `gemm`.
+//!
+//! A kernel is plain safe Rust, inlined into a function that is compiled for a certain set of
+//! instructions. Calling such a function is unsafe, because it is undefined on a CPU without
+//! them; [`Cpu::detect`] is what makes it sound.
+#![expect(
+    unsafe_code,
+    reason = "calling functions compiled for CPU features found at run time, and gemm's raw interface"
+)]
+
+use gemm::{Parallelism, gemm};
+
+/// Work that is compiled once for each set of instructions.
+///
+/// Implementations of `run` are marked `#[inline(always)]`, as are the functions they call;
+/// otherwise they are compiled for the least of all CPUs.
+pub(crate) trait Kernel {
+    /// Does the work; `FMA` says whether a fused multiply-add is one instruction.
+    fn run<const FMA: bool>(self);
+}
+
+/// The sets of instructions that kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cpu {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+impl Cpu {
+    /// The best set that this machine has.
+    pub(crate) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // The standard library asks the CPU once and remembers the answer.
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("fma")
+            {
+                return Self::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return Self::Avx2;
+            }
+        }
+        Self::Portable
+    }
+}
+
+/// Runs `kernel` with the best instructions of this machine.
+pub(crate) fn dispatch<K: Kernel>(kernel: K) {
+    match Cpu::detect() {
+        // SAFETY: `detect` has found every feature that `avx512` is compiled for.
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx512 => unsafe { avx512(kernel) },
+        // SAFETY: `detect` has found every feature that `avx2` is compiled for.
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx2 => unsafe { avx2(kernel) },
+        Cpu::Portable => portable(kernel),
+    }
+}
+
+/// Runs `kernel` with the instructions of `cpu`, if this machine has them.
+#[cfg(test)]
+pub(crate) fn dispatch_on<K: Kernel>(cpu: Cpu, kernel: K) -> bool {
+    match (cpu, Cpu::detect()) {
+        // SAFETY: `detect` has found AVX-512.
+        #[cfg(target_arch = "x86_64")]
+        (Cpu::Avx512, Cpu::Avx512) => unsafe { avx512(kernel) },
+        // SAFETY: `detect` has found AVX2; every CPU with AVX-512 has it.
+        #[cfg(target_arch = "x86_64")]
+        (Cpu::Avx2, Cpu::Avx2 | Cpu::Avx512) => unsafe { avx2(kernel) },
+        (Cpu::Portable, _) => portable(kernel),
+        #[cfg(target_arch = "x86_64")]
+        _ => return false,
+    }
+    true
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+fn avx512<K: Kernel>(kernel: K) {
+    kernel.run::<true>();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2<K: Kernel>(kernel: K) {
+    kernel.run::<true>();
+}
+
+fn portable<K: Kernel>(kernel: K) {
+    // Every 64-bit ARM has a fused multiply-add; elsewhere it would be a call of a function.
+    kernel.run::<{ cfg!(target_arch = "aarch64") }>();
+}
+
+/// A matrix in a slice: element (i, j) is at `i * row + j * column`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows of `width` values, one after the other.
+    pub(crate) fn rows(data: &'a [f32], width: usize) -> Self {
+        Self {
+            data,
+            row: width,
+            column: 1,
+        }
+    }
+
+    /// The transpose of rows of `width` values.
+    pub(crate) fn transposed(data: &'a [f32], width: usize) -> Self {
+        Self {
+            data,
+            row: 1,
+            column: width,
+        }
+    }
+
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
+    }
+}
+
+/// Sets `c` (m x n, rows one after the other) to `a` (m x k) times `b` (k x n), or adds it.
+///
+/// It runs on the calling thread alone, so that the result does not depend on the number of
+/// threads; at the sizes of these networks more threads would not be faster either.
+///
+/// # Panics
+///
+/// Panics if a slice is too short.
+pub(crate) fn matmul(
+    (m, n, k): (usize, usize, usize),
+    c: &mut [f32],
+    accumulate: bool,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(m * n <= c.len(), "the product does not fit");
+    if k == 0 {
+        if !accumulate {
+            c[..m * n].fill(0.0);
+        }
+        return;
+    }
+    assert!(a.holds(m, k) && b.holds(k, n), "a factor is too short");
+    // SAFETY: the assertions above bound the largest index that is read or written, and `c` is
+    // borrowed exclusively. Sizes and strides of slices fit an isize.
+    unsafe {
+        gemm(
+            m,
+            n,
+            k,
+            c.as_mut_ptr(),
+            1,
+            n as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.column as isize,
+            a.row as isize,
+            b.data.as_ptr(),
+            b.column as isize,
+            b.row as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}

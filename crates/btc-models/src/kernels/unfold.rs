@@ -1,0 +1,77 @@
+//! The windows that a convolution over steps sees, as rows of a matrix.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+
+use super::{values, with_values};
+
+/// (batch, steps, channels) into (batch, outputs, kernel * channels).
+///
+/// Output `t` sees the steps `t - before + k * dilation` for `k` in `0..kernel`; steps outside
+/// the series count as zero.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unfold {
+    pub(crate) kernel: usize,
+    pub(crate) dilation: usize,
+    /// Zeros assumed before the first step.
+    pub(crate) before: usize,
+    /// Zeros assumed after the last step.
+    pub(crate) after: usize,
+}
+
+impl Unfold {
+    /// The number of outputs for `steps` steps; 0 if the kernel is longer than the series.
+    pub(crate) fn outputs(&self, steps: usize) -> usize {
+        (steps + self.before + self.after).saturating_sub((self.kernel - 1) * self.dilation)
+    }
+
+    /// Calls `f` with the offset of every step that exists in the series and in the windows.
+    fn pairs(&self, batch: usize, steps: usize, channels: usize, mut f: impl FnMut(usize, usize)) {
+        let outputs = self.outputs(steps);
+        for b in 0..batch {
+            for t in 0..outputs {
+                for k in 0..self.kernel {
+                    let Some(step) = (t + k * self.dilation).checked_sub(self.before) else {
+                        continue;
+                    };
+                    if step < steps {
+                        let from = (b * steps + step) * channels;
+                        let to = ((b * outputs + t) * self.kernel + k) * channels;
+                        f(from, to);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl CustomOp1 for Unfold {
+    fn name(&self) -> &'static str {
+        "unfold"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, steps, channels) = layout.shape().dims3()?;
+        let x = values(x, layout)?;
+        let shape = (batch, self.outputs(steps), self.kernel * channels);
+        let mut y = vec![0.0; shape.0 * shape.1 * shape.2];
+        self.pairs(batch, steps, channels, |from, to| {
+            y[to..to + channels].copy_from_slice(&x[from..from + channels]);
+        });
+        Ok((CpuStorage::F32(y), shape.into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let (batch, steps, channels) = x.dims3()?;
+        let dx = with_values(dy, |dy| {
+            let mut dx = vec![0.0; x.elem_count()];
+            self.pairs(batch, steps, channels, |from, to| {
+                let dy = &dy[to..to + channels];
+                for (dx, dy) in dx[from..from + channels].iter_mut().zip(dy) {
+                    *dx += dy;
+                }
+            });
+            Ok(dx)
+        })?;
+        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+    }
+}

@@ -1,0 +1,157 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// What training makes small, on the scaled target.
+///
+/// ```
+/// use btc_models::Loss;
+///
+/// let (loss, gradient) = Loss::Mse.evaluate(&[1.0, 3.0], &[1.0, 1.0]);
+/// assert_eq!(loss, 2.0);
+/// assert_eq!(gradient, [0.0, 2.0]);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Loss {
+    /// Mean of ln(cosh(error)).
+    LogCosh,
+    /// Mean squared error.
+    Mse,
+    /// Mean absolute error.
+    Mae,
+    /// Half the squared error up to `delta`, linear beyond.
+    Huber {
+        /// The absolute error at which the loss becomes linear.
+        delta: f64,
+    },
+    /// Pinball loss of several quantiles, one output of the network each; mean over quantiles.
+    Pinball {
+        /// The quantiles, increasing, each between 0 and 1.
+        quantiles: Vec<f64>,
+    },
+    /// Negative log-likelihood of a normal distribution, without its constant; the network's two
+    /// outputs are the mean and the logarithm of the variance.
+    GaussianNll,
+}
+
+/// Bounds of the logarithm of the variance, outside of which it has no gradient.
+const LOG_VARIANCE: (f64, f64) = (-13.8, 13.8);
+
+impl Loss {
+    /// The number of outputs that a network needs.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Pinball { quantiles } => quantiles.len(),
+            Self::GaussianNll => 2,
+            _ => 1,
+        }
+    }
+
+    /// The mean loss, and its gradient with respect to the predictions.
+    ///
+    /// `predictions` holds [`outputs`](Self::outputs) numbers for each of the `targets`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the lengths do not fit.
+    pub fn evaluate(&self, predictions: &[f32], targets: &[f32]) -> (f64, Vec<f32>) {
+        let outputs = self.outputs();
+        assert_eq!(
+            predictions.len(),
+            targets.len() * outputs,
+            "predictions do not fit targets"
+        );
+        let mut gradient = Vec::with_capacity(predictions.len());
+        let mut sum = 0.0;
+        let share = 1.0 / (targets.len() as f64);
+        for (prediction, &target) in predictions.chunks_exact(outputs).zip(targets) {
+            let (y, target) = (f64::from(prediction[0]), f64::from(target));
+            let e = y - target;
+            match self {
+                Self::GaussianNll => {
+                    let raw = f64::from(prediction[1]);
+                    let log_variance = raw.clamp(LOG_VARIANCE.0, LOG_VARIANCE.1);
+                    let precision = (-log_variance).exp();
+                    sum += 0.5 * (log_variance + e * e * precision);
+                    gradient.push((share * e * precision) as f32);
+                    let inside = if raw == log_variance { share } else { 0.0 };
+                    gradient.push((inside * 0.5 * (1.0 - e * e * precision)) as f32);
+                }
+                Self::Pinball { quantiles } => {
+                    let share = share / outputs as f64;
+                    for (&y, q) in prediction.iter().zip(quantiles) {
+                        let e = target - f64::from(y);
+                        sum += (q * e).max((q - 1.0) * e) / outputs as f64;
+                        let slope = if e > 0.0 { -q } else { 1.0 - q };
+                        gradient.push((share * if e == 0.0 { 0.0 } else { slope }) as f32);
+                    }
+                }
+                _ => {
+                    let (value, slope) = self.pointwise(e);
+                    sum += value;
+                    gradient.push((share * slope) as f32);
+                }
+            }
+        }
+        (sum * share, gradient)
+    }
+
+    /// The loss of one error and its derivative.
+    fn pointwise(&self, e: f64) -> (f64, f64) {
+        match self {
+            Self::LogCosh => {
+                // ln(cosh(e)) without overflow.
+                let value = e.abs() + (-2.0 * e.abs()).exp().ln_1p() - std::f64::consts::LN_2;
+                (value, e.tanh())
+            }
+            Self::Mae => (e.abs(), if e == 0.0 { 0.0 } else { e.signum() }),
+            Self::Huber { delta } => {
+                if e.abs() <= *delta {
+                    (0.5 * e * e, e)
+                } else {
+                    (delta * (e.abs() - 0.5 * delta), delta * e.signum())
+                }
+            }
+            Self::Mse | Self::Pinball { .. } | Self::GaussianNll => (e * e, 2.0 * e),
+        }
+    }
+
+    /// The point forecast in one window's outputs.
+    pub(crate) fn point(&self, outputs: &[f32]) -> f64 {
+        match self {
+            Self::Pinball { quantiles } => {
+                let distance = |at: &usize| (quantiles[*at] - 0.5).abs();
+                let nearest =
+                    (0..quantiles.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)));
+                f64::from(outputs[nearest.unwrap_or(0)])
+            }
+            _ => f64::from(outputs[0]),
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        match self {
+            Self::Huber { delta } if !(*delta > 0.0 && delta.is_finite()) => {
+                Err(Error::invalid("delta", delta, "positive"))
+            }
+            Self::Pinball { quantiles } => {
+                let inside = quantiles.iter().all(|q| 0.0 < *q && *q < 1.0);
+                if quantiles.is_empty()
+                    || !inside
+                    || !quantiles.windows(2).all(|pair| pair[0] < pair[1])
+                {
+                    let value = format!("{quantiles:?}");
+                    return Err(Error::invalid(
+                        "quantiles",
+                        value,
+                        "increasing inside (0, 1)",
+                    ));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

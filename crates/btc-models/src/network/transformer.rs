@@ -1,0 +1,136 @@
+use candle_core::{Result, Tensor};
+
+use super::{InputShape, Network, PatchTstConfig};
+use crate::kernels::{Map, Unfold};
+use crate::layers::{LayerNorm, Linear, Mode, attention, dropout, map, unfold};
+use crate::parameters::{Init, Parameters};
+
+/// A layer of the encoder: attention and a network per patch, each normalised before.
+#[derive(Debug)]
+struct Layer {
+    norms: [LayerNorm; 2],
+    query_key_value: Linear,
+    project: Linear,
+    expand: Linear,
+    contract: Linear,
+}
+
+/// A transformer encoder over patches of the window.
+#[derive(Debug)]
+pub(super) struct PatchTst {
+    unfold: Unfold,
+    stride: usize,
+    embed: Linear,
+    position: Tensor,
+    layers: Vec<Layer>,
+    norm: LayerNorm,
+    head: Linear,
+    heads: usize,
+    dropout: f32,
+}
+
+impl PatchTst {
+    pub(super) fn new(
+        config: &PatchTstConfig,
+        input: InputShape,
+        parameters: &mut Parameters,
+    ) -> Result<Self> {
+        let &PatchTstConfig {
+            patch,
+            stride,
+            width,
+            heads,
+            layers,
+            dropout,
+        } = config;
+        let patch = patch.min(input.timesteps);
+        // Patches end at the last step; steps before the first whole patch count as zero.
+        let before = (stride - (input.timesteps - patch) % stride) % stride;
+        let unfold = Unfold {
+            kernel: patch,
+            dilation: 1,
+            before,
+            after: 0,
+        };
+        let patches = unfold.outputs(input.timesteps).div_ceil(stride);
+        let layers = (0..layers)
+            .map(|at| {
+                let name = |part: &str| format!("layers.{at}.{part}");
+                Ok(Layer {
+                    norms: [
+                        LayerNorm::new(parameters, &name("norm1"), width)?,
+                        LayerNorm::new(parameters, &name("norm2"), width)?,
+                    ],
+                    query_key_value: Linear::new(parameters, &name("qkv"), width, 3 * width)?,
+                    project: Linear::new(parameters, &name("project"), width, width)?,
+                    expand: Linear::new(parameters, &name("expand"), width, 2 * width)?,
+                    contract: Linear::new(parameters, &name("contract"), 2 * width, width)?,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            unfold,
+            stride,
+            embed: Linear::new(parameters, "embed", patch * input.features, width)?,
+            position: parameters.weight("position", &[patches, width], Init::Uniform(0.02))?,
+            layers,
+            norm: LayerNorm::new(parameters, "norm", width)?,
+            head: Linear::new(parameters, "head", patches * width, input.outputs)?,
+            heads,
+            dropout,
+        })
+    }
+
+    fn attend(&self, layer: &Layer, x: &Tensor) -> Result<Tensor> {
+        let (batch, patches, width) = x.dims3()?;
+        let all = layer.query_key_value.forward(x)?;
+        let split = |k: usize| {
+            all.narrow(2, k * width, width)?
+                .contiguous()?
+                .reshape((batch, patches, self.heads, width / self.heads))?
+                .transpose(1, 2)?
+                .contiguous()
+        };
+        let attended = attention(&split(0)?, &split(1)?, &split(2)?)?;
+        let together = attended
+            .transpose(1, 2)?
+            .contiguous()?
+            .reshape((batch, patches, width))?;
+        layer.project.forward(&together)
+    }
+}
+
+impl Network for PatchTst {
+    fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let windows = unfold(x, self.unfold)?;
+        let (batch, outputs, width) = windows.dims3()?;
+        let patches = outputs.div_ceil(self.stride);
+        let windows = if self.stride == 1 {
+            windows
+        } else {
+            let after = patches * self.stride - outputs;
+            let padded = windows.pad_with_zeros(1, 0, after)?;
+            padded
+                .reshape((batch, patches, self.stride, width))?
+                .narrow(2, 0, 1)?
+                .squeeze(2)?
+        };
+        let mut x = self
+            .embed
+            .forward(&windows.contiguous()?)?
+            .broadcast_add(&self.position)?;
+        for layer in &self.layers {
+            let attended = self.attend(layer, &layer.norms[0].forward(&x)?)?;
+            x = (x + dropout(&attended, self.dropout, mode)?)?;
+            let inner = map(
+                &layer.expand.forward(&layer.norms[1].forward(&x)?)?,
+                Map::Relu,
+            )?;
+            let inner = layer
+                .contract
+                .forward(&dropout(&inner, self.dropout, mode)?)?;
+            x = (x + dropout(&inner, self.dropout, mode)?)?;
+        }
+        self.head.forward(&self.norm.forward(&x)?.flatten_from(1)?)
+    }
+}

@@ -1,0 +1,183 @@
+//! Named, seeded weights of a network.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use crate::random::Stream;
+
+/// How a weight starts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Init {
+    Constant(f32),
+    /// Uniform within plus and minus the bound.
+    Uniform(f32),
+}
+
+impl Init {
+    /// PyTorch's start of linear and convolutional layers: within 1/sqrt(fan in).
+    pub(crate) fn fan_in(inputs: usize) -> Self {
+        Self::Uniform(1.0 / (inputs as f32).sqrt())
+    }
+}
+
+/// A named piece of a weight that is kept in one packed tensor.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) init: Init,
+}
+
+impl Part {
+    pub(crate) fn new(name: impl Into<String>, shape: &[usize], init: Init) -> Self {
+        Self {
+            name: name.into(),
+            shape: shape.to_vec(),
+            init,
+        }
+    }
+
+    fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The weights of one network, by name, in the order of their names.
+#[derive(Debug)]
+pub(crate) struct Parameters {
+    seed: u64,
+    device: Device,
+    stored: Option<BTreeMap<String, Tensor>>,
+    vars: BTreeMap<String, (Var, Vec<Part>)>,
+}
+
+impl Parameters {
+    /// Weights that start from `seed`.
+    pub(crate) fn seeded(seed: u64, device: &Device) -> Self {
+        Self {
+            seed,
+            device: device.clone(),
+            stored: None,
+            vars: BTreeMap::new(),
+        }
+    }
+
+    /// Weights that were stored before.
+    pub(crate) fn stored(tensors: BTreeMap<String, Tensor>, device: &Device) -> Self {
+        Self {
+            seed: 0,
+            device: device.clone(),
+            stored: Some(tensors),
+            vars: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The weight called `name`, created now.
+    pub(crate) fn weight(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        init: Init,
+    ) -> candle_core::Result<Tensor> {
+        let packed = self.packed(name, &[Part::new(name, shape, init)])?;
+        packed.reshape(shape)
+    }
+
+    /// One flat weight that consists of `parts`, each of which is stored under its own name.
+    pub(crate) fn packed(&mut self, name: &str, parts: &[Part]) -> candle_core::Result<Tensor> {
+        if self.vars.contains_key(name) {
+            candle_core::bail!("two weights are called {name}");
+        }
+        let mut data: Vec<f32> = Vec::with_capacity(parts.iter().map(Part::elements).sum());
+        for part in parts {
+            match &mut self.stored {
+                Some(stored) => {
+                    let Some(tensor) = stored.remove(&part.name) else {
+                        candle_core::bail!("the weight {} is missing", part.name);
+                    };
+                    if tensor.dims() != part.shape {
+                        candle_core::bail!(
+                            "the weight {} has the shape {:?} instead of {:?}",
+                            part.name,
+                            tensor.dims(),
+                            part.shape
+                        );
+                    }
+                    data.extend(
+                        tensor
+                            .flatten_all()?
+                            .to_dtype(DType::F32)?
+                            .to_vec1::<f32>()?,
+                    );
+                }
+                None => match part.init {
+                    Init::Constant(value) => {
+                        data.extend(std::iter::repeat_n(value, part.elements()))
+                    }
+                    Init::Uniform(bound) => {
+                        let mut stream = Stream::new(self.seed, &part.name);
+                        data.extend(
+                            (0..part.elements()).map(|_| bound * (2.0 * stream.uniform() - 1.0)),
+                        );
+                    }
+                },
+            }
+        }
+        let length = data.len();
+        let var = Var::from_vec(data, length, &self.device)?;
+        let tensor = var.as_tensor().clone();
+        self.vars.insert(name.to_owned(), (var, parts.to_vec()));
+        Ok(tensor)
+    }
+
+    /// The names that were stored and not asked for.
+    pub(crate) fn unused(&self) -> Vec<String> {
+        self.stored
+            .iter()
+            .flat_map(|stored| stored.keys().cloned())
+            .collect()
+    }
+
+    /// The variables, in the order of their names.
+    pub(crate) fn vars(&self) -> Vec<Var> {
+        self.vars.values().map(|(var, _)| var.clone()).collect()
+    }
+
+    /// The number of weights.
+    pub(crate) fn count(&self) -> usize {
+        self.vars.values().map(|(var, _)| var.elem_count()).sum()
+    }
+
+    /// A copy of all values.
+    pub(crate) fn snapshot(&self) -> candle_core::Result<Vec<Vec<f32>>> {
+        self.vars.values().map(|(var, _)| var.to_vec1()).collect()
+    }
+
+    /// Puts the values of a snapshot back.
+    pub(crate) fn restore(&self, snapshot: &[Vec<f32>]) -> candle_core::Result<()> {
+        for ((var, _), values) in self.vars.values().zip(snapshot) {
+            var.set(&Tensor::from_slice(values, values.len(), &self.device)?)?;
+        }
+        Ok(())
+    }
+
+    /// The weights by the names and in the shapes in which they are stored.
+    pub(crate) fn tensors(&self) -> candle_core::Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+        let mut tensors = BTreeMap::new();
+        for (var, parts) in self.vars.values() {
+            let values: Vec<f32> = var.to_vec1()?;
+            let mut rest = values.as_slice();
+            for part in parts {
+                let (head, tail) = rest.split_at(part.elements());
+                tensors.insert(part.name.clone(), (part.shape.clone(), head.to_vec()));
+                rest = tail;
+            }
+        }
+        Ok(tensors)
+    }
+}
