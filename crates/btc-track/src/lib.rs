@@ -1,1 +1,55 @@
 //! Record runs and register models; a server the MLflow client can talk to.
+//!
+//! ```
+//! use btc_track::{ActiveRun, RegisterBest, RunSpec, RunStatus, TrackingClient, register_best};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let (root, bundle) = (folder.path().join("artifacts"), folder.path().join("bundle"));
+//! # std::fs::create_dir(&bundle)?;
+//! # std::fs::write(bundle.join("forecaster.json"), "{}")?;
+//! let client = TrackingClient::in_memory(&root)?;
+//! let experiment = client.get_or_create_experiment("price")?;
+//!
+//! let run = ActiveRun::start(&client, &experiment.experiment_id, RunSpec::named("0"))?;
+//! run.log_param("units", 64)?;
+//! run.log_metric("MAPE", 2.5, 0)?;
+//! run.log_artifacts(&bundle, "model")?;
+//! run.end(RunStatus::Finished)?;
+//!
+//! let request = RegisterBest::new("price", "MAPE", "bitcoin-regression").with_alias("champion");
+//! let best = register_best(&client, &request, &|_bundle| Ok(()))?;
+//! assert_eq!(best.version.version, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The words are MLflow's: an *experiment* groups *runs*; a run has
+//! parameters, metrics, tags and artifacts; a *registered model* has numbered
+//! *versions*, each made from a run, and *aliases* that point to versions.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`entity`] | the things that are recorded |
+//! | [`store`] | where they are kept: the traits and their implementations |
+//! | [`search`] | the filter language |
+//! | [`artifact`] | files |
+
+mod active_run;
+pub mod artifact;
+mod client;
+mod clock;
+pub mod entity;
+mod error;
+mod register;
+pub mod search;
+pub mod store;
+
+pub use active_run::{ActiveRun, RunSpec};
+pub use artifact::{ArtifactPath, ArtifactRepository, ArtifactUri, LocalArtifacts, Written};
+pub use client::TrackingClient;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use entity::*;
+pub use error::{Error, Result};
+pub use register::{
+    Champion, Direction, NaiveRule, RegisterBest, Registered, WORSE_THAN_NAIVE_TAG, register_best,
+};
+pub use store::*;

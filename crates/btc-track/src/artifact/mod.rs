@@ -1,0 +1,50 @@
+//! Files that belong to runs and models.
+
+mod local;
+mod path;
+
+pub use local::LocalArtifacts;
+pub use path::{ArtifactPath, ArtifactUri};
+
+use std::fmt::Debug;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::entity::FileInfo;
+use crate::error::Result;
+
+/// What was written by [`ArtifactRepository::write`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes.
+    pub size: u64,
+    /// The SHA-256 of the content, in hexadecimal.
+    pub sha256: String,
+}
+
+/// Keeps files below URIs such as `mlflow-artifacts:/1/RUN/artifacts`.
+///
+/// Every `path` is relative to the URI, with `/`; one that climbs out is
+/// refused. A file appears whole or not at all.
+pub trait ArtifactRepository: Debug + Send + Sync {
+    /// Copies a local file, or everything in a local folder, into `path`.
+    ///
+    /// # Errors
+    ///
+    /// `Artifact` if something cannot be read or written; files copied until
+    /// then stay.
+    fn log_artifacts(&self, uri: &str, local: &Path, path: &str) -> Result<()>;
+    /// Writes one file from a stream.
+    fn write(&self, uri: &str, path: &str, content: &mut dyn Read) -> Result<Written>;
+    /// What lies in a folder, sorted by path; empty for a file and for
+    /// something that is not there.
+    fn list(&self, uri: &str, path: &str) -> Result<Vec<FileInfo>>;
+    /// Opens one file and tells its size.
+    fn open(&self, uri: &str, path: &str) -> Result<(Box<dyn Read + Send>, Option<u64>)>;
+    /// Deletes a file, or a folder with everything in it.
+    fn delete(&self, uri: &str, path: &str) -> Result<()>;
+    /// The SHA-256 recorded when a file was written, in hexadecimal.
+    fn sha256(&self, uri: &str, path: &str) -> Result<Option<String>>;
+    /// The local folder or file behind a URI, if there is one; it need not exist.
+    fn local_path(&self, uri: &str) -> Option<PathBuf>;
+}

@@ -1,0 +1,403 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::artifact::{ArtifactRepository, ArtifactUri, LocalArtifacts};
+use crate::clock::{Clock, SystemClock};
+use crate::entity::*;
+use crate::error::{Error, Result};
+use crate::store::*;
+
+/// Everything that records runs and registers models, behind one handle.
+///
+/// Cloning it is cheap; clones share the stores.
+#[derive(Debug, Clone)]
+pub struct TrackingClient {
+    /// Experiments, runs and logged models.
+    pub tracking: Arc<dyn TrackingStore>,
+    /// Registered models.
+    pub registry: Arc<dyn RegistryStore>,
+    /// Files.
+    pub artifacts: Arc<dyn ArtifactRepository>,
+    /// Tells the time of everything the client logs.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl TrackingClient {
+    /// Keeps runs and models in the SQLite file `db_path` and files below
+    /// `artifact_root`; both are created if need be.
+    ///
+    /// Once the last clone is dropped the file is complete in itself.
+    ///
+    /// # Errors
+    ///
+    /// `Store` if the file cannot be opened; `InvalidParameter` if it belongs
+    /// to another program.
+    #[cfg(feature = "sqlite")]
+    pub fn open(db_path: &Path, artifact_root: &Path) -> Result<Self> {
+        Self::open_with(
+            db_path,
+            artifact_root,
+            Durability::default(),
+            Arc::new(SystemClock),
+        )
+    }
+
+    /// As [`TrackingClient::open`], with a durability and a clock.
+    ///
+    /// # Errors
+    ///
+    /// As [`TrackingClient::open`].
+    #[cfg(feature = "sqlite")]
+    pub fn open_with(
+        db_path: &Path,
+        artifact_root: &Path,
+        durability: Durability,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let store = Arc::new(SqliteStore::open_with(db_path, durability, clock.clone())?);
+        let artifacts = Arc::new(LocalArtifacts::new(artifact_root));
+        Ok(Self {
+            tracking: store.clone(),
+            registry: store,
+            artifacts,
+            clock,
+        })
+    }
+
+    /// Keeps runs and models only as long as the client lives, and files below
+    /// `artifact_root`.
+    ///
+    /// # Errors
+    ///
+    /// None at present; a store may need resources that are not there.
+    #[cfg(feature = "sqlite")]
+    pub fn in_memory(artifact_root: &Path) -> Result<Self> {
+        let store = Arc::new(SqliteStore::temporary(Arc::new(SystemClock))?);
+        let artifacts = Arc::new(LocalArtifacts::new(artifact_root));
+        Ok(Self {
+            tracking: store.clone(),
+            registry: store,
+            artifacts,
+            clock: Arc::new(SystemClock),
+        })
+    }
+
+    /// The time of the client's clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.clock.now_ms()).unwrap_or_default()
+    }
+
+    /// The experiment called `name`, created if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// `Inactive` if it is deleted.
+    pub fn get_or_create_experiment(&self, name: &str) -> Result<Experiment> {
+        let new = NewExperiment {
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        let experiment = match self.tracking.experiment_by_name(name) {
+            Err(error) if error.is_not_found() => match self.tracking.create_experiment(&new) {
+                // Another process was quicker.
+                Err(Error::AlreadyExists { .. }) => self.tracking.experiment_by_name(name),
+                created => created,
+            },
+            found => found,
+        }?;
+        match experiment.lifecycle_stage {
+            LifecycleStage::Active => Ok(experiment),
+            LifecycleStage::Deleted => Err(Error::Inactive {
+                what: "experiment",
+                id: name.to_owned(),
+            }),
+        }
+    }
+
+    /// The experiment with a name, or else with an id.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is neither.
+    pub fn experiment(&self, name_or_id: &str) -> Result<Experiment> {
+        match self.tracking.experiment_by_name(name_or_id) {
+            Err(error) if error.is_not_found() => self.tracking.experiment(name_or_id),
+            found => found,
+        }
+    }
+
+    /// All active experiments, the last updated first.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub fn experiments(&self) -> Result<Vec<Experiment>> {
+        let mut query = SearchQuery::default();
+        all_pages(|token| {
+            query.page_token = token;
+            self.tracking.search_experiments(&query)
+        })
+    }
+
+    /// One page of runs; `page_token` is that of the page before.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// let client = btc_track::TrackingClient::in_memory(folder.path())?;
+    /// let page = client.search_runs(&["0"], "metrics.mape < 5", &["metrics.mape ASC"], 10, None)?;
+    /// assert!(page.items.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFilter` with the position of a mistake in the filter or ordering.
+    pub fn search_runs<S: AsRef<str>, O: AsRef<str>>(
+        &self,
+        experiment_ids: &[S],
+        filter: &str,
+        order_by: &[O],
+        max_results: usize,
+        page_token: Option<&str>,
+    ) -> Result<Page<Run>> {
+        let mut query = RunQuery::new(experiment_ids.iter().map(|id| id.as_ref().to_owned()))
+            .with_filter(filter)
+            .with_max_results(max_results);
+        query.order_by = order_by.iter().map(|key| key.as_ref().to_owned()).collect();
+        query.page_token = page_token.map(str::to_owned);
+        self.tracking.search_runs(&query)
+    }
+
+    /// The run with an id.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is none.
+    pub fn run(&self, id: &str) -> Result<Run> {
+        self.tracking.run(id)
+    }
+
+    /// All values of a metric, in the order (timestamp, step, value).
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is no such run; a metric it lacks has no values.
+    pub fn metric_history(&self, run_id: &str, key: &str) -> Result<Vec<Metric>> {
+        all_pages(|token| {
+            self.tracking
+                .metric_history(run_id, key, MAX_PAGE, token.as_deref())
+        })
+    }
+
+    /// Creates a registered model without versions.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if the name is taken.
+    pub fn create_registered_model(&self, name: &str) -> Result<RegisteredModel> {
+        let new = NewRegisteredModel {
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        self.registry.create_registered_model(&new)
+    }
+
+    /// All registered models, by name.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub fn registered_models(&self) -> Result<Vec<RegisteredModel>> {
+        let mut query = SearchQuery::default();
+        all_pages(|token| {
+            query.page_token = token;
+            self.registry.search_registered_models(&query)
+        })
+    }
+
+    /// Creates a version of a registered model, numbered one higher than any
+    /// before it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the model is missing, unless `new` creates it.
+    pub fn create_model_version(&self, new: &NewModelVersion) -> Result<ModelVersion> {
+        self.registry.create_model_version(new)
+    }
+
+    /// A version of a registered model.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is none.
+    pub fn model_version(&self, name: &str, version: u64) -> Result<ModelVersion> {
+        self.registry.model_version(name, version)
+    }
+
+    /// The version an alias points to.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the model or the alias is missing.
+    pub fn model_version_by_alias(&self, name: &str, alias: &str) -> Result<ModelVersion> {
+        self.registry.model_version_by_alias(name, alias)
+    }
+
+    /// All versions of a registered model, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the model is missing.
+    pub fn model_versions(&self, name: &str) -> Result<Vec<ModelVersion>> {
+        self.registry.registered_model(name)?;
+        let quoted = quote(name)?;
+        let mut query = SearchQuery::filtered(format!("name = {quoted}"));
+        all_pages(|token| {
+            query.page_token = token;
+            self.registry.search_model_versions(&query)
+        })
+    }
+
+    /// The version with the highest number.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the model is missing or has no version.
+    pub fn latest_version(&self, name: &str) -> Result<ModelVersion> {
+        let model = self.registry.registered_model(name)?;
+        let latest = model
+            .latest_versions
+            .into_iter()
+            .max_by_key(|version| version.version);
+        latest.ok_or_else(|| Error::not_found("model version", format!("{name}/latest")))
+    }
+
+    /// Points an alias to a version, taking it from the version that had it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the version is missing.
+    pub fn set_alias(&self, name: &str, alias: &str, version: u64) -> Result<()> {
+        let change = RegisteredModelChange::SetAlias(alias.to_owned(), version);
+        self.registry
+            .change_registered_model(name, &change)
+            .map(|_| ())
+    }
+
+    /// Sets or replaces a tag of a version.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the version is missing.
+    pub fn set_model_version_tag(
+        &self,
+        name: &str,
+        version: u64,
+        key: &str,
+        value: &str,
+    ) -> Result<()> {
+        let change = ModelVersionChange::SetTag(Tag::new(key, value));
+        self.registry
+            .change_model_version(name, version, &change)
+            .map(|_| ())
+    }
+
+    /// Resolves `runs:/RUN/path`, `models:/m-ID`, `models:/NAME/VERSION` and
+    /// `models:/NAME@ALIAS` to the URI of the files.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if what the URI names is missing.
+    pub fn download_uri(&self, uri: &str) -> Result<String> {
+        // Versions can name versions; a few steps are enough for honest ones.
+        let mut uri = uri.trim_end_matches('/').to_owned();
+        for _ in 0..8 {
+            let parsed = ArtifactUri::parse(&uri)?;
+            let path = parsed.path.as_str();
+            uri = match parsed.scheme.as_str() {
+                "runs" => {
+                    let (id, path) = path.split_once('/').unwrap_or((path, ""));
+                    join_uri(&self.tracking.run(id)?.info.artifact_uri, path)
+                }
+                "models" => {
+                    let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+                    if is_model_id(name) {
+                        return Ok(join_uri(
+                            &self.tracking.logged_model(name)?.artifact_uri,
+                            rest,
+                        ));
+                    }
+                    self.version_named(name, rest)?.source
+                }
+                _ => return Ok(uri),
+            };
+        }
+        Err(Error::invalid(format!(
+            "the artifact URI {uri:?} leads to itself"
+        )))
+    }
+
+    /// The local folder of a version's files, if they are on this computer.
+    ///
+    /// # Errors
+    ///
+    /// As [`TrackingClient::download_uri`].
+    pub fn model_path(&self, version: &ModelVersion) -> Result<Option<PathBuf>> {
+        Ok(self
+            .artifacts
+            .local_path(&self.download_uri(&version.source)?))
+    }
+
+    fn version_named(&self, name: &str, rest: &str) -> Result<ModelVersion> {
+        if let Some((name, alias)) = name.split_once('@') {
+            return self.registry.model_version_by_alias(name, alias);
+        }
+        match rest.parse() {
+            Ok(version) => self.registry.model_version(name, version),
+            Err(_) if rest == "latest" => self.latest_version(name),
+            Err(_) => Err(Error::not_found("model version", format!("{name}/{rest}"))),
+        }
+    }
+}
+
+fn is_model_id(name: &str) -> bool {
+    let digits = name.strip_prefix("m-").unwrap_or_default();
+    digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+pub(crate) fn join_uri(uri: &str, path: &str) -> String {
+    if path.is_empty() {
+        uri.to_owned()
+    } else {
+        format!("{uri}/{path}")
+    }
+}
+
+/// A name as a quoted text of the filter language, which has no escapes.
+pub(crate) fn quote(name: &str) -> Result<String> {
+    match (name.contains('\''), name.contains('"')) {
+        (false, _) => Ok(format!("'{name}'")),
+        (true, false) => Ok(format!("\"{name}\"")),
+        _ => Err(Error::invalid(format!(
+            "the name {name:?} has both kinds of quotes"
+        ))),
+    }
+}
+
+/// Collects all pages of a search.
+pub(crate) fn all_pages<T>(
+    mut page: impl FnMut(Option<String>) -> Result<Page<T>>,
+) -> Result<Vec<T>> {
+    let mut items = Vec::new();
+    let mut token = None;
+    loop {
+        let next = page(token.take())?;
+        items.extend(next.items);
+        token = next.next_page_token;
+        if token.is_none() {
+            return Ok(items);
+        }
+    }
+}

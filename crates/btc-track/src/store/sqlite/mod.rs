@@ -1,0 +1,222 @@
+//! Runs and models in one SQLite file.
+
+mod experiments;
+mod history;
+mod logged_models;
+mod registry;
+mod runs;
+mod schema;
+mod search;
+mod tracking;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::clock::{Clock, SystemClock};
+use crate::entity::Tag;
+use crate::error::{Error, Result};
+use writer::Writer;
+
+/// How long to wait for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections kept open for reading.
+const MAX_IDLE_READERS: usize = 8;
+
+/// What a returned write survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The death of the process (`kill -9`).
+    #[default]
+    Process,
+    /// The loss of power too: each commit waits for the disk.
+    Full,
+}
+
+/// Runs and models in one SQLite file, shared by threads and processes.
+///
+/// Writers that wait for each other share one transaction. When the last
+/// handle is dropped, everything is in the one file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Mutex<Vec<Connection>>,
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    /// Ids of metric names; they never change once committed.
+    metric_keys: RwLock<HashMap<String, i64>>,
+    /// Deleted with the store, if there is one.
+    folder: Option<tempfile::TempDir>,
+}
+
+impl SqliteStore {
+    /// Opens a file, creating it and its folder if need be.
+    ///
+    /// # Errors
+    ///
+    /// `Store` if the file cannot be used; `InvalidParameter` if it belongs
+    /// to another program.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, Durability::default(), Arc::new(SystemClock))
+    }
+
+    /// Opens a file with a durability and a clock.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`].
+    pub fn open_with(path: &Path, durability: Durability, clock: Arc<dyn Clock>) -> Result<Self> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Store {
+            action: format!("open the tracking database {}", path.display()),
+            source,
+        };
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(folder).map_err(|error| failed(error.into()))?;
+        }
+        let mut connection = connect(path).map_err(|error| failed(error.into()))?;
+        let synchronous = match durability {
+            Durability::Process => "NORMAL",
+            Durability::Full => "FULL",
+        };
+        connection
+            .pragma_update(None, "journal_mode", "WAL")
+            .and_then(|()| connection.pragma_update(None, "synchronous", synchronous))
+            .map_err(|error| failed(error.into()))?;
+        schema::prepare(&mut connection, clock.now_ms())?;
+        Ok(Self {
+            writer: Writer::new(connection),
+            readers: Mutex::default(),
+            path: path.to_owned(),
+            clock,
+            metric_keys: RwLock::default(),
+            folder: None,
+        })
+    }
+
+    pub(crate) fn temporary(clock: Arc<dyn Clock>) -> Result<Self> {
+        let folder =
+            tempfile::tempdir().map_err(Error::artifact("create", "a temporary folder"))?;
+        let path = folder.path().join("track.db");
+        Ok(Self {
+            folder: Some(folder),
+            ..Self::open_with(&path, Durability::Process, clock)?
+        })
+    }
+
+    /// Runs `read` on a snapshot of the database.
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let idle = lock(&self.readers).pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => connect(&self.path)?,
+        };
+        let transaction = connection.transaction()?;
+        let result = read(&transaction);
+        transaction.finish()?;
+        let mut readers = lock(&self.readers);
+        if readers.len() < MAX_IDLE_READERS {
+            readers.push(connection);
+        }
+        result
+    }
+
+    /// Runs `write` in a transaction; an error undoes what it has written.
+    fn write<T>(&self, write: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let result = self.writer.write(write);
+        if result.is_err() {
+            // The rollback may have taken a new metric name with it.
+            self.metric_keys
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+        }
+        result
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    connection.pragma_update(None, "cache_size", -4096)?;
+    Ok(connection)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What the mutexes here protect is valid at any moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// NaN as SQLite can store it, see the schema.
+fn encode(value: f64) -> f64 {
+    if value.is_nan() {
+        f64::NEG_INFINITY
+    } else {
+        crate::store::finite(value)
+    }
+}
+
+fn decode(value: f64) -> f64 {
+    if value == f64::NEG_INFINITY {
+        f64::NAN
+    } else {
+        value
+    }
+}
+
+/// Reads an integer id; anything else names nothing.
+fn row_id(what: &'static str, id: &str) -> Result<i64> {
+    let canonical = id.parse::<i64>().ok().filter(|n| n.to_string() == id);
+    canonical.ok_or_else(|| Error::not_found(what, id))
+}
+
+fn key_values(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, String)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// Reads `key, value` rows of one thing.
+fn read_tags(connection: &Connection, sql: &str, id: i64) -> Result<Vec<Tag>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([id], key_values)?;
+    rows.map(|row| {
+        row.map(|(key, value)| Tag { key, value })
+            .map_err(Error::from)
+    })
+    .collect()
+}
+
+/// Turns "no row" into `NotFound`.
+fn found<T>(result: rusqlite::Result<T>, what: &'static str, id: &str) -> Result<T> {
+    match result {
+        Err(rusqlite::Error::QueryReturnedNoRows) => Err(Error::not_found(what, id)),
+        other => Ok(other?),
+    }
+}
+
+/// Turns a broken uniqueness rule into `AlreadyExists`.
+fn unique<T>(
+    result: rusqlite::Result<T>,
+    what: &'static str,
+    id: &str,
+    hint: &'static str,
+) -> Result<T> {
+    match result {
+        Err(rusqlite::Error::SqliteFailure(error, _))
+            if error.code == rusqlite::ErrorCode::ConstraintViolation =>
+        {
+            Err(Error::AlreadyExists {
+                what,
+                id: id.to_owned(),
+                hint,
+            })
+        }
+        other => Ok(other?),
+    }
+}

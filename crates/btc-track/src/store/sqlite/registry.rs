@@ -1,0 +1,390 @@
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{SqliteStore, found, read_tags, unique};
+use crate::entity::*;
+use crate::error::{Error, Result};
+use crate::store::*;
+
+const MODEL: &str = "registered model";
+const TAKEN: &str = "; choose another name or use the existing one";
+const VERSION_COLUMNS: &str = "SELECT v.version, v.creation_timestamp, v.last_updated_timestamp, \
+     v.description, v.stage, v.source, v.run_id, v.model_id, v.run_link, m.id, m.name \
+     FROM model_version v JOIN registered_model m ON m.id = v.model";
+
+fn model_row(connection: &Connection, name: &str) -> Result<i64> {
+    let mut statement =
+        connection.prepare_cached("SELECT id FROM registered_model WHERE name = ?1")?;
+    found(statement.query_row([name], |row| row.get(0)), MODEL, name)
+}
+
+fn aliases(connection: &Connection, model: i64) -> Result<Vec<(String, u64)>> {
+    let mut statement = connection
+        .prepare_cached("SELECT alias, version FROM alias WHERE model = ?1 ORDER BY alias")?;
+    let rows = statement.query_map([model], |row| {
+        Ok((row.get(0)?, row.get::<_, i64>(1)? as u64))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn version_from_row(row: &Row<'_>) -> rusqlite::Result<(i64, ModelVersion)> {
+    let stage: String = row.get(4)?;
+    let version = ModelVersion {
+        name: row.get(10)?,
+        version: row.get::<_, i64>(0)? as u64,
+        creation_timestamp: row.get(1)?,
+        last_updated_timestamp: row.get(2)?,
+        description: row.get(3)?,
+        current_stage: stage.parse().unwrap_or(Stage::None),
+        source: row.get(5)?,
+        run_id: row.get(6)?,
+        model_id: row.get(7)?,
+        run_link: row.get(8)?,
+        tags: Vec::new(),
+        aliases: Vec::new(),
+    };
+    Ok((row.get(9)?, version))
+}
+
+fn complete_version(
+    connection: &Connection,
+    (model, mut version): (i64, ModelVersion),
+) -> Result<ModelVersion> {
+    let number = version.version as i64;
+    let mut statement = connection.prepare_cached(
+        "SELECT key, value FROM model_version_tag WHERE model = ?1 AND version = ?2 ORDER BY key",
+    )?;
+    version.tags = statement
+        .query_map([model, number], super::key_values)?
+        .map(|row| row.map(|(key, value)| Tag { key, value }))
+        .collect::<Result<_, _>>()?;
+    let mut statement = connection.prepare_cached(
+        "SELECT alias FROM alias WHERE model = ?1 AND version = ?2 ORDER BY alias",
+    )?;
+    version.aliases = statement
+        .query_map([model, number], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(version)
+}
+
+fn versions(connection: &Connection, model: Option<i64>) -> Result<Vec<ModelVersion>> {
+    let sql = format!("{VERSION_COLUMNS} WHERE ?1 IS NULL OR v.model = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows: Vec<_> = statement
+        .query_map([model], version_from_row)?
+        .collect::<Result<_, _>>()?;
+    rows.into_iter()
+        .map(|row| complete_version(connection, row))
+        .collect()
+}
+
+fn version_by_number(
+    connection: &Connection,
+    name: &str,
+    version: u64,
+) -> Result<(i64, ModelVersion)> {
+    model_row(connection, name)?;
+    let sql = format!("{VERSION_COLUMNS} WHERE m.name = ?1 AND v.version = ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let number = i64::try_from(version).unwrap_or(-1);
+    let row = statement.query_row(params![name, number], version_from_row);
+    found(row, "model version", &format!("{name}/{version}"))
+}
+
+fn registered(connection: &Connection, row: i64) -> Result<RegisteredModel> {
+    let mut model = connection
+        .prepare_cached(
+            "SELECT name, creation_timestamp, last_updated_timestamp, description
+             FROM registered_model WHERE id = ?1",
+        )?
+        .query_row([row], |r| {
+            Ok(RegisteredModel {
+                name: r.get(0)?,
+                creation_timestamp: r.get(1)?,
+                last_updated_timestamp: r.get(2)?,
+                description: r.get(3)?,
+                tags: Vec::new(),
+                aliases: Vec::new(),
+                latest_versions: Vec::new(),
+            })
+        })?;
+    let sql = "SELECT key, value FROM registered_model_tag WHERE model = ?1 ORDER BY key";
+    model.tags = read_tags(connection, sql, row)?;
+    model.aliases = aliases(connection, row)?;
+    model.latest_versions = latest_per_stage(&versions(connection, Some(row))?);
+    Ok(model)
+}
+
+fn set_model_tag(connection: &Connection, model: i64, tag: &Tag) -> Result<()> {
+    connection.execute(
+        "INSERT OR REPLACE INTO registered_model_tag VALUES(?1, ?2, ?3)",
+        params![model, tag.key, tag.value],
+    )?;
+    Ok(())
+}
+
+fn set_version_tag(connection: &Connection, model: i64, version: i64, tag: &Tag) -> Result<()> {
+    connection.execute(
+        "INSERT OR REPLACE INTO model_version_tag VALUES(?1, ?2, ?3, ?4)",
+        params![model, version, tag.key, tag.value],
+    )?;
+    Ok(())
+}
+
+fn set_alias(connection: &Connection, model: i64, alias: &str, version: i64) -> Result<()> {
+    connection.execute(
+        "INSERT OR REPLACE INTO alias VALUES(?1, ?2, ?3)",
+        params![model, alias, version],
+    )?;
+    Ok(())
+}
+
+fn insert_model(connection: &Connection, new: &NewRegisteredModel, now: i64) -> Result<i64> {
+    let inserted = connection.execute(
+        "INSERT INTO registered_model(name, creation_timestamp, last_updated_timestamp, description)
+         VALUES(?1, ?2, ?2, ?3)",
+        params![new.name, now, new.description],
+    );
+    unique(inserted, MODEL, &new.name, TAKEN)?;
+    let row = connection.last_insert_rowid();
+    new.tags
+        .iter()
+        .try_for_each(|tag| set_model_tag(connection, row, tag))?;
+    Ok(row)
+}
+
+fn touch(connection: &Connection, model: i64, now: i64) -> Result<()> {
+    connection.execute(
+        "UPDATE registered_model SET last_updated_timestamp = ?2 WHERE id = ?1",
+        params![model, now],
+    )?;
+    Ok(())
+}
+
+impl RegistryStore for SqliteStore {
+    fn create_registered_model(&self, new: &NewRegisteredModel) -> Result<RegisteredModel> {
+        check_model_name(&new.name)?;
+        check_description(&new.description)?;
+        check_tags(&new.tags)?;
+        let now = self.clock.now_ms();
+        self.write(|connection| {
+            let row = insert_model(connection, new, now)?;
+            registered(connection, row)
+        })
+    }
+
+    fn registered_model(&self, name: &str) -> Result<RegisteredModel> {
+        self.read(|connection| registered(connection, model_row(connection, name)?))
+    }
+
+    fn change_registered_model(
+        &self,
+        name: &str,
+        change: &RegisteredModelChange,
+    ) -> Result<RegisteredModel> {
+        check_model_change(change)?;
+        let now = self.clock.now_ms();
+        self.write(|connection| {
+            let row = model_row(connection, name)?;
+            match change {
+                RegisteredModelChange::Rename(new) => {
+                    let renamed = connection.execute(
+                        "UPDATE registered_model SET name = ?2 WHERE id = ?1",
+                        params![row, new],
+                    );
+                    unique(renamed, MODEL, new, TAKEN)?;
+                }
+                RegisteredModelChange::Description(text) => {
+                    connection.execute(
+                        "UPDATE registered_model SET description = ?2 WHERE id = ?1",
+                        params![row, text],
+                    )?;
+                }
+                RegisteredModelChange::SetTag(tag) => set_model_tag(connection, row, tag)?,
+                RegisteredModelChange::DeleteTag(key) => {
+                    connection.execute(
+                        "DELETE FROM registered_model_tag WHERE model = ?1 AND key = ?2",
+                        params![row, key],
+                    )?;
+                }
+                RegisteredModelChange::SetAlias(alias, version) => {
+                    version_by_number(connection, name, *version)?;
+                    set_alias(connection, row, alias, *version as i64)?;
+                }
+                RegisteredModelChange::DeleteAlias(alias) => {
+                    connection.execute(
+                        "DELETE FROM alias WHERE model = ?1 AND alias = ?2",
+                        params![row, alias],
+                    )?;
+                }
+            }
+            touch(connection, row, now)?;
+            registered(connection, row)
+        })
+    }
+
+    fn delete_registered_model(&self, name: &str) -> Result<()> {
+        self.write(|connection| {
+            let row = model_row(connection, name)?;
+            for table in [
+                "registered_model_tag",
+                "alias",
+                "model_version_tag",
+                "model_version",
+            ] {
+                connection.execute(&format!("DELETE FROM {table} WHERE model = ?1"), [row])?;
+            }
+            connection.execute("DELETE FROM registered_model WHERE id = ?1", [row])?;
+            Ok(())
+        })
+    }
+
+    fn search_registered_models(&self, query: &SearchQuery) -> Result<Page<RegisteredModel>> {
+        let models = self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT id FROM registered_model")?;
+            let rows: Vec<i64> = statement
+                .query_map([], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            rows.into_iter()
+                .map(|row| registered(connection, row))
+                .collect::<Result<Vec<_>>>()
+        })?;
+        page_registered_models(models, query)
+    }
+
+    fn create_model_version(&self, new: &NewModelVersion) -> Result<ModelVersion> {
+        check_new_version(new)?;
+        let now = self.clock.now_ms();
+        self.write(|connection| {
+            let model = match model_row(connection, &new.name) {
+                Err(Error::NotFound { .. }) if new.create_model => {
+                    let model = NewRegisteredModel {
+                        name: new.name.clone(),
+                        ..Default::default()
+                    };
+                    insert_model(connection, &model, now)?
+                }
+                other => other?,
+            };
+            let number: i64 = connection.query_row(
+                "UPDATE registered_model SET last_version = last_version + 1 WHERE id = ?1
+                 RETURNING last_version",
+                [model],
+                |row| row.get(0),
+            )?;
+            connection.execute(
+                "INSERT INTO model_version VALUES(?1, ?2, ?3, ?3, ?4, 'None', ?5, ?6, ?7, ?8)",
+                params![
+                    model,
+                    number,
+                    now,
+                    new.description,
+                    new.source,
+                    new.run_id,
+                    new.model_id,
+                    new.run_link
+                ],
+            )?;
+            new.tags
+                .iter()
+                .try_for_each(|t| set_version_tag(connection, model, number, t))?;
+            new.aliases
+                .iter()
+                .try_for_each(|a| set_alias(connection, model, a, number))?;
+            touch(connection, model, now)?;
+            let row = version_by_number(connection, &new.name, number as u64)?;
+            complete_version(connection, row)
+        })
+    }
+
+    fn model_version(&self, name: &str, version: u64) -> Result<ModelVersion> {
+        self.read(|connection| {
+            complete_version(connection, version_by_number(connection, name, version)?)
+        })
+    }
+
+    fn model_version_by_alias(&self, name: &str, alias: &str) -> Result<ModelVersion> {
+        self.read(|connection| {
+            let model = model_row(connection, name)?;
+            let version: Option<i64> = connection
+                .prepare_cached("SELECT version FROM alias WHERE model = ?1 AND alias = ?2")?
+                .query_row(params![model, alias], |row| row.get(0))
+                .optional()?;
+            let version = version.ok_or_else(|| Error::not_found("alias", alias))?;
+            complete_version(
+                connection,
+                version_by_number(connection, name, version as u64)?,
+            )
+        })
+    }
+
+    fn change_model_version(
+        &self,
+        name: &str,
+        version: u64,
+        change: &ModelVersionChange,
+    ) -> Result<ModelVersion> {
+        match change {
+            ModelVersionChange::Description(text) => check_description(text)?,
+            ModelVersionChange::SetTag(tag) => check_tag(tag)?,
+            _ => {}
+        }
+        let now = self.clock.now_ms();
+        self.write(|connection| {
+            let (model, _) = version_by_number(connection, name, version)?;
+            let number = version as i64;
+            match change {
+                ModelVersionChange::Description(text) => {
+                    connection.execute(
+                        "UPDATE model_version SET description = ?3 WHERE model = ?1 AND version = ?2",
+                        params![model, number, text],
+                    )?;
+                }
+                ModelVersionChange::Stage { stage, archive_existing } => {
+                    if *archive_existing {
+                        connection.execute(
+                            "UPDATE model_version SET stage = 'Archived', last_updated_timestamp = ?3
+                             WHERE model = ?1 AND stage = ?2",
+                            params![model, stage.as_str(), now],
+                        )?;
+                    }
+                    connection.execute(
+                        "UPDATE model_version SET stage = ?3 WHERE model = ?1 AND version = ?2",
+                        params![model, number, stage.as_str()],
+                    )?;
+                }
+                ModelVersionChange::SetTag(tag) => set_version_tag(connection, model, number, tag)?,
+                ModelVersionChange::DeleteTag(key) => {
+                    connection.execute(
+                        "DELETE FROM model_version_tag
+                         WHERE model = ?1 AND version = ?2 AND key = ?3",
+                        params![model, number, key],
+                    )?;
+                }
+            }
+            connection.execute(
+                "UPDATE model_version SET last_updated_timestamp = ?3
+                 WHERE model = ?1 AND version = ?2",
+                params![model, number, now],
+            )?;
+            touch(connection, model, now)?;
+            complete_version(connection, version_by_number(connection, name, version)?)
+        })
+    }
+
+    fn delete_model_version(&self, name: &str, version: u64) -> Result<()> {
+        let now = self.clock.now_ms();
+        self.write(|connection| {
+            let (model, _) = version_by_number(connection, name, version)?;
+            for table in ["alias", "model_version_tag", "model_version"] {
+                let sql = format!("DELETE FROM {table} WHERE model = ?1 AND version = ?2");
+                connection.execute(&sql, params![model, version as i64])?;
+            }
+            touch(connection, model, now)
+        })
+    }
+
+    fn search_model_versions(&self, query: &SearchQuery) -> Result<Page<ModelVersion>> {
+        let versions = self.read(|connection| versions(connection, None))?;
+        page_model_versions(versions, query)
+    }
+}

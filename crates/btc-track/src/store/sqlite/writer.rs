@@ -1,0 +1,169 @@
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
+
+use rusqlite::Connection;
+
+use super::lock;
+use crate::error::{Error, Result};
+
+/// A transaction is committed at the latest after so many writes.
+const MAX_GROUP: usize = 256;
+
+/// The one writing connection, whose waiting writers share transactions.
+///
+/// A writer that sees others waiting leaves its transaction open for them and
+/// sleeps; the last one commits for all. So eight writers pay for one commit,
+/// and a lone writer waits for nobody.
+pub(super) struct Writer {
+    state: Mutex<State>,
+    waiting: AtomicUsize,
+    committed: Condvar,
+}
+
+struct State {
+    connection: Connection,
+    /// Writes in the open transaction.
+    group_size: usize,
+    /// The number of the open transaction, or of the next one.
+    group: u64,
+    /// The last groups that could not be committed, and why.
+    failed: Vec<(u64, String)>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection) -> Self {
+        let state = State {
+            connection,
+            group_size: 0,
+            group: 0,
+            failed: Vec::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+            waiting: AtomicUsize::new(0),
+            committed: Condvar::new(),
+        }
+    }
+
+    /// Runs one write; once this returns, it is committed or undone.
+    pub(super) fn write<T>(&self, write: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut guard = lock(&self.state);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+
+        let mut state = PanicGuard {
+            state: &mut guard,
+            committed: &self.committed,
+        };
+        let first = state.state.group_size == 0;
+        let begin = if first {
+            "BEGIN IMMEDIATE"
+        } else {
+            "SAVEPOINT write"
+        };
+        state.execute(begin)?;
+        let result = write(&state.state.connection);
+        match &result {
+            Ok(_) => {
+                if !first {
+                    state.execute("RELEASE write")?;
+                }
+                state.state.group_size += 1;
+            }
+            Err(_) if first => state.execute("ROLLBACK")?,
+            Err(_) => {
+                state.execute("ROLLBACK TO write")?;
+                state.execute("RELEASE write")?;
+            }
+        }
+        std::mem::forget(state);
+
+        let group = guard.group;
+        let full = guard.group_size >= MAX_GROUP;
+        if guard.group_size > 0 && (full || self.waiting.load(Ordering::SeqCst) == 0) {
+            guard.commit();
+            self.committed.notify_all();
+        }
+        if result.is_err() {
+            return result;
+        }
+        while guard.group == group {
+            guard = self
+                .committed
+                .wait(guard)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        match guard.failed.iter().find(|(failed, _)| *failed == group) {
+            None => result,
+            Some((_, reason)) => Err(Error::Store {
+                action: "commit to the tracking database".into(),
+                source: reason.clone().into(),
+            }),
+        }
+    }
+}
+
+impl State {
+    /// Ends the open transaction, one way or the other.
+    fn commit(&mut self) {
+        let result = self
+            .connection
+            .prepare_cached("COMMIT")
+            .and_then(|mut s| s.execute([]));
+        if let Err(error) = result {
+            self.abandon(error.to_string());
+        } else {
+            self.group += 1;
+            self.group_size = 0;
+        }
+    }
+
+    /// Undoes the open transaction and remembers why.
+    fn abandon(&mut self, reason: String) {
+        if !self.connection.is_autocommit() {
+            // If this fails too, SQLite has rolled back by itself or will do
+            // so when the next transaction fails to begin.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        self.failed.push((self.group, reason));
+        // Sleepers of a failed group read this soon after they are woken.
+        if self.failed.len() > 1024 {
+            self.failed.remove(0);
+        }
+        self.group += 1;
+        self.group_size = 0;
+    }
+}
+
+/// Undoes the transaction and wakes the sleepers if a write panics or the
+/// database refuses to go on.
+struct PanicGuard<'a> {
+    state: &'a mut State,
+    committed: &'a Condvar,
+}
+
+impl PanicGuard<'_> {
+    fn execute(&mut self, sql: &str) -> Result<()> {
+        let result = self
+            .state
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut s| s.execute([]));
+        result.map(|_| ()).map_err(Error::from)
+    }
+}
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        self.state
+            .abandon("another write of the same transaction has failed".into());
+        self.committed.notify_all();
+    }
+}

@@ -1,0 +1,3 @@
+//! The integration tests of btc-track.
+
+mod smoke;
