@@ -1,1 +1,76 @@
-//! Daily Bitcoin prices and on-chain metrics as Parquet.
+//! Daily Bitcoin prices and on-chain metrics as Parquet, from two public services.
+//!
+//! ```no_run
+//! use btc_ingest::{ApiKey, PullConfig, Revisions, Table, pull, read_table};
+//! use std::path::Path;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! // Fetch what is new since the last time; the first time, everything.
+//! let mut config = PullConfig::new("data", chrono::Utc::now());
+//! config.api_key = ApiKey::new(std::fs::read_to_string("alpha-vantage.key")?);
+//! let report = pull(&config, &()).await?;
+//! for warning in &report.warnings {
+//!     eprintln!("{warning}");
+//! }
+//!
+//! // Read it: one row per day, with the instant from which the row is known.
+//! let prices = read_table(Path::new("data"), Table::Ohlcv, Revisions::Latest)?;
+//! println!("{} days, complete up to {:?}", prices.num_rows(), report.last_complete_day);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Without a network, [`pull_sample`] makes up a market and stores it the same way.
+//!
+//! # What is stored
+//!
+//! | path below the data folder | content |
+//! |---|---|
+//! | `raw/<source>/<year>.parquet` | every value ever fetched: `series`, `date`, `value`, `created_timestamp` |
+//! | `raw/<source>/quarantine.parquet` | values that were not fit for use, and why |
+//! | `processed/ohlcv/<year>.parquet` | prices: open, high, low, close, volume, `price_source` |
+//! | `processed/blockchain/<year>.parquet` | one column per chart |
+//! | `manifest.json` | SHA-256 of every table and of every answer that brought something new |
+//!
+//! A processed row of the day `date` has an `event_timestamp`, the instant from which its values
+//! are known: 00:00 UTC of the next day. Its `created_timestamp` is the time at which it was
+//! fetched. A value that a service revises later makes a new row with the same
+//! `event_timestamp` and a later `created_timestamp`; nothing is overwritten.
+//!
+//! # Sources
+//!
+//! [`AlphaVantage`], [`BlockchainCharts`] and [`Synthetic`] implement [`Source`]; each can
+//! be used alone, without a data folder.
+
+pub mod alpha_vantage;
+pub mod blockchain;
+mod clean;
+mod error;
+mod http;
+mod key;
+mod number;
+mod progress;
+mod pull;
+mod quarantine;
+mod report;
+mod source;
+mod store;
+mod synthetic;
+mod tables;
+
+pub use alpha_vantage::{ALPHA_VANTAGE_URL, AlphaVantage};
+pub use arrow;
+pub use blockchain::{BLOCKCHAIN_URL, BlockchainCharts, DEFAULT_CHARTS};
+pub use clean::{Point, Reason, Rejected};
+pub use error::{Error, Result};
+pub use http::HttpConfig;
+pub use key::ApiKey;
+pub use progress::{Progress, ProgressEvent};
+pub use pull::{pull, pull_sample};
+pub use report::{PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource};
+pub use source::Source;
+pub use store::{
+    BodyRecord, Manifest, Revisions, SeriesRecord, Table, TableRecord, data_hash,
+    last_complete_day, read_parquet, read_table, write_parquet,
+};
+pub use synthetic::{SAMPLE_DAYS, Synthetic};
