@@ -1,0 +1,371 @@
+//! The texts Optuna keeps in its tables and journal: distributions, attributes, times.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::choice::Choice;
+use crate::decimal::python_float;
+use crate::distribution::{
+    CategoricalDistribution, Distribution, FloatDistribution, IntDistribution,
+};
+use crate::error::{Error, Result};
+
+/// Marks, while parsing, a text that stands for a bare `NaN` or `Infinity` of Python.
+const MARK: char = '\u{E000}';
+
+/// Writes a distribution as Optuna writes it, key order and spacing included.
+pub(crate) fn encode_distribution(distribution: &Distribution) -> String {
+    match distribution {
+        Distribution::Float(d) => format!(
+            "{{\"name\": \"FloatDistribution\", \"attributes\": {{\"step\": {}, \"low\": {}, \
+             \"high\": {}, \"log\": {}}}}}",
+            d.step().map_or_else(|| "null".to_owned(), python_float),
+            python_float(d.low()),
+            python_float(d.high()),
+            d.is_log()
+        ),
+        Distribution::Int(d) => format!(
+            "{{\"name\": \"IntDistribution\", \"attributes\": {{\"log\": {}, \"step\": {}, \
+             \"low\": {}, \"high\": {}}}}}",
+            d.is_log(),
+            d.step(),
+            d.low(),
+            d.high()
+        ),
+        Distribution::Categorical(d) => {
+            let choices: Vec<String> = d.choices().iter().map(encode_choice).collect();
+            format!(
+                "{{\"name\": \"CategoricalDistribution\", \"attributes\": {{\"choices\": [{}]}}}}",
+                choices.join(", ")
+            )
+        }
+    }
+}
+
+fn encode_choice(choice: &Choice) -> String {
+    match choice {
+        Choice::Float(value) => python_float(*value),
+        other => encode_json(&other.to_json()),
+    }
+}
+
+/// Reads a distribution, also in the forms of earlier versions.
+pub(crate) fn decode_distribution(text: &str) -> Result<Distribution> {
+    let malformed = |reason: String| Error::Malformed {
+        what: format!("the distribution {text:?}"),
+        reason,
+    };
+    let value = parse_marked(text).map_err(|error| malformed(error.to_string()))?;
+    let (name, attributes) = match (
+        value.get("name"),
+        value.get("attributes"),
+        value.get("type"),
+    ) {
+        (Some(Value::String(name)), Some(Value::Object(attributes)), _) => (name, attributes),
+        (_, _, Some(Value::String(name))) => (
+            name,
+            value
+                .as_object()
+                .ok_or_else(|| malformed("it is no object".to_owned()))?,
+        ),
+        _ => return Err(malformed("it has no name and attributes".to_owned())),
+    };
+    let get = |key: &str| attributes.get(key).filter(|value| !value.is_null());
+    let float = |key: &str| {
+        get(key)
+            .and_then(number)
+            .ok_or_else(|| malformed(format!("{key:?} is no number")))
+    };
+    let int = |key: &str| {
+        get(key)
+            .and_then(number)
+            .filter(|value| value.fract() == 0.0 && value.abs() < 2_f64.powi(62))
+            .map(|value| value as i64)
+            .ok_or_else(|| malformed(format!("{key:?} is no integer")))
+    };
+    let log = || get("log").and_then(Value::as_bool).unwrap_or(false);
+    let optional_int = |key: &str| if get(key).is_some() { int(key) } else { Ok(1) };
+    let optional_float = |key: &str| {
+        if get(key).is_some() {
+            float(key).map(Some)
+        } else {
+            Ok(None)
+        }
+    };
+    Ok(match name.as_str() {
+        "FloatDistribution" | "float" => Distribution::Float(FloatDistribution::build(
+            float("low")?,
+            float("high")?,
+            log(),
+            optional_float("step")?,
+        )?),
+        "UniformDistribution" => {
+            Distribution::Float(FloatDistribution::new(float("low")?, float("high")?)?)
+        }
+        "LogUniformDistribution" => {
+            Distribution::Float(FloatDistribution::log(float("low")?, float("high")?)?)
+        }
+        "DiscreteUniformDistribution" => Distribution::Float(FloatDistribution::stepped(
+            float("low")?,
+            float("high")?,
+            float("q")?,
+        )?),
+        "IntDistribution" | "int" => Distribution::Int(IntDistribution::build(
+            int("low")?,
+            int("high")?,
+            log(),
+            optional_int("step")?,
+        )?),
+        "IntUniformDistribution" => Distribution::Int(IntDistribution::stepped(
+            int("low")?,
+            int("high")?,
+            optional_int("step")?,
+        )?),
+        "IntLogUniformDistribution" => {
+            Distribution::Int(IntDistribution::log(int("low")?, int("high")?)?)
+        }
+        "CategoricalDistribution" | "categorical" => {
+            let Some(Value::Array(choices)) = attributes.get("choices") else {
+                return Err(malformed("\"choices\" is no list".to_owned()));
+            };
+            let choices: Option<Vec<Choice>> = choices.iter().map(decode_choice).collect();
+            let choices = choices.ok_or_else(|| {
+                malformed("a choice is no null, truth value, number or text".to_owned())
+            })?;
+            Distribution::Categorical(CategoricalDistribution::new(choices)?)
+        }
+        other => return Err(malformed(format!("the kind {other:?} is unknown"))),
+    })
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => marked_float(text),
+        value => value.as_f64(),
+    }
+}
+
+fn decode_choice(value: &Value) -> Option<Choice> {
+    match value {
+        Value::String(text) => {
+            Some(marked_float(text).map_or_else(|| Choice::from(text.as_str()), Choice::Float))
+        }
+        value => Choice::from_json(value),
+    }
+}
+
+fn marked_float(text: &str) -> Option<f64> {
+    match text.strip_prefix(MARK)? {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
+/// Writes JSON as Python does: `", "` and `": "` between, ASCII only, `1e-05`.
+pub(crate) fn encode_json(value: &Value) -> String {
+    let mut text = String::new();
+    write_json(value, &mut text);
+    text
+}
+
+fn write_json(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() => out.push_str(&python_float(float)),
+            _ => out.push_str(&number.to_string()),
+        },
+        Value::String(text) => write_text(text, out),
+        Value::Array(values) => {
+            out.push('[');
+            for (i, value) in values.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                write_json(value, out);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => {
+            out.push('{');
+            for (i, (key, value)) in members.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                write_text(key, out);
+                out.push_str(": ");
+                write_json(value, out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn write_text(text: &str, out: &mut String) {
+    use std::fmt::Write as _;
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            ' '..='~' => out.push(c),
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a String cannot fail.
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    out.push('"');
+}
+
+/// Reads JSON as Python writes it; bare `NaN` and infinities become texts.
+pub(crate) fn decode_json(text: &str) -> Result<Value> {
+    let mut value = parse_marked(text).map_err(|error| Error::Malformed {
+        what: format!(
+            "the attribute {:?}",
+            text.chars().take(80).collect::<String>()
+        ),
+        reason: error.to_string(),
+    })?;
+    unmark(&mut value);
+    Ok(value)
+}
+
+/// Reads a JSON object as Python writes it.
+pub(crate) fn decode_object(text: &str) -> Result<Map<String, Value>> {
+    match decode_json(text)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(Error::Malformed {
+            what: format!("the object {:?}", text.chars().take(80).collect::<String>()),
+            reason: "it is no JSON object".to_owned(),
+        }),
+    }
+}
+
+fn unmark(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if text.starts_with(MARK) {
+                text.remove(0);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(unmark),
+        Value::Object(members) => members.values_mut().for_each(unmark),
+        _ => {}
+    }
+}
+
+fn parse_marked(text: &str) -> serde_json::Result<Value> {
+    let strict = serde_json::from_str(text);
+    // The usual text is strict JSON; only on failure is Python's dialect worth the second look.
+    if strict.is_ok() || !(text.contains("NaN") || text.contains("Infinity")) {
+        return strict;
+    }
+    serde_json::from_str(&mark(text))
+}
+
+/// Quotes the bare words `NaN`, `Infinity` and `-Infinity` outside of texts.
+fn mark(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    let mut inside = false;
+    while let Some(c) = rest.chars().next() {
+        if !inside {
+            let word = ["NaN", "Infinity", "-Infinity"]
+                .into_iter()
+                .find(|w| rest.starts_with(w));
+            if let Some(word) = word {
+                out.push('"');
+                out.push(MARK);
+                out.push_str(word);
+                out.push('"');
+                rest = &rest[word.len()..];
+                continue;
+            }
+        }
+        let mut taken = c.len_utf8();
+        match c {
+            '"' => inside = !inside,
+            '\\' if inside => taken += rest[1..].chars().next().map_or(0, char::len_utf8),
+            _ => {}
+        }
+        out.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    out
+}
+
+/// Writes a time as the tables keep it: UTC, always six digits, no zone.
+pub(crate) fn encode_time(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S%.6f").to_string()
+}
+
+/// Writes a heartbeat: whole seconds.
+pub(crate) fn encode_seconds(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Reads a time as the tables keep it, with or without fractions.
+pub(crate) fn decode_time(text: &str) -> Result<DateTime<Utc>> {
+    NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
+        .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f"))
+        .map(|time| time.and_utc())
+        .map_err(|error| Error::Malformed {
+            what: format!("the time {text:?}"),
+            reason: error.to_string(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_words_of_python_are_read() {
+        let value =
+            decode_json(r#"{"a": NaN, "b": [-Infinity, 1], "NaN": "say \"NaN\""}"#).unwrap();
+        assert_eq!(value["a"], "NaN");
+        assert_eq!(value["b"][0], "-Infinity");
+        assert_eq!(value["NaN"], "say \"NaN\"");
+    }
+
+    #[test]
+    fn text_is_written_in_ascii() {
+        let value = serde_json::json!({"é": ["日", "\u{1F600}", "\u{7f}\n"], "x": 1e-5});
+        assert_eq!(
+            encode_json(&value),
+            "{\"\\u00e9\": [\"\\u65e5\", \"\\ud83d\\ude00\", \"\\u007f\\n\"], \"x\": 1e-05}"
+        );
+        assert_eq!(decode_json(&encode_json(&value)).unwrap(), value);
+    }
+
+    #[test]
+    fn broken_texts_are_errors() {
+        for text in [
+            "",
+            "{",
+            "{\"name\": 3}",
+            "{\"type\": \"int\", \"low\": 1.5, \"high\": 2}",
+            "\\",
+        ] {
+            assert!(decode_distribution(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_survive_the_tables() {
+        let time = decode_time("2026-01-02 03:04:05.000006").unwrap();
+        assert_eq!(encode_time(time), "2026-01-02 03:04:05.000006");
+        assert_eq!(encode_seconds(time), "2026-01-02 03:04:05");
+    }
+}

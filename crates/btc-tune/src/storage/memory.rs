@@ -1,0 +1,102 @@
+//! Studies that live as long as the process.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::records::Records;
+use super::{AttrScope, NewTrial, Storage, TrialUpdate};
+use crate::error::{Error, Result};
+use crate::frozen::{FrozenStudy, FrozenTrial, StudyDirection, StudyId, TrialId};
+
+/// Keeps studies in memory, for tests and for searches nobody looks at later.
+#[derive(Debug, Default)]
+pub struct InMemoryStorage {
+    records: Mutex<Records>,
+}
+
+impl InMemoryStorage {
+    /// Creates an empty storage.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        // Records change only after all checks, so a panic elsewhere leaves them whole.
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Storage for InMemoryStorage {
+    fn create_study(&self, name: &str, directions: &[StudyDirection]) -> Result<StudyId> {
+        self.lock().create_study(name, directions)
+    }
+
+    fn delete_study(&self, study: StudyId) -> Result<()> {
+        self.lock().delete_study(study)
+    }
+
+    fn find_study(&self, name: &str) -> Result<Option<StudyId>> {
+        Ok(self.lock().find_study(name))
+    }
+
+    fn study(&self, study: StudyId) -> Result<FrozenStudy> {
+        Ok(self.lock().study(study)?.frozen.clone())
+    }
+
+    fn study_ids(&self) -> Result<Vec<StudyId>> {
+        Ok(self.lock().study_ids())
+    }
+
+    fn set_study_attr(
+        &self,
+        study: StudyId,
+        scope: AttrScope,
+        key: &str,
+        value: &Value,
+    ) -> Result<()> {
+        self.lock().set_study_attr(study, scope, key, value)
+    }
+
+    fn create_trial(&self, study: StudyId, trial: NewTrial) -> Result<Arc<FrozenTrial>> {
+        self.lock()
+            .create_trial(study, None, trial)?
+            .ok_or_else(|| Error::UnknownTrial {
+                trial: "created just now".to_owned(),
+            })
+    }
+
+    fn create_trial_numbered(
+        &self,
+        study: StudyId,
+        number: usize,
+        trial: NewTrial,
+    ) -> Result<Option<Arc<FrozenTrial>>> {
+        self.lock().create_trial(study, Some(number), trial)
+    }
+
+    fn update_trial(&self, trial: TrialId, updates: &[TrialUpdate]) -> Result<()> {
+        self.lock().update_trial(trial, updates)
+    }
+
+    fn claim_trial(&self, trial: TrialId, now: DateTime<Utc>) -> Result<bool> {
+        self.lock().claim_trial(trial, now)
+    }
+
+    fn trial(&self, trial: TrialId) -> Result<Arc<FrozenTrial>> {
+        self.lock().trial(trial).cloned()
+    }
+
+    fn trials(&self, study: StudyId) -> Result<Vec<Arc<FrozenTrial>>> {
+        Ok(self.lock().study(study)?.trials.clone())
+    }
+
+    fn record_heartbeat(&self, trial: TrialId, now: DateTime<Utc>) -> Result<()> {
+        self.lock().record_heartbeat(trial, now)
+    }
+
+    fn stale_trials(&self, study: StudyId, limit: DateTime<Utc>) -> Result<Vec<TrialId>> {
+        self.lock().stale_trials(study, limit)
+    }
+}

@@ -1,0 +1,3 @@
+//! The integration tests of btc-tune.
+
+mod study;
