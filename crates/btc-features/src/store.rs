@@ -1,21 +1,27 @@
 //! A feature store: definitions applied to a folder, and retrieval.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 
 use crate::definition::Definitions;
 use crate::error::{Error, Result};
-use crate::historical::{FileScan, HistoricalTable, feature_columns, parse_on_demand};
+use crate::historical::{
+    FileScan, HistoricalTable, Request, entity_rows_of_period, feature_columns, parse_on_demand,
+};
 use crate::registry::{Plan, Registry, RegistryStore};
 use crate::repo::{CONFIG_FILE, StoreConfig};
 use crate::selection::FeatureSelection;
@@ -318,6 +324,10 @@ impl FeatureStore {
             }
             EntityRows::Table(table) => table,
             EntityRows::DataFrame(frame) => frame.into_view(),
+            EntityRows::Period(period) => {
+                let batch = self.entity_rows_of_period(selection, period).await?;
+                Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)
+            }
         };
         HistoricalTable::plan(
             &self.context,
@@ -326,6 +336,30 @@ impl FeatureStore {
             table,
             selection,
         )
+    }
+}
+
+impl FeatureStore {
+    async fn entity_rows_of_period(
+        &self,
+        selection: &FeatureSelection,
+        period: RangeInclusive<DateTime<Utc>>,
+    ) -> Result<RecordBatch> {
+        let definitions = self.registry.definitions.clone();
+        let mut request = Request::resolve(selection, &definitions)?;
+        request.parse_on_demand(&self.context, &definitions, &[])?;
+        let nanos = |instant: &DateTime<Utc>| {
+            instant.timestamp_nanos_opt().ok_or_else(|| {
+                Error::InvalidRequest(format!("{instant} is outside the years 1677 to 2262"))
+            })
+        };
+        let period = nanos(period.start())?..=nanos(period.end())?;
+        let repo_dir = self.repo_dir.clone();
+        SpawnedTask::spawn_blocking(move || {
+            entity_rows_of_period(&request, &definitions, &repo_dir, period)
+        })
+        .await
+        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))?
     }
 }
 
@@ -356,6 +390,17 @@ pub enum EntityRows {
     Table(Arc<dyn TableProvider>),
     /// The rows that a query gives.
     DataFrame(DataFrame),
+    /// Every key that has values in a period, at the end of the period.
+    Period(RangeInclusive<DateTime<Utc>>),
+}
+
+impl EntityRows {
+    /// Every key that the views have values for from `start` to `end`, both
+    /// included, as of `end`. The result has the columns `event_timestamp` and
+    /// the keys, in the order of the keys.
+    pub fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Self {
+        Self::Period(start..=end)
+    }
 }
 
 impl From<RecordBatch> for EntityRows {

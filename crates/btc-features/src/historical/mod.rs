@@ -34,6 +34,7 @@ mod gather;
 mod keys;
 mod matching;
 mod on_demand;
+mod period;
 mod request;
 mod scan;
 mod table;
@@ -41,6 +42,7 @@ mod time;
 mod timeline;
 
 pub(crate) use on_demand::parse as parse_on_demand;
-pub(crate) use request::feature_columns;
+pub(crate) use period::entity_rows as entity_rows_of_period;
+pub(crate) use request::{Request, feature_columns};
 pub(crate) use scan::FileScan;
 pub(crate) use table::HistoricalTable;

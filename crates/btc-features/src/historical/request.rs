@@ -219,6 +219,14 @@ impl Request {
 }
 
 impl RequestView {
+    pub(crate) fn keys(&self) -> &[(String, String)] {
+        &self.keys
+    }
+
+    pub(crate) fn source(&self) -> &FileSource {
+        &self.source
+    }
+
     fn join(
         &self,
         entity_rows: &Schema,

@@ -113,7 +113,7 @@ fn definitions(case: &Value, entities: &Value, dir: &Path) -> Definitions {
         sources.insert(name, batch);
     }
     for view in case["views"].as_array().unwrap() {
-        let source = &definitions.sources[view["source"].as_str().unwrap()];
+        let source = definitions.sources[view["source"].as_str().unwrap()].clone();
         let batch = &sources[&source.name];
         let mut features = Vec::new();
         for feature in view["features"].as_array().unwrap() {
