@@ -1,0 +1,234 @@
+//! Training: reproducible, interruptible, and blind to what comes later.
+
+use std::ops::ControlFlow;
+
+use btc_models::{Error, ModelType, Schedule, TrainConfig, fit};
+use candle_core::Device;
+
+use crate::support::{frame, network, random_walk, train};
+
+fn weights(forecaster: &btc_models::Forecaster) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    forecaster.save(&dir.path().join("m")).unwrap();
+    std::fs::read(dir.path().join("m/weights.safetensors")).unwrap()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    let frame = random_walk(3, 120);
+    for model in ModelType::ALL {
+        let config = TrainConfig::default().with_epochs(2).with_seed(4);
+        let run = |config: &TrainConfig| weights(&train(&network(model, true), &frame, config));
+        let first = run(&config);
+        assert_eq!(first, run(&config), "{model}");
+        assert_ne!(first, run(&config.clone().with_seed(5)), "{model}");
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(16)
+            .build()
+            .unwrap();
+        assert_eq!(
+            first,
+            pool.install(|| run(&config)),
+            "{model} with 16 threads"
+        );
+    }
+}
+
+#[test]
+fn training_ends_when_the_callback_says_so() {
+    let frame = random_walk(3, 80);
+    let network = network(ModelType::Cnn, true);
+    let config = TrainConfig::default().with_epochs(50);
+    let mut epochs = Vec::new();
+    let forecaster = fit(&network, &frame, &config, &Device::Cpu, |logs| {
+        epochs.push(logs.epoch);
+        Ok(if logs.epoch == 2 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    })
+    .unwrap();
+    assert_eq!(epochs, [0, 1, 2]);
+    assert_eq!(forecaster.history().len(), 3);
+
+    let error = fit(&network, &frame, &config, &Device::Cpu, |_| {
+        Err("disk full".into())
+    });
+    let error = error.unwrap_err();
+    assert_eq!(
+        std::error::Error::source(&error).unwrap().to_string(),
+        "disk full"
+    );
+}
+
+#[test]
+fn the_best_epoch_is_kept() {
+    let frame = random_walk(8, 200);
+    let config = TrainConfig::default().with_epochs(40).with_seed(1);
+    let config = config.with_optimizer(btc_models::Optimizer::Adam, 1e-2);
+    let forecaster = train(&network(ModelType::Lstm, true), &frame, &config);
+    let best = forecaster.metrics()["best_epoch"] as usize;
+    let lowest = forecaster
+        .history()
+        .iter()
+        .filter_map(|logs| logs.val_loss)
+        .min_by(f64::total_cmp);
+    assert_eq!(forecaster.history()[best].val_loss, lowest);
+    // Stopping there gives the same weights, as the order of random numbers is the same.
+    let stopped = train(
+        &network(ModelType::Lstm, true),
+        &frame,
+        &config.with_epochs(best + 1),
+    );
+    assert_eq!(weights(&forecaster), weights(&stopped));
+}
+
+#[test]
+fn patience_ends_training_and_schedules_change_it() {
+    let frame = random_walk(8, 200);
+    let config = TrainConfig::default().with_epochs(200);
+    let config = config.with_optimizer(btc_models::Optimizer::Adam, 1e-2);
+    let short = train(
+        &network(ModelType::Cnn, true),
+        &frame,
+        &config.clone().with_patience(5),
+    );
+    assert!(short.history().len() < 200);
+    assert_eq!(
+        short.metrics()["best_epoch"] as usize + 5 + 1,
+        short.history().len()
+    );
+
+    let config = config.with_epochs(12);
+    let plain = weights(&train(&network(ModelType::Cnn, true), &frame, &config));
+    for schedule in [
+        Schedule::Cosine { final_share: 0.0 },
+        Schedule::OneCycle { rise: 0.3 },
+    ] {
+        let scheduled = config.clone().with_schedule(schedule).with_clip_norm(0.1);
+        assert_ne!(
+            plain,
+            weights(&train(&network(ModelType::Cnn, true), &frame, &scheduled))
+        );
+    }
+}
+
+#[test]
+fn divergence_is_an_error() {
+    let frame = random_walk(8, 100);
+    let config = TrainConfig::default()
+        .with_optimizer(
+            btc_models::Optimizer::Sgd {
+                momentum: 0.9,
+                nesterov: true,
+            },
+            1e6,
+        )
+        .with_loss(btc_models::Loss::Mse);
+    let result = fit(
+        &network(ModelType::NLinear, true),
+        &frame,
+        &config,
+        &Device::Cpu,
+        |_| Ok(ControlFlow::Continue(())),
+    );
+    assert!(matches!(result, Err(Error::Diverged { .. })), "{result:?}");
+}
+
+#[test]
+fn a_series_too_short_is_an_error_that_says_how_long() {
+    let network = network(ModelType::Lstm, true);
+    let config = TrainConfig::default().with_epochs(1);
+    let attempt = |rows| {
+        fit(
+            &network,
+            &random_walk(1, rows),
+            &config,
+            &Device::Cpu,
+            |_| Ok(ControlFlow::Continue(())),
+        )
+    };
+    let Err(Error::SeriesTooShort { rows: 12, needed }) = attempt(12) else {
+        panic!()
+    };
+    assert!(attempt(needed - 1).is_err());
+    assert!(attempt(needed).is_ok());
+}
+
+#[test]
+fn forecasts_know_nothing_of_later_rows() {
+    let whole = random_walk(21, 160);
+    let mut changed = whole.price();
+    changed[130..].iter_mut().for_each(|x| *x *= 2.0);
+    let changed = frame(&[
+        ("close", changed),
+        ("volume", whole.column("volume").unwrap()),
+    ]);
+    for model in ModelType::ALL {
+        let config = TrainConfig::default().with_epochs(1);
+        let forecaster = train(
+            &network(model, true),
+            &whole.slice(0..100).unwrap(),
+            &config,
+        );
+        let all = forecaster.forecast_at(&whole, 100..160).unwrap();
+        for row in [100, 117, 129] {
+            let truncated = forecaster
+                .forecast(&whole.slice(0..row + 1).unwrap())
+                .unwrap();
+            assert_eq!(
+                truncated,
+                all[row - 100],
+                "{model}: rows after {row} were taken away"
+            );
+            let corrupted = forecaster.forecast_at(&changed, row..row + 1).unwrap();
+            assert_eq!(
+                corrupted[0],
+                all[row - 100],
+                "{model}: rows after 130 were changed"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_does_not_fit_the_model_is_an_error() {
+    let whole = random_walk(2, 80);
+    let forecaster = train(
+        &network(ModelType::Cnn, true),
+        &whole,
+        &TrainConfig::default(),
+    );
+    let close = whole.price();
+    let only = frame(&[("close", close.clone())]);
+    let missing = forecaster.forecast(&only).unwrap_err();
+    assert!(matches!(missing, Error::MissingFeature { feature } if feature == "volume"));
+    let other = frame(&[
+        ("open", close.clone()),
+        ("close", close.clone()),
+        ("volume", close),
+    ]);
+    assert!(matches!(
+        forecaster.forecast(&other).unwrap_err(),
+        Error::OtherPrice { .. }
+    ));
+    let short = forecaster.forecast(&whole.slice(0..10).unwrap());
+    assert!(matches!(
+        short,
+        Err(Error::SeriesTooShort {
+            rows: 10,
+            needed: 11
+        })
+    ));
+    assert!(forecaster.forecast(&whole.slice(0..0).unwrap()).is_err());
+    // The order of columns does not matter.
+    let turned = [
+        ("close", whole.price()),
+        ("volume", whole.column("volume").unwrap()),
+    ];
+    let again = forecaster.forecast(&frame(&turned)).unwrap();
+    assert_eq!(forecaster.forecast(&whole).unwrap(), again);
+    assert!(again.intervals[0].low < again.point && again.point < again.intervals[0].high);
+    assert_eq!((again.target_time - again.known_until).num_days(), 1);
+}
