@@ -60,7 +60,11 @@ pub use error::{Error, Result};
 pub use frozen::{
     FrozenStudy, FrozenTrial, Param, StudyDirection, StudyId, StudySummary, TrialId, TrialState,
 };
-pub use pruner::{MedianPruner, NopPruner, PercentileConfig, PercentilePruner, Pruner, Verdict};
+pub use pruner::{
+    HyperbandConfig, HyperbandPruner, MedianPruner, NopPruner, PatientPruner, PercentileConfig,
+    PercentilePruner, Pruner, SuccessiveHalvingConfig, SuccessiveHalvingPruner, ThresholdPruner,
+    Verdict, WilcoxonPruner,
+};
 pub use sampler::{RandomSampler, RelativeSample, Sampler, StudyView, TpeConfig, TpeSampler};
 pub use search_space::{SearchSpace, group_search_space, intersection_search_space};
 #[cfg(feature = "sqlite")]

@@ -1,6 +1,11 @@
 //! When a trial that goes badly ends early.
 
+mod hyperband;
+mod patient;
 mod percentile;
+mod successive_halving;
+mod threshold;
+mod wilcoxon;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,7 +15,12 @@ use serde_json::{Map, Value};
 use crate::frozen::FrozenTrial;
 use crate::sampler::StudyView;
 
+pub use hyperband::{HyperbandConfig, HyperbandPruner};
+pub use patient::PatientPruner;
 pub use percentile::{MedianPruner, PercentileConfig, PercentilePruner};
+pub use successive_halving::{SuccessiveHalvingConfig, SuccessiveHalvingPruner};
+pub use threshold::ThresholdPruner;
+pub use wilcoxon::WilcoxonPruner;
 
 /// What a pruner decided.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,3 +63,16 @@ impl Pruner for NopPruner {
         Verdict::default()
     }
 }
+
+/// Whether a report is the first since the last step at which trials are judged.
+fn is_due(trial: &FrozenTrial, step: u64, warmup: u64, interval: u64) -> bool {
+    if step < warmup {
+        return false;
+    }
+    let judged = (step - warmup) / interval * interval + warmup;
+    let previous = trial.intermediate_values.range(..step).next_back();
+    previous.is_none_or(|(previous, _)| *previous < judged)
+}
+
+#[cfg(test)]
+mod golden;

@@ -1,6 +1,6 @@
 //! Pruning by comparison with the finished trials at the same step.
 
-use super::{Pruner, Verdict};
+use super::{Pruner, Verdict, is_due};
 use crate::error::{Error, Result};
 use crate::frozen::{FrozenTrial, StudyDirection, TrialState};
 use crate::sampler::StudyView;
@@ -73,7 +73,12 @@ impl Pruner for PercentilePruner {
         let Some(step) = trial.last_step() else {
             return false.into();
         };
-        if step < self.config.n_warmup_steps || !self.is_due(trial, step) {
+        if !is_due(
+            trial,
+            step,
+            self.config.n_warmup_steps,
+            self.config.interval_steps,
+        ) {
             return false.into();
         }
         // Losses make the rules of one direction serve both.
@@ -100,20 +105,6 @@ impl Pruner for PercentilePruner {
             Some(limit) => (best > direction.as_loss(limit)).into(),
             None => false.into(),
         }
-    }
-}
-
-impl PercentilePruner {
-    /// Whether this is the first report since the last step at which trials are judged.
-    fn is_due(&self, trial: &FrozenTrial, step: u64) -> bool {
-        let PercentileConfig {
-            n_warmup_steps: warmup,
-            interval_steps: interval,
-            ..
-        } = self.config;
-        let judged = (step - warmup) / interval * interval + warmup;
-        let previous = trial.intermediate_values.range(..step).next_back();
-        previous.is_none_or(|(previous, _)| *previous < judged)
     }
 }
 

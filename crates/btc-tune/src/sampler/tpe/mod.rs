@@ -3,7 +3,7 @@
 //! Bergstra et al. (2011), with the defaults and refinements of Optuna 5; its structure is described
 //! by Watanabe (2023), arXiv:2304.11127.
 
-mod normal;
+pub(crate) mod normal;
 mod parzen;
 mod split;
 
