@@ -67,17 +67,6 @@ pub enum Error {
         /// What was looked for, where, and what there is.
         what: String,
     },
-    /// The best run is no better than repeating the last close.
-    #[error(
-        "run {run} is no better than the naive forecast (MAE relative to naive {relative_mae:.4}); \
-         nothing is registered; --allow-worse-than-naive registers it all the same"
-    )]
-    WorseThanNaive {
-        /// The run's name.
-        run: String,
-        /// Its mean absolute error relative to the naive forecast's.
-        relative_mae: f64,
-    },
     /// A column of the training table is not what the workflow expects.
     #[error("column {column:?} of the training table {problem}")]
     Column {
@@ -136,4 +125,18 @@ impl Error {
             _ => ErrorKind::Failure,
         }
     }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
 }

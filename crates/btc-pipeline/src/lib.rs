@@ -14,7 +14,7 @@
 //! let store = feature_store(&project)?;
 //! let table = training_table(&project, &store, SERVICE, None).await?;
 //! let frame = frame(&table, 60)?;
-//! println!("{} days of {} features", frame.series.rows(), frame.series.names().len());
+//! println!("{} days of {} features", frame.rows(), frame.names().len());
 //! # Ok(())
 //! # }
 //! ```
@@ -43,4 +43,4 @@ pub use register::{RegisterConfig, Registration, register_best};
 pub use space::{SearchSpace, TIMESTEPS};
 pub use split::Split;
 pub use study::open_study;
-pub use table::{EVENT_TIMESTAMP, Frame, PRICE, close_of, frame, frame_of, training_table};
+pub use table::{EVENT_TIMESTAMP, PRICE, close_of, frame, frame_of, training_table};

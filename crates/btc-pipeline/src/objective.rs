@@ -10,14 +10,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
+use btc_models::candle_core::Device;
 use btc_models::{
-    Device, EpochLogs, Forecast, Forecaster, Hyperparameters, ModelType, NetworkConfig,
+    EpochLogs, Forecast, Forecaster, Hyperparameters, ModelType, NetworkConfig,
     SeriesFrame, Target, TrainConfig, fit, metrics,
 };
 use btc_track::{ActiveRun, RunSpec, RunStatus, TrackingClient};
-use btc_tune::{ObjectiveError, OptimizeOptions, Study, Trial};
+use btc_tune::{Distribution, ObjectiveError, OptimizeOptions, Study, Trial};
 use serde::Serialize;
 
+use crate::error::describe;
 use crate::space::SearchSpace;
 use crate::{Error, Event, Observer, Result, Split};
 
@@ -25,6 +27,8 @@ use crate::{Error, Event, Observer, Result, Split};
 pub const BUNDLE: &str = "model";
 /// The run metric trials are compared by: percent, on prices, selection set.
 pub const METRIC: &str = "MAPE";
+/// The metric that says how a model stands beside the naive forecast.
+pub(crate) const RELATIVE_MAE: &str = "relative_MAE";
 /// The tag that tells a trial's run from other runs.
 pub const TRIAL_STATE_TAG: &str = "state";
 
@@ -105,9 +109,9 @@ pub fn search(
         store_failure: Mutex::new(None),
     };
     let options = OptimizeOptions {
-        n_trials: Some(config.n_trials),
-        n_jobs: config.jobs,
-        stop: config.stop.clone(),
+        n_trials: Some(config.n_trials.get()),
+        n_jobs: Some(config.jobs),
+        stop: Some(config.stop.clone()),
         ..OptimizeOptions::default()
     };
     study.optimize_with(options, |trial: &mut Trial| context.objective(trial))?;
@@ -174,13 +178,12 @@ impl Context<'_> {
     /// Fits, judges and records one trial. The run is ended in every case.
     fn run_trial(&self, trial: &mut Trial) -> Result<Outcome> {
         let number = trial.number();
-        let spec = RunSpec::named(number.to_string()).with_tags([
-            ("number".to_owned(), number.to_string()),
-            ("study".to_owned(), self.study.to_owned()),
-            ("direction".to_owned(), "MINIMIZE".to_owned()),
-            ("datetime_start".to_owned(), self.now()),
-            ("data_hash".to_owned(), self.config.data_hash.clone()),
-        ]);
+        let spec = RunSpec::named(number.to_string())
+            .with_tag("number", number.to_string())
+            .with_tag("study", self.study)
+            .with_tag("direction", "MINIMIZE")
+            .with_tag("datetime_start", self.now())
+            .with_tag("data_hash", &self.config.data_hash);
         let run = ActiveRun::start(self.client, self.experiment_id, spec)?;
         trial.set_system_attr("mlflow_run_id", run.id().to_string().into())?;
         let outcome = self.fit_and_judge(trial, &run);
@@ -211,12 +214,12 @@ impl Context<'_> {
         let seed = self.config.seed.wrapping_add(number as u64);
         let config = TrainConfig::new(&hyperparameters)
             .with_target(self.config.target)
-            .with_loss(network.default_loss())
             .with_seed(seed);
         let mut pruned = false;
         let epochs = hyperparameters.epochs;
         let fitted = fit(&network, self.training, &config, &Device::Cpu, |logs: &EpochLogs| {
-            let EpochLogs { epoch, loss, val_loss, .. } = *logs;
+            let EpochLogs { epoch, loss, .. } = *logs;
+            let val_loss = logs.val_loss.unwrap_or(loss);
             run.log_metric("loss", loss, epoch as i64)?;
             run.log_metric("val_loss", val_loss, epoch as i64)?;
             trial.report(epoch as u64, val_loss)?;
@@ -236,7 +239,7 @@ impl Context<'_> {
         }
         let mut forecaster = forecaster.with_data_hash(&self.config.data_hash);
         for (key, value) in scores.metrics("") {
-            forecaster = forecaster.with_metric(&key, value);
+            forecaster = forecaster.with_metric(key, value);
         }
         log_bundle(&forecaster, run)?;
         Ok(Outcome::Complete(scores.mape))
@@ -266,8 +269,8 @@ impl Context<'_> {
             }
         }
         run.log_params(params)?;
-        for (name, distribution) in trial.distributions() {
-            run.set_tag(&format!("{name}_distribution"), &distribution.to_string())?;
+        for (name, distribution) in trial.frozen().distributions() {
+            run.set_tag(&format!("{name}_distribution"), distribution_text(distribution))?;
         }
         Ok(())
     }
@@ -326,17 +329,11 @@ impl Scores {
             ("MAE", self.mae),
             ("RMSE", self.rmse),
             ("naive_MAPE", self.naive_mape),
-            ("relative_MAE", self.relative_mae),
+            (RELATIVE_MAE, self.relative_mae),
             ("direction_accuracy", self.direction_accuracy),
         ]
         .map(|(name, value)| (format!("{prefix}{name}"), value))
         .into()
-    }
-
-    /// Whether repeating the last close would have done as well or better.
-    pub fn is_worse_than_naive(&self) -> bool {
-        // A NaN is no proof of skill.
-        !(self.relative_mae < 1.0)
     }
 }
 
@@ -350,18 +347,59 @@ fn log_bundle(forecaster: &Forecaster, run: &ActiveRun) -> Result<()> {
     Ok(())
 }
 
-/// An error and its causes in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
+/// A distribution as Optuna's MLflow callback writes it: Python's `repr`.
+fn distribution_text(distribution: &Distribution) -> String {
+    match distribution {
+        Distribution::Float(float) => format!(
+            "FloatDistribution(high={}, log={}, low={}, step={})",
+            python_number(float.high()),
+            python_bool(float.is_log()),
+            python_number(float.low()),
+            float.step().map_or_else(|| "None".into(), python_number)
+        ),
+        Distribution::Int(int) => format!(
+            "IntDistribution(high={}, log={}, low={}, step={})",
+            int.high(),
+            python_bool(int.is_log()),
+            int.low(),
+            int.step()
+        ),
+        Distribution::Categorical(categorical) => {
+            let choices: Vec<String> =
+                categorical.choices().iter().map(|choice| python_value(&choice.to_json())).collect();
+            // A tuple of one ends with a comma.
+            let end = if choices.len() == 1 { "," } else { "" };
+            format!("CategoricalDistribution(choices=({}{end}))", choices.join(", "))
         }
-        source = cause.source();
     }
-    text
+}
+
+fn python_bool(value: bool) -> &'static str {
+    if value { "True" } else { "False" }
+}
+
+/// A float as Python writes it: an exponent has a sign or not, and two digits.
+fn python_number(value: f64) -> String {
+    let text = format!("{value:?}");
+    match text.split_once('e') {
+        Some((mantissa, exponent)) => {
+            let (sign, digits) = match exponent.strip_prefix('-') {
+                Some(digits) => ("-", digits),
+                None => ("+", exponent),
+            };
+            format!("{mantissa}e{sign}{digits:0>2}")
+        }
+        None => text,
+    }
+}
+
+fn python_value(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => "None".into(),
+        serde_json::Value::Bool(value) => python_bool(*value).into(),
+        serde_json::Value::String(text) => format!("'{text}'"),
+        other => other.to_string(),
+    }
 }
 
 /// A JSON value as MLflow shows it: strings without quotes.

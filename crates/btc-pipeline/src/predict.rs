@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
-use btc_models::{Device, Forecaster, Interval};
+use btc_models::candle_core::Device;
+use btc_models::{Forecaster, Interval};
 use btc_track::{ActiveRun, ModelVersion, RunSpec, RunStatus, TrackingClient};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
@@ -11,8 +12,8 @@ use serde::Serialize;
 use crate::table::{close_of, frame_of};
 use crate::{Error, Result};
 
-/// The intervals' nominal coverage that [`Prediction::interval`] shows, percent.
-const SHOWN_LEVEL: f64 = 90.0;
+/// The nominal coverage of [`Prediction::interval`].
+const SHOWN_LEVEL: f64 = 0.9;
 
 /// Which model forecasts.
 #[derive(Debug, Clone)]
@@ -81,7 +82,7 @@ pub fn load_version(
 }
 
 fn bundle_folder(client: &TrackingClient, version: &ModelVersion) -> Result<PathBuf> {
-    client.artifacts.local_path(&version.source).ok_or_else(|| Error::NotFound {
+    client.model_path(version)?.ok_or_else(|| Error::NotFound {
         what: format!(
             "version {} of model {:?} points to {}, which is not in the local artifact store",
             version.version, version.name, version.source
@@ -133,20 +134,18 @@ pub fn predict(
             ),
         });
     }
-    let series = frame_of(table, forecaster.feature_names())?;
+    let series = frame_of(table, &forecaster.feature_names())?;
     if let Some(day) = config.date_end {
         require_day(&series, day)?;
     }
     let forecast = forecaster.forecast(&series)?;
     let spec = RunSpec::named(format!("forecast-{}", forecast.target_time.format("%Y-%m-%d")))
-        .with_tags([
-            ("kind".to_owned(), "forecast".to_owned()),
-            ("model".to_owned(), version.name.clone()),
-            ("version".to_owned(), version.version.to_string()),
-            ("data_hash".to_owned(), config.data_hash.clone()),
-            ("target_time".to_owned(), forecast.target_time.to_rfc3339()),
-            ("known_until".to_owned(), forecast.known_until.to_rfc3339()),
-        ]);
+        .with_tag("kind", "forecast")
+        .with_tag("model", &version.name)
+        .with_tag("version", version.version.to_string())
+        .with_tag("data_hash", &config.data_hash)
+        .with_tag("target_time", forecast.target_time.to_rfc3339())
+        .with_tag("known_until", forecast.known_until.to_rfc3339());
     // Forecasts have an experiment of their own: what registers the best run
     // of an experiment must never meet one.
     let experiment = client.get_or_create_experiment(&forecast_experiment(&version.name))?;
@@ -159,8 +158,9 @@ pub fn predict(
     run.log_metric("forecast", forecast.point, step)?;
     run.log_metric("naive", forecast.naive, step)?;
     for interval in &forecast.intervals {
-        run.log_metric(&format!("low_{}", interval.level), interval.low, step)?;
-        run.log_metric(&format!("high_{}", interval.level), interval.high, step)?;
+        let percent = (100.0 * interval.level).round();
+        run.log_metric(&format!("low_{percent}"), interval.low, step)?;
+        run.log_metric(&format!("high_{percent}"), interval.high, step)?;
     }
     let run_id = run.id().to_string();
     run.end(RunStatus::Finished)?;
@@ -169,7 +169,7 @@ pub fn predict(
         naive: forecast.naive,
         target_time: forecast.target_time,
         known_until: forecast.known_until,
-        interval: forecast.intervals.iter().find(|shown| shown.level == SHOWN_LEVEL).cloned(),
+        interval: forecast.intervals.iter().find(|shown| shown.level == SHOWN_LEVEL).copied(),
         intervals: forecast.intervals,
         worse_than_naive: version.tag("worse_than_naive") == Some("true"),
         model: version.name,

@@ -1,11 +1,16 @@
 //! The best run becomes a registered version.
 
+use std::cell::RefCell;
+use std::path::Path;
+
 use arrow::array::RecordBatch;
-use btc_models::{Device, Forecaster};
-use btc_track::{ModelVersion, NewModelVersion, Run, RunQuery, Tag, TrackingClient};
+use btc_models::Forecaster;
+use btc_models::candle_core::Device;
+use btc_track::{Direction, NaiveRule, RegisterBest, Run, Tag, TrackingClient, Verdict};
 use serde::Serialize;
 
-use crate::objective::{BUNDLE, Scores};
+use crate::error::describe;
+use crate::objective::{RELATIVE_MAE, Scores};
 use crate::table::frame_of;
 use crate::{Error, Result};
 
@@ -13,8 +18,6 @@ use crate::{Error, Result};
 pub const CHAMPION: &str = "champion";
 /// Forecasts below which two models cannot be told apart.
 const FEWEST_TO_COMPARE: usize = 60;
-/// Runs that are looked at for one with a sound bundle.
-const MOST_CANDIDATES: usize = 1000;
 
 /// Which run to register, and under which name.
 #[derive(Debug, Clone)]
@@ -90,116 +93,111 @@ impl Registration {
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] without a run to register, [`Error::WorseThanNaive`]
-/// if the model is no better than repeating the last close and that is not
-/// allowed, and the stores' own errors.
+/// [`Error::NotFound`] without the experiment or a run to register, and the
+/// store's own error if the model is no better than repeating the last close
+/// and that is not allowed.
 pub fn register_best(
     client: &TrackingClient,
     config: &RegisterConfig,
     table: &RecordBatch,
 ) -> Result<Registration> {
-    let (run, forecaster) = best_run(client, config)?;
-    let value = run.metric(&config.metric).unwrap_or(f64::NAN);
-    let holdout = evaluate_holdout(&run, &forecaster, table)?;
-    let worse_than_naive = match &holdout {
-        Some(scores) => scores.is_worse_than_naive(),
-        None => !run.metric("relative_MAE").is_some_and(|relative| relative < 1.0),
+    // The closure is called until a bundle is sound; what it found is kept for the report.
+    let judged: RefCell<Option<Judged>> = RefCell::default();
+    let validate = |run: &Run, bundle: &Path| {
+        let found = judge(run, bundle, table).map_err(|error| describe(&error))?;
+        let verdict = found.verdict(run);
+        judged.replace(Some(found));
+        Ok(verdict)
     };
-    if worse_than_naive && !config.allow_worse_than_naive {
-        return Err(Error::WorseThanNaive {
-            run: run.info.run_name.clone(),
-            relative_mae: holdout
-                .map(|scores| scores.relative_mae)
-                .or(run.metric("relative_MAE"))
-                .unwrap_or(f64::NAN),
-        });
+    let mut request = RegisterBest::new(&config.experiment, &config.metric, &config.model_name)
+        .with_naive(NaiveRule::relative(RELATIVE_MAE))
+        .with_alias(CHAMPION);
+    if config.maximize {
+        request.direction = Direction::Maximize;
     }
-    let champion = client.registry.model_version_by_alias(&config.model_name, CHAMPION).ok();
-    let mut tags = vec![
-        Tag::new("model_type", forecaster.model_type().to_string()),
-        Tag::new("metric", &config.metric),
-        Tag::new(format!("selection_{}", config.metric), value.to_string()),
-        Tag::new("experiment", &config.experiment),
-        Tag::new("worse_than_naive", worse_than_naive.to_string()),
-    ];
-    for key in ["data_hash", "study", "number"] {
-        tags.extend(run.tag(key).map(|value| Tag::new(key, value)));
-    }
-    if let Some(scores) = &holdout {
-        tags.push(Tag::new("holdout_days", scores.n.to_string()));
-        let metrics = scores.metrics("holdout_").into_iter();
-        tags.extend(metrics.map(|(name, value)| Tag::new(name, value.to_string())));
-    }
-    // One transaction: no model without a version is left behind.
-    let version = client.registry.create_model_version(&NewModelVersion {
-        name: config.model_name.clone(),
-        create_model: true,
-        source: format!("{}/{BUNDLE}", run.info.artifact_uri),
-        run_id: Some(run.info.run_id.clone()),
-        tags,
-        aliases: if worse_than_naive { Vec::new() } else { vec![CHAMPION.to_owned()] },
-        ..NewModelVersion::default()
-    })?;
-    let holdout_mape = |version: &ModelVersion| version.tag("holdout_MAPE")?.parse().ok();
+    request.allow_worse_than_naive = config.allow_worse_than_naive;
+    let registered = btc_track::register_best(client, &request, &validate)
+        .map_err(|error| explain(error, client, config))?;
+    let judged = judged.into_inner();
+    let champion = registered.champion;
     Ok(Registration {
-        model: version.name,
-        version: version.version,
-        run_id: run.info.run_id,
-        run_name: run.info.run_name,
-        model_type: forecaster.model_type().to_string(),
+        model: registered.version.name,
+        version: registered.version.version,
+        run_id: registered.run.info.run_id,
+        run_name: registered.run.info.run_name,
+        model_type: judged.as_ref().map(|one| one.model_type.clone()).unwrap_or_default(),
         metric: config.metric.clone(),
-        value,
-        holdout,
-        worse_than_naive,
-        previous_holdout_mape: champion.as_ref().and_then(holdout_mape),
-        previous_champion: champion.map(|champion| champion.version),
+        value: registered.value,
+        holdout: judged.and_then(|one| one.holdout),
+        worse_than_naive: registered.worse_than_naive,
+        previous_holdout_mape: champion
+            .as_ref()
+            .and_then(|champion| champion.version.tag("holdout_MAPE")?.parse().ok()),
+        previous_champion: champion.map(|champion| champion.version.version),
     })
 }
 
-/// The best run with a sound bundle, and its model.
-fn best_run(client: &TrackingClient, config: &RegisterConfig) -> Result<(Run, Forecaster)> {
-    let experiment = client.experiment(&config.experiment).map_err(|error| {
-        match error.is_not_found() {
-            true => Error::NotFound { what: missing_experiment(client, &config.experiment) },
-            false => error.into(),
+/// What a look at a run's bundle found.
+struct Judged {
+    model_type: String,
+    holdout: Option<Scores>,
+}
+
+impl Judged {
+    fn verdict(&self, run: &Run) -> Verdict {
+        let mut tags = vec![Tag::new("model_type", &self.model_type)];
+        for key in ["data_hash", "study", "number"] {
+            tags.extend(run.tag(key).map(|value| Tag::new(key, value)));
         }
-    })?;
-    let direction = if config.maximize { "DESC" } else { "ASC" };
-    let metric = &config.metric;
-    let query = RunQuery::new([experiment.experiment_id.clone()])
-        .with_filter("attributes.status = 'FINISHED' AND tags.state = 'COMPLETE'")
-        .with_order(format!("metrics.`{metric}` {direction}"))
-        .with_max_results(MOST_CANDIDATES);
-    let candidates = client.tracking.search_runs(&query)?.items;
-    let mut problem = None;
-    for run in candidates {
-        if !run.metric(metric).is_some_and(f64::is_finite) {
-            continue;
+        let selection = ["MAPE", "naive_MAPE"].into_iter();
+        tags.extend(selection.filter_map(|name| {
+            Some(Tag::new(format!("selection_{name}"), run.metric(name)?.to_string()))
+        }));
+        if let Some(scores) = &self.holdout {
+            tags.push(Tag::new("holdout_days", scores.n.to_string()));
+            let metrics = scores.metrics("holdout_").into_iter();
+            tags.extend(metrics.map(|(name, value)| Tag::new(name, value.to_string())));
         }
-        let uri = format!("{}/{BUNDLE}", run.info.artifact_uri);
-        let loaded = match client.artifacts.local_path(&uri) {
-            Some(folder) => Forecaster::load(&folder, &Device::Cpu).map_err(Error::from),
-            None => Err(Error::NotFound { what: format!("{uri} is not in the artifact store") }),
-        };
-        match loaded {
-            Ok(forecaster) => return Ok((run, forecaster)),
-            // A run whose bundle is gone or broken cannot be registered; the next best can.
-            Err(error) => problem = problem.or(Some((run.info.run_name, error))),
-        }
+        Verdict { tags, relative_to_naive: self.holdout.map(|scores| scores.relative_mae) }
     }
-    Err(Error::NotFound {
-        what: match problem {
-            Some((run, error)) => format!(
-                "no run of experiment {:?} has a sound model; the best, {run}, does not: {error}",
-                experiment.name
-            ),
-            None => format!(
-                "no finished trial of experiment {:?} has a metric {metric:?}; \
-                 run `btc tune run` first, or name another --metric",
-                experiment.name
+}
+
+/// Loads a bundle and scores it over the rows that its search held out: those
+/// after the last one it was chosen by.
+fn judge(run: &Run, bundle: &Path, table: &RecordBatch) -> Result<Judged> {
+    let forecaster = Forecaster::load(bundle, &Device::Cpu)?;
+    let model_type = forecaster.model_type().to_string();
+    let number = |name: &str| run.param(name).and_then(|text| text.parse::<usize>().ok());
+    let (Some(holdout), Some(selection)) = (number("holdout"), number("prediction_length")) else {
+        return Ok(Judged { model_type, holdout: None });
+    };
+    let series = frame_of(table, &forecaster.feature_names())?;
+    // Found by time and not by counting back: the table may have grown since.
+    let trained_until = forecaster.training_range().end;
+    let last_trained = series.known_at().iter().rposition(|time| *time <= trained_until);
+    let start = last_trained.map_or(usize::MAX, |last| last.saturating_add(selection));
+    let end = start.saturating_add(holdout).min(series.rows().saturating_sub(1));
+    if start >= end {
+        return Ok(Judged { model_type, holdout: None });
+    }
+    let forecasts = forecaster.forecast_at(&series, start..end)?;
+    Ok(Judged { model_type, holdout: Some(Scores::of(&forecasts, &series, start)) })
+}
+
+/// Says what there is where the name that was asked for is not.
+fn explain(error: btc_track::Error, client: &TrackingClient, config: &RegisterConfig) -> Error {
+    if error.is_not_found() && client.experiment(&config.experiment).is_err() {
+        return Error::NotFound { what: missing_experiment(client, &config.experiment) };
+    }
+    match error {
+        btc_track::Error::NoCandidate { experiment, reason } => Error::NotFound {
+            what: format!(
+                "experiment {experiment:?} has nothing to register: {reason}; \
+                 run `btc tune run` first, or name another --metric"
             ),
         },
-    })
+        other => other.into(),
+    }
 }
 
 fn missing_experiment(client: &TrackingClient, name: &str) -> String {
@@ -211,32 +209,4 @@ fn missing_experiment(client: &TrackingClient, name: &str) -> String {
         true => format!("there is no experiment {name:?}, and no other; run `btc tune run` first"),
         false => format!("there is no experiment {name:?}; there are: {}", known.join(", ")),
     }
-}
-
-/// Scores the model over the rows that its search held out: those after the
-/// last one it was chosen by.
-fn evaluate_holdout(
-    run: &Run,
-    forecaster: &Forecaster,
-    table: &RecordBatch,
-) -> Result<Option<Scores>> {
-    let number = |name: &str| run.param(name).and_then(|text| text.parse::<usize>().ok());
-    let (Some(holdout), Some(selection)) = (number("holdout"), number("prediction_length")) else {
-        return Ok(None);
-    };
-    if holdout == 0 {
-        return Ok(None);
-    }
-    let series = frame_of(table, forecaster.feature_names())?;
-    // Found by time and not by counting back: the table may have grown since.
-    let trained_until = forecaster.training_range().end;
-    let last_trained = series.known_at().iter().rposition(|time| *time <= trained_until);
-    let Some(last_trained) = last_trained else { return Ok(None) };
-    let start = last_trained + selection;
-    let end = (start + holdout).min(series.rows().saturating_sub(1));
-    if start >= end {
-        return Ok(None);
-    }
-    let forecasts = forecaster.forecast_at(&series, start..end)?;
-    Ok(Some(Scores::of(&forecasts, &series, start)))
 }

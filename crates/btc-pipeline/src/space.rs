@@ -44,7 +44,7 @@ impl SearchSpace {
         let model_type = match self.model_types.as_slice() {
             [only] => *only,
             several => {
-                let all: &[ModelType] = if several.is_empty() { ModelType::ALL } else { several };
+                let all: &[ModelType] = if several.is_empty() { &ModelType::ALL } else { several };
                 let names: Vec<String> = all.iter().map(ToString::to_string).collect();
                 let name = trial.suggest_categorical("model_type", &names)?;
                 name.parse()?
@@ -61,7 +61,7 @@ impl SearchSpace {
             _ => Activation::Tanh,
         };
         trial.suggest_categorical("optimizer", &OPTIMIZERS)?;
-        let lr = trial.suggest_float("adam_lr", FloatDistribution::new(1e-5, 1e-1)?.with_log()?)?;
+        let lr = trial.suggest_float("adam_lr", FloatDistribution::log(1e-5, 1e-1)?)?;
         let units = match is_recurrent(model_type) {
             true => trial.suggest_categorical("units", &UNITS)?,
             false => UNITS[0],

@@ -4,12 +4,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray};
+use arrow::array::{
+    Array, ArrayRef, Float64Array, RecordBatch, RecordBatchReader, TimestampNanosecondArray,
+};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use btc_features::{FeatureSelection, FeatureStore};
 use btc_models::SeriesFrame;
-use candle_core::{Device, Tensor};
+use btc_models::candle_core::{Device, Tensor};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -112,34 +114,23 @@ fn column_as<'a, T: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Resu
     })
 }
 
-/// A training table as numbers, and what was left out on the way.
-#[derive(Debug, Clone)]
-pub struct Frame {
-    /// One row per day, in the order of time.
-    pub series: SeriesFrame,
-    /// What a person should know: columns and rows left out, with the reason.
-    pub notes: Vec<String>,
-}
-
 /// Turns a training table into the numbers that networks are fitted on.
 ///
-/// A feature that is null everywhere, constant, or equal to another in every
-/// row carries nothing and is left out. Rows before the features begin are
-/// left out too, unless a feature begins in the second half of the table:
-/// then it is the feature that is left out. Each omission is a note. What is
-/// left out is decided without a look at the last `unseen` rows.
+/// Rows before the features begin are left out. A feature that begins late, in
+/// the second half of the table, does not count for that, nor one without any
+/// value: the fit fills or leaves out such features and says so. Where the
+/// features begin is decided without a look at the last `unseen` rows.
 ///
 /// # Errors
 ///
 /// [`Error::Column`] if the price is missing, and [`Error::Models`] if the
 /// rows do not ascend in time.
-pub fn frame(table: &RecordBatch, unseen: usize) -> Result<Frame> {
-    let mut notes = Vec::new();
-    let columns = columns(table, &mut notes)?;
-    let seen = table.num_rows().saturating_sub(unseen);
-    let columns = informative(columns, seen, &mut notes);
-    let (columns, start) = begun(columns, seen, &mut notes);
-    Ok(Frame { series: series(table, columns, start)?, notes })
+pub fn frame(table: &RecordBatch, unseen: usize) -> Result<SeriesFrame> {
+    let columns = columns(table)?;
+    let half = table.num_rows().saturating_sub(unseen) / 2;
+    let early = columns.iter().filter_map(Column::begin).filter(|begin| *begin <= half);
+    let start = early.max().unwrap_or(0);
+    series(table, columns, start)
 }
 
 /// Turns a training table into the numbers of the named features, as a model
@@ -148,14 +139,13 @@ pub fn frame(table: &RecordBatch, unseen: usize) -> Result<Frame> {
 /// # Errors
 ///
 /// [`Error::Column`] if the table lacks a name.
-pub fn frame_of(table: &RecordBatch, names: &[String]) -> Result<SeriesFrame> {
-    let mut all = columns(table, &mut Vec::new())?;
+pub fn frame_of(table: &RecordBatch, names: &[&str]) -> Result<SeriesFrame> {
+    let mut all = columns(table)?;
     let mut chosen = Vec::with_capacity(names.len() + 1);
-    let price = PRICE.to_owned();
-    let wanted = names.iter().chain((!names.contains(&price)).then_some(&price));
+    let wanted = names.iter().copied().chain((!names.contains(&PRICE)).then_some(PRICE));
     for name in wanted {
-        let index = all.iter().position(|column| column.name == *name).ok_or_else(|| {
-            Error::Column { column: name.clone(), problem: "is missing; the model needs it".into() }
+        let index = all.iter().position(|column| column.name == name).ok_or_else(|| {
+            Error::Column { column: name.into(), problem: "is missing; the model needs it".into() }
         })?;
         chosen.push(all.swap_remove(index));
     }
@@ -163,22 +153,13 @@ pub fn frame_of(table: &RecordBatch, names: &[String]) -> Result<SeriesFrame> {
     series(table, chosen, start.unwrap_or(0))
 }
 
-fn columns(table: &RecordBatch, notes: &mut Vec<String>) -> Result<Vec<Column>> {
+/// The numbers of the table by column; a text or a date is no feature.
+fn columns(table: &RecordBatch) -> Result<Vec<Column>> {
     let mut columns = Vec::new();
     for (field, array) in table.schema_ref().fields().iter().zip(table.columns()) {
-        if field.name() == EVENT_TIMESTAMP {
-            continue;
-        }
-        match array.as_any().downcast_ref::<Float64Array>() {
-            Some(array) => {
-                let values = array.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
-                columns.push(Column { name: field.name().clone(), values });
-            }
-            None => notes.push(format!(
-                "feature {} is {} and not a number: left out",
-                field.name(),
-                field.data_type()
-            )),
+        if let Some(array) = array.as_any().downcast_ref::<Float64Array>() {
+            let values = array.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
+            columns.push(Column { name: field.name().clone(), values });
         }
     }
     let price = columns.iter().find(|column| column.name == PRICE);
@@ -210,67 +191,4 @@ impl Column {
     fn begin(&self) -> Option<usize> {
         self.values.iter().position(|value| !value.is_nan())
     }
-
-    fn is_constant(&self, seen: usize) -> bool {
-        let mut values = self.values[..seen].iter().filter(|value| !value.is_nan());
-        let first = values.next();
-        values.all(|value| Some(value) == first)
-    }
-
-    fn equals(&self, other: &Self, seen: usize) -> bool {
-        self.values[..seen]
-            .iter()
-            .zip(&other.values[..seen])
-            .all(|(left, right)| left == right || left.is_nan() && right.is_nan())
-    }
-}
-
-/// The columns that carry something no column kept before carries. The price
-/// is never the one left out.
-fn informative(columns: Vec<Column>, seen: usize, notes: &mut Vec<String>) -> Vec<Column> {
-    let mut omitted = vec![false; columns.len()];
-    for (index, column) in columns.iter().enumerate() {
-        if column.name == PRICE {
-            continue;
-        }
-        let twin = columns.iter().enumerate().find(|(other, twin)| {
-            (twin.name == PRICE || *other < index && !omitted[*other]) && column.equals(twin, seen)
-        });
-        let reason = match (column.begin().filter(|begin| *begin < seen), twin) {
-            (None, _) => Some("has no value".to_owned()),
-            (_, Some((_, twin))) => Some(format!("equals {} in every row", twin.name)),
-            _ if column.is_constant(seen) => Some("is constant".to_owned()),
-            _ => None,
-        };
-        if let Some(reason) = reason {
-            notes.push(format!("feature {} {reason}: left out", column.name));
-            omitted[index] = true;
-        }
-    }
-    keep(columns, &omitted)
-}
-
-/// The columns that begin in the first half, and the row where all have begun.
-fn begun(columns: Vec<Column>, seen: usize, notes: &mut Vec<String>) -> (Vec<Column>, usize) {
-    let late = |column: &Column| {
-        column.name != PRICE && column.begin().is_none_or(|begin| begin > seen / 2)
-    };
-    let omitted: Vec<bool> = columns.iter().map(late).collect();
-    for column in columns.iter().filter(|column| late(column)) {
-        notes.push(format!(
-            "feature {} begins in the second half of the table: left out",
-            column.name
-        ));
-    }
-    let columns = keep(columns, &omitted);
-    let start = columns.iter().filter_map(Column::begin).max().unwrap_or(0);
-    if start > 0 {
-        notes.push(format!("{start} rows before every feature begins: left out"));
-    }
-    (columns, start)
-}
-
-fn keep(columns: Vec<Column>, omitted: &[bool]) -> Vec<Column> {
-    let pairs = columns.into_iter().zip(omitted);
-    pairs.filter(|(_, omitted)| !**omitted).map(|(column, _)| column).collect()
 }

@@ -1,7 +1,9 @@
 //! Record runs and register models; a server the MLflow client can talk to.
 //!
 //! ```
-//! use btc_track::{ActiveRun, RegisterBest, RunSpec, RunStatus, TrackingClient, register_best};
+//! use btc_track::{
+//!     ActiveRun, RegisterBest, RunSpec, RunStatus, TrackingClient, Verdict, register_best,
+//! };
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let (root, bundle) = (folder.path().join("artifacts"), folder.path().join("bundle"));
@@ -17,7 +19,7 @@
 //! run.end(RunStatus::Finished)?;
 //!
 //! let request = RegisterBest::new("price", "MAPE", "bitcoin-regression").with_alias("champion");
-//! let best = register_best(&client, &request, &|_bundle| Ok(()))?;
+//! let best = register_best(&client, &request, &|_, _| Ok(Verdict::default()))?;
 //! assert_eq!(best.version.version, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -39,8 +41,12 @@ mod client;
 mod clock;
 pub mod entity;
 mod error;
+#[cfg(feature = "server")]
+mod proto;
 mod register;
 pub mod search;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod store;
 
 pub use active_run::{ActiveRun, RunSpec};
@@ -50,6 +56,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use entity::*;
 pub use error::{Error, Result};
 pub use register::{
-    Champion, Direction, NaiveRule, RegisterBest, Registered, WORSE_THAN_NAIVE_TAG, register_best,
+    Champion, Direction, NaiveRule, RegisterBest, Registered, Verdict, WORSE_THAN_NAIVE_TAG,
+    register_best,
 };
 pub use store::*;

@@ -113,6 +113,16 @@ impl RegisterBest {
     }
 }
 
+/// What a look at a candidate's bundle found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Verdict {
+    /// Tags for the version, such as scores that were only now computed.
+    pub tags: Vec<Tag>,
+    /// The metric of the [`NaiveRule`] measured on the bundle itself; it
+    /// replaces the run's own value.
+    pub relative_to_naive: Option<f64>,
+}
+
 /// The champion at the time of a registration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Champion {
@@ -145,8 +155,9 @@ pub struct Registered {
 ///
 /// A run counts if it is finished, its tag `state` is missing or `COMPLETE`
 /// (so it was not pruned), the metric has a value, and its bundle is there
-/// and passes `validate`. Model, version, tags and alias appear in one
-/// transaction.
+/// and passes `validate`, which may also judge it on data that no run has
+/// seen. `validate` is called for the best run first and not again once it
+/// says yes. Model, version, tags and alias appear in one transaction.
 ///
 /// # Errors
 ///
@@ -155,13 +166,13 @@ pub struct Registered {
 pub fn register_best(
     client: &TrackingClient,
     request: &RegisterBest,
-    validate: &dyn Fn(&Path) -> Result<(), String>,
+    validate: &dyn Fn(&Run, &Path) -> Result<Verdict, String>,
 ) -> Result<Registered> {
     let experiment = client.experiment(&request.experiment)?;
     let mut skipped = Vec::new();
     for run in candidates(client, &experiment, request)? {
         match check_bundle(client, &run, request, validate) {
-            Ok(()) => return register(client, request, run, skipped),
+            Ok(verdict) => return register(client, request, run, verdict, skipped),
             Err(reason) => skipped.push((run.info.run_id, reason)),
         }
     }
@@ -221,8 +232,8 @@ fn check_bundle(
     client: &TrackingClient,
     run: &Run,
     request: &RegisterBest,
-    validate: &dyn Fn(&Path) -> Result<(), String>,
-) -> Result<(), String> {
+    validate: &dyn Fn(&Run, &Path) -> Result<Verdict, String>,
+) -> Result<Verdict, String> {
     let uri = join_uri(&run.info.artifact_uri, &request.artifact_path);
     let files = client
         .artifacts
@@ -236,20 +247,23 @@ fn check_bundle(
     }
     let path = client.artifacts.local_path(&uri);
     let path = path.ok_or("its artifacts are not on this computer")?;
-    validate(&path)
+    validate(run, &path)
 }
 
 fn register(
     client: &TrackingClient,
     request: &RegisterBest,
     run: Run,
+    verdict: Verdict,
     skipped: Vec<(RunId, String)>,
 ) -> Result<Registered> {
     let value = run.metric(&request.metric).unwrap_or(f64::NAN);
-    let naive = request
-        .naive
-        .as_ref()
-        .and_then(|rule| Some((rule, run.metric(&rule.metric)?)));
+    let naive = request.naive.as_ref().and_then(|rule| {
+        Some((
+            rule,
+            verdict.relative_to_naive.or(run.metric(&rule.metric))?,
+        ))
+    });
     // NaN is not better than anything.
     let worse = naive.filter(|(rule, value)| value.is_nan() || *value >= rule.below);
     if let Some((rule, value)) = worse
@@ -264,6 +278,7 @@ fn register(
     }
     let champion = champion(client, request, value)?;
     let mut tags = request.tags.clone();
+    tags.extend(verdict.tags);
     tags.push(Tag::new("metric", &request.metric));
     tags.push(Tag::new("metric_value", value.to_string()));
     let mut aliases: Vec<String> = request.set_alias.iter().cloned().collect();

@@ -49,7 +49,7 @@ pub(crate) async fn run(
         FeaturesCommand::Apply => {
             settings.project.create()?;
             let definitions = btc_pipeline::definitions(&settings.project)?;
-            let store = btc_features::FeatureStore::open(&settings.project.features_dir())?;
+            let mut store = btc_features::FeatureStore::open(&settings.project.features_dir())?;
             print_plan(&store.apply(&definitions)?, printer)?;
         }
         FeaturesCommand::Build(args) => build(args, settings, printer).await?,

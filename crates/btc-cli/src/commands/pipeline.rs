@@ -76,7 +76,7 @@ pub(crate) async fn run(
 
     stage(2, "features");
     let definitions = btc_pipeline::definitions(&settings.project)?;
-    let store = btc_features::FeatureStore::open(&settings.project.features_dir())?;
+    let mut store = btc_features::FeatureStore::open(&settings.project.features_dir())?;
     let plan = store.apply(&definitions)?;
     if !plan.is_empty() {
         for line in plan.to_string().lines() {

@@ -172,9 +172,6 @@ pub(crate) async fn search(
         btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None).await?;
     let unseen = args.search.holdout.saturating_add(args.prediction_length);
     let frame = btc_pipeline::frame(&table, unseen)?;
-    for note in &frame.notes {
-        printer.note(format!("  {note}"));
-    }
     let client = tracking_client(settings)?;
     let experiment = client.get_or_create_experiment(&name)?;
     let storage = btc_tune::storage_from_url(storage_url)?;
@@ -198,7 +195,7 @@ pub(crate) async fn search(
             &study,
             &client,
             &experiment.experiment_id,
-            &frame.series,
+            &frame,
             &config,
             &*console,
         )

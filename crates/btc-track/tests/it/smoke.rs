@@ -86,15 +86,15 @@ fn register_best_takes_the_best_complete_run_with_a_bundle() {
     let mut request = RegisterBest::new("price", "MAPE", "btc")
         .with_naive(NaiveRule::relative("relative_mae"))
         .with_alias("champion");
-    let error = register_best(&client, &request, &|_| Ok(())).unwrap_err();
+    let error = register_best(&client, &request, &|_, _| Ok(Verdict::default())).unwrap_err();
     assert!(matches!(error, Error::WorseThanNaive { .. }), "{error}");
     assert!(client.latest_version("btc").unwrap_err().is_not_found());
 
     request.allow_worse_than_naive = true;
-    let best = register_best(&client, &request, &|path| {
+    let best = register_best(&client, &request, &|_, path| {
         path.join("deep/weights")
             .exists()
-            .then_some(())
+            .then(Verdict::default)
             .ok_or("missing".into())
     })
     .unwrap();
@@ -104,7 +104,7 @@ fn register_best_takes_the_best_complete_run_with_a_bundle() {
     assert!(best.version.aliases.is_empty());
     assert_eq!(best.skipped.len(), 1);
     client.set_alias("btc", "champion", 1).unwrap();
-    let again = register_best(&client, &request, &|_| Ok(())).unwrap();
+    let again = register_best(&client, &request, &|_, _| Ok(Verdict::default())).unwrap();
     assert_eq!(again.champion.unwrap().is_beaten, Some(false));
     assert_eq!(client.latest_version("btc").unwrap().version, 2);
     assert!(
