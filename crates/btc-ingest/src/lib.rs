@@ -39,13 +39,14 @@
 //!
 //! # Sources
 //!
-//! [`AlphaVantage`], [`BlockchainCharts`] and [`Synthetic`] implement [`Source`]; each can
-//! be used alone, without a data folder.
+//! [`AlphaVantage`], [`BlockchainCharts`], [`FileSource`] and [`Synthetic`] implement [`Source`];
+//! each can be used alone, without a data folder. [`pull_source`] stores what any of your own has.
 
 pub mod alpha_vantage;
 pub mod blockchain;
 mod clean;
 mod error;
+mod file_source;
 mod http;
 mod key;
 mod number;
@@ -54,23 +55,31 @@ mod pull;
 mod quarantine;
 mod report;
 mod source;
+mod status;
 mod store;
 mod synthetic;
 mod tables;
+mod validate;
+mod verify;
 
 pub use alpha_vantage::{ALPHA_VANTAGE_URL, AlphaVantage};
 pub use arrow;
 pub use blockchain::{BLOCKCHAIN_URL, BlockchainCharts, DEFAULT_CHARTS};
 pub use clean::{Point, Reason, Rejected};
 pub use error::{Error, Result};
+pub use file_source::{ColumnMapping, FileSource};
 pub use http::HttpConfig;
 pub use key::ApiKey;
 pub use progress::{Progress, ProgressEvent};
-pub use pull::{pull, pull_sample};
-pub use report::{PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource};
+pub use pull::{planned_requests, pull, pull_sample, pull_source};
+pub use report::{
+    PlannedRequest, PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource,
+};
 pub use source::Source;
+pub use status::{DataStatus, Gap, SeriesStatusReport, status};
 pub use store::{
     BodyRecord, Manifest, Revisions, SeriesRecord, Table, TableRecord, data_hash,
     last_complete_day, read_parquet, read_table, write_parquet,
 };
 pub use synthetic::{SAMPLE_DAYS, Synthetic};
+pub use verify::{FileProblem, FileProblemKind, Verification, verify};

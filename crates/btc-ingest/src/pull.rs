@@ -1,20 +1,22 @@
 //! Bringing a data folder up to date.
 
 mod fetch;
+mod update;
 
 use crate::alpha_vantage::{ALPHA_VANTAGE, AlphaVantage};
 use crate::blockchain::{BLOCKCHAIN, BlockchainCharts};
-use crate::clean::Rejected;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, ProgressEvent};
-use crate::report::{PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource};
-use crate::source::{DailySeries, DayValue, snake};
-use crate::store::{BodyRecord, Commit, Manifest, SeriesRecord, Store};
+use crate::report::{PlannedRequest, PullConfig, PullReport, SeriesReport, SkippedSource};
+use crate::source::{DailySeries, OHLCV, Source, from_batch, snake};
+use crate::store::{Manifest, RAW, Store, read_logs};
 use crate::synthetic::{SYNTHETIC, Synthetic};
+use crate::validate::set_aside_unfit;
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use fetch::{Answers, fetch_all};
-use std::collections::BTreeMap;
+use fetch::{days_to_ask, fetch_all};
+use std::ops::RangeInclusive;
 use std::path::Path;
+use update::Update;
 
 /// Brings a data folder up to date: fetches what is new, checks it, and stores it.
 ///
@@ -53,7 +55,7 @@ pub async fn pull(config: &PullConfig, progress: &dyn Progress) -> Result<PullRe
     let alpha_vantage = alpha_vantage(config)?;
     let dir = config.data_dir.clone();
     let mut store = blocking(move || Store::open(&dir)).await?;
-    check_kind(&store, config)?;
+    check_kind(&store, &config.data_dir, &config.market)?;
 
     let answers = fetch_all(config, alpha_vantage.as_ref(), &charts, &store, progress).await?;
     let mut update = Update::new(config.now);
@@ -69,7 +71,7 @@ pub async fn pull(config: &PullConfig, progress: &dyn Progress) -> Result<PullRe
             series: ALPHA_VANTAGE.to_owned(),
             why: format!("{}; {}", skipped.reason, skipped.hint),
         });
-        update.skipped.push(skipped);
+        update.skip(skipped);
     }
     let today = answers.today;
     let first_running = if config.include_running_day {
@@ -170,7 +172,145 @@ pub fn pull_sample(
     Ok(report.complete(data_dir, &manifest))
 }
 
-pub(crate) fn alpha_vantage(config: &PullConfig) -> Result<Option<AlphaVantage>> {
+/// Stores what another source has for `days`, beside what the services gave.
+///
+/// Columns called open, high, low, close and volume become prices, all others charts. Where a
+/// service has a value for a day as well, the service's counts. Prices of zero or less, other
+/// values below zero, days whose high and low do not enclose open and close, and days that are
+/// not over are not taken.
+///
+/// ```
+/// use btc_ingest::{ColumnMapping, FileSource, pull_source, read_table, Revisions, Table};
+/// # let folder = tempfile::tempdir()?;
+/// # let data_dir = folder.path().join("data");
+/// # let file = folder.path().join("old.csv");
+/// std::fs::write(&file, "Date,Close\n2012-01-01,5.27\n2012-01-02,5.22\n")?;
+/// let columns = ColumnMapping::new("Date").with("Close", "close");
+/// let source = FileSource::new("old-prices", &file, columns)?;
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let days = "2012-01-01".parse()?..="2012-12-31".parse()?;
+/// let report = pull_source(&data_dir, &source, days, "2024-01-01T00:00:00Z".parse()?).await?;
+/// assert_eq!(report.series[0].new_rows, 2);
+/// assert_eq!(read_table(&data_dir, Table::Ohlcv, Revisions::Latest)?.num_rows(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// Fails if the source fails, or has the name of one of the services; if another process is
+/// changing the folder, it holds made-up data, or cannot be written to.
+pub async fn pull_source(
+    data_dir: &Path,
+    source: &dyn Source,
+    days: RangeInclusive<NaiveDate>,
+    now: DateTime<Utc>,
+) -> Result<PullReport> {
+    let name = source.name();
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let reserved = [ALPHA_VANTAGE, BLOCKCHAIN, SYNTHETIC];
+    if name.is_empty() || !name.chars().all(allowed) || reserved.contains(&name) {
+        let problem = format!(
+            "{name:?} cannot be the name of a source; use lower-case letters, digits and hyphens, \
+             and none of {}",
+            reserved.join(", ")
+        );
+        return Err(Error::config(problem));
+    }
+    let batch = source.fetch(days).await?;
+    let mut series = from_batch(name, &batch)?;
+    let rejected = set_aside_unfit(&mut series, now.date_naive());
+    let mut store = Store::open(data_dir)?;
+    let market = store
+        .manifest
+        .as_ref()
+        .map_or("USD", |manifest| &manifest.market)
+        .to_owned();
+    check_kind(&store, data_dir, &market)?;
+    let mut update = Update::new(now);
+    let charts: Vec<String> = series
+        .iter()
+        .filter(|series| !OHLCV.contains(&series.name.as_str()))
+        .map(|series| column_chart(&series.name))
+        .collect();
+    for DailySeries {
+        name: column,
+        values,
+    } in series
+    {
+        let report = SeriesReport {
+            source: name.to_owned(),
+            rejected: rejected
+                .iter()
+                .filter(|rejected| rejected.series == column)
+                .count(),
+            series: column,
+            ..SeriesReport::default()
+        };
+        update.store(&mut store, report, &values);
+    }
+    update.reject(name, rejected);
+    update.check(&store);
+    let charts = all_charts(&store, &charts);
+    let (commit, report) = update.finish(market, charts, now.date_naive());
+    let manifest = store.commit(commit)?;
+    Ok(report.complete(data_dir, &manifest))
+}
+
+/// Lists the requests that [`pull`] would make now, without making any.
+///
+/// The services' answers tell which day is today, so that a pull may ask for less than this.
+///
+/// # Errors
+///
+/// Fails if the configuration cannot be used, or the stored data cannot be read.
+pub fn planned_requests(config: &PullConfig) -> Result<Vec<PlannedRequest>> {
+    let charts = BlockchainCharts::new(&config.blockchain_url, &config.charts, &config.http)?;
+    let mut requests = Vec::new();
+    if let Some(source) = alpha_vantage(config)? {
+        requests.push(source.request()?);
+    }
+    let logs = read_logs(&config.data_dir.join(RAW))?;
+    for chart in charts.charts() {
+        let known = logs
+            .get(BLOCKCHAIN)
+            .and_then(|list| list.get(&snake(chart))?.last_day());
+        let days = days_to_ask(config, known, config.now.date_naive());
+        requests.extend(charts.requests(chart, &days)?);
+    }
+    let planned = |request: crate::http::Request| PlannedRequest {
+        series: request.series,
+        url: request.shown,
+    };
+    Ok(requests.into_iter().map(planned).collect())
+}
+
+/// The name of the chart that a column holds: the service's, if it is one of the known ones.
+fn column_chart(column: &str) -> String {
+    let known = crate::DEFAULT_CHARTS
+        .into_iter()
+        .find(|chart| snake(chart) == column);
+    known.unwrap_or(column).to_owned()
+}
+
+/// The charts that have a column: those that had one, then the new ones.
+fn all_charts(store: &Store, charts: &[String]) -> Vec<String> {
+    let mut all = store
+        .manifest
+        .as_ref()
+        .map(|m: &Manifest| m.charts.clone())
+        .unwrap_or_default();
+    for chart in charts {
+        if !all.iter().any(|known| snake(known) == snake(chart)) {
+            all.push(chart.clone());
+        }
+    }
+    all
+}
+
+fn alpha_vantage(config: &PullConfig) -> Result<Option<AlphaVantage>> {
     let Some(key) = &config.api_key else {
         if config.market == "USD" {
             return Ok(None);
@@ -190,22 +330,22 @@ pub(crate) fn alpha_vantage(config: &PullConfig) -> Result<Option<AlphaVantage>>
     .map(Some)
 }
 
-fn check_kind(store: &Store, config: &PullConfig) -> Result<()> {
+fn check_kind(store: &Store, data_dir: &Path, market: &str) -> Result<()> {
     let Some(manifest) = &store.manifest else {
         return Ok(());
     };
     let problem = if manifest.synthetic {
         "holds a synthetic sample; choose another folder, or remove it".to_owned()
-    } else if manifest.market != config.market {
+    } else if manifest.market != market {
         format!(
-            "holds prices in {}, not in {}; choose another folder",
-            manifest.market, config.market
+            "holds prices in {}, not in {market}; choose another folder",
+            manifest.market
         )
     } else {
         return Ok(());
     };
     Err(Error::OtherData {
-        path: config.data_dir.clone(),
+        path: data_dir.to_owned(),
         problem,
     })
 }
@@ -219,235 +359,5 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T> + Send + 'sta
                 "the runtime is shutting down: {error}"
             ))),
         },
-    }
-}
-
-/// What a pull changes, as it comes together.
-#[derive(Debug)]
-struct Update {
-    now: DateTime<Utc>,
-    series: Vec<SeriesReport>,
-    records: BTreeMap<String, SeriesRecord>,
-    bodies: Vec<BodyRecord>,
-    rejected: BTreeMap<String, Vec<Rejected>>,
-    skipped: Vec<SkippedSource>,
-    warnings: Vec<String>,
-}
-
-impl Update {
-    fn new(now: DateTime<Utc>) -> Self {
-        Self {
-            now,
-            series: Vec::new(),
-            records: BTreeMap::new(),
-            bodies: Vec::new(),
-            rejected: BTreeMap::new(),
-            skipped: Vec::new(),
-            warnings: Vec::new(),
-        }
-    }
-
-    fn take(
-        &mut self,
-        answers: Answers,
-        store: &mut Store,
-        config: &PullConfig,
-        first_running: NaiveDate,
-    ) {
-        let clock = config.now.date_naive();
-        if let Some((mut prices, body)) = answers.prices {
-            prices.set_aside_later_than_refreshed();
-            prices.set_aside_later_than(clock);
-            self.warn_of_dead_columns(&prices);
-            let bars = prices.bars.len();
-            prices.bars.retain(|bar| bar.date < first_running);
-            let report = SeriesReport {
-                source: ALPHA_VANTAGE.to_owned(),
-                series: format!("BTC-{}", config.market),
-                averaged_days: 0,
-                running_days: bars - prices.bars.len(),
-                rejected: prices.rejected.len(),
-                ..SeriesReport::default()
-            };
-            self.take_prices(store, report, &prices.series(), body);
-            self.reject(ALPHA_VANTAGE, prices.rejected);
-        }
-        for (chart, outcome) in answers.charts {
-            let mut report = SeriesReport {
-                source: BLOCKCHAIN.to_owned(),
-                series: chart.clone(),
-                ..SeriesReport::default()
-            };
-            match outcome {
-                Ok(mut days) => {
-                    days.set_aside_later_than(clock, &chart);
-                    let total = days.values.len();
-                    days.values.retain(|(day, _)| *day < first_running);
-                    report.running_days = total - days.values.len();
-                    report.averaged_days = days.averaged;
-                    report.unordered_points = days.unordered;
-                    report.rejected = days.rejected.len();
-                    let name = format!("{BLOCKCHAIN}/{}", snake(&chart));
-                    self.records.insert(name, self.record(days.unit.clone()));
-                    let changes = self.store(store, report, &days.values);
-                    if changes > 0 {
-                        let series = format!("{BLOCKCHAIN}/{chart}");
-                        self.bodies
-                            .extend(days.bodies.iter().map(|body| BodyRecord {
-                                series: series.clone(),
-                                url: body.url.clone(),
-                                sha256: body.sha256.clone(),
-                                bytes: body.bytes,
-                                fetched: self.now,
-                            }));
-                    }
-                    self.reject(BLOCKCHAIN, days.rejected);
-                }
-                Err(error) => {
-                    let missing = matches!(
-                        error,
-                        Error::Status { status: 404, .. } | Error::NoData { .. }
-                    );
-                    report.status = if missing {
-                        SeriesStatus::Missing
-                    } else {
-                        SeriesStatus::Failed
-                    };
-                    fill(
-                        &mut report,
-                        store.log(BLOCKCHAIN, &chart).map(|log| log.latest()),
-                    );
-                    let kept = if report.rows == 0 {
-                        "its column is empty".to_owned()
-                    } else {
-                        "what was stored before stays".to_owned()
-                    };
-                    self.warnings
-                        .push(format!("chart {chart} is left out: {error}; {kept}"));
-                    self.series.push(report);
-                }
-            }
-        }
-    }
-
-    fn warn_of_dead_columns(&mut self, prices: &crate::alpha_vantage::DailyPrices) {
-        if prices.dead_market_caps > 0 {
-            self.warnings.push(format!(
-                "Alpha Vantage's market capitalisation equals the volume on {} days; the column \
-                 is not used",
-                prices.dead_market_caps
-            ));
-        }
-        if prices.duplicates > 0 {
-            self.warnings.push(format!(
-                "Alpha Vantage gave {} days twice; the first one counts",
-                prices.duplicates
-            ));
-        }
-    }
-
-    fn take_prices(
-        &mut self,
-        store: &mut Store,
-        mut report: SeriesReport,
-        series: &[DailySeries],
-        body: crate::blockchain::BodyOrigin,
-    ) {
-        for DailySeries { name, values } in series {
-            let log = store.log_mut(ALPHA_VANTAGE, name);
-            let merged = log.merge(values, self.now);
-            // One row of the report stands for five columns.
-            report.new_rows = report.new_rows.max(merged.new);
-            report.changed_rows = report.changed_rows.max(merged.changed);
-            let record = self.record(None);
-            self.records
-                .insert(format!("{ALPHA_VANTAGE}/{name}"), record);
-        }
-        fill(
-            &mut report,
-            store.log(ALPHA_VANTAGE, "close").map(|log| log.latest()),
-        );
-        if report.new_rows + report.changed_rows > 0 {
-            report.status = SeriesStatus::Updated;
-            self.bodies.push(BodyRecord {
-                series: format!("{ALPHA_VANTAGE}/{}", report.series),
-                url: body.url,
-                sha256: body.sha256,
-                bytes: body.bytes,
-                fetched: self.now,
-            });
-        }
-        self.series.push(report);
-    }
-
-    /// Merges the values of one series and adds it to the report; returns the number of changes.
-    fn store(&mut self, store: &mut Store, mut report: SeriesReport, values: &[DayValue]) -> usize {
-        let log = store.log_mut(&report.source, &report.series);
-        let merged = log.merge(values, self.now);
-        (report.new_rows, report.changed_rows) = (merged.new, merged.changed);
-        let changes = merged.new + merged.changed;
-        if changes > 0 {
-            report.status = SeriesStatus::Updated;
-        }
-        fill(&mut report, Some(log.latest()));
-        self.series.push(report);
-        changes
-    }
-
-    fn reject(&mut self, source: &str, rejected: Vec<Rejected>) {
-        self.rejected
-            .entry(source.to_owned())
-            .or_default()
-            .extend(rejected);
-    }
-
-    fn record(&self, unit: Option<String>) -> SeriesRecord {
-        SeriesRecord {
-            unit,
-            fetched: Some(self.now),
-            ..SeriesRecord::default()
-        }
-    }
-
-    fn finish(self, market: String, charts: Vec<String>, today: NaiveDate) -> (Commit, PullReport) {
-        let report = PullReport {
-            data_dir: std::path::PathBuf::new(),
-            synthetic: false,
-            now: self.now,
-            today,
-            last_complete_day: None,
-            series: self.series,
-            skipped: self.skipped,
-            warnings: self.warnings,
-            data_hash: String::new(),
-        };
-        let commit = Commit {
-            synthetic: false,
-            market,
-            charts,
-            now: self.now,
-            today,
-            series: self.records,
-            bodies: self.bodies,
-            rejected: self.rejected,
-        };
-        (commit, report)
-    }
-}
-
-impl PullReport {
-    fn complete(mut self, data_dir: &Path, manifest: &Manifest) -> Self {
-        self.data_dir = data_dir.to_owned();
-        self.last_complete_day = manifest.last_complete_day;
-        self.data_hash.clone_from(&manifest.data_hash);
-        self
-    }
-}
-
-fn fill(report: &mut SeriesReport, latest: Option<impl Iterator<Item = DayValue>>) {
-    for (day, _) in latest.into_iter().flatten() {
-        report.rows += 1;
-        report.first.get_or_insert(day);
-        report.last = Some(day);
     }
 }

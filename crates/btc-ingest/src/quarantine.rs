@@ -62,6 +62,15 @@ pub(crate) fn merged(
     Ok(Some(RecordBatch::try_new(Arc::new(schema()), columns)?))
 }
 
+/// The number of values set aside; none if there is no such file.
+pub(crate) fn count(path: &Path) -> Result<usize> {
+    if path.exists() {
+        read(path).map(|rows| rows.len())
+    } else {
+        Ok(0)
+    }
+}
+
 fn read(path: &Path) -> Result<BTreeMap<Key, i64>> {
     let batch = read_parquet(path)?;
     let expected = batch.schema().fields() == schema().fields()

@@ -54,6 +54,8 @@ pub struct SeriesReport {
     pub first: Option<NaiveDate>,
     /// The last day stored.
     pub last: Option<NaiveDate>,
+    /// Days between the first and the last without a value.
+    pub missing_days: usize,
     /// Days that were not known before.
     pub new_rows: usize,
     /// Days whose value is another one now; the old one is kept beside it.
@@ -94,6 +96,16 @@ pub struct SkippedSource {
     pub reason: String,
     /// What to do about it.
     pub hint: String,
+}
+
+/// A request that a pull would make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlannedRequest {
+    /// Source and series, as `blockchain/hash-rate`.
+    pub series: String,
+    /// The address, without secrets.
+    pub url: String,
 }
 
 /// What to pull, from where, to where.

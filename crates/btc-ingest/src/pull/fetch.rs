@@ -36,7 +36,8 @@ pub(super) async fn fetch_all(
         progress.event(&ProgressEvent::Started {
             series: series.clone(),
         });
-        let days = days_to_ask(config, store, &chart, last);
+        let known = store.log(BLOCKCHAIN, &chart).and_then(|log| log.last_day());
+        let days = days_to_ask(config, known, last);
         let outcome = charts
             .fetch_chart(&chart, &days, progress)
             .await
@@ -118,13 +119,11 @@ pub(super) async fn fetch_all(
 }
 
 /// The days to ask a chart for: all, or what is new and what may have been revised.
-pub(crate) fn days_to_ask(
+pub(super) fn days_to_ask(
     config: &PullConfig,
-    store: &Store,
-    chart: &str,
+    known: Option<NaiveDate>,
     last: NaiveDate,
 ) -> RangeInclusive<NaiveDate> {
-    let known = store.log(BLOCKCHAIN, chart).and_then(|log| log.last_day());
     let first = known
         .filter(|_| !config.refresh)
         .and_then(|day| day.checked_sub_days(Days::new(config.recheck_days.into())));

@@ -11,8 +11,8 @@ pub use parquet::{read_parquet, write_parquet};
 pub(crate) use log::{Logs, Revision, SeriesLog};
 pub(crate) use manifest::MANIFEST;
 pub(crate) use parquet::{
-    CREATED_TIMESTAMP, EVENT_TIMESTAMP, FORMAT_VERSION, entries, is_year_file, nanos, sha256,
-    timestamp_type, timestamps,
+    CREATED_TIMESTAMP, EVENT_TIMESTAMP, FORMAT_VERSION, entries, is_year_file, nanos, read_logs,
+    sha256, timestamp_type, timestamps,
 };
 pub(crate) use transaction::Transaction;
 

@@ -1,0 +1,156 @@
+use crate::error::{Error, Result};
+use crate::quarantine;
+use crate::store::{Manifest, RAW, entries, read_logs};
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Serialize;
+use std::path::Path;
+
+/// What a data folder holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct DataStatus {
+    /// Whether the data is made up.
+    pub synthetic: bool,
+    /// The currency of the prices.
+    pub market: String,
+    /// When the data was last brought up to date.
+    pub updated: DateTime<Utc>,
+    /// The last day that has a price and is over.
+    pub last_complete_day: Option<NaiveDate>,
+    /// The fingerprint of the processed tables.
+    pub data_hash: String,
+    /// The number of values set aside.
+    pub quarantined: usize,
+    /// Every series.
+    pub series: Vec<SeriesStatusReport>,
+}
+
+/// One series of a data folder.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SeriesStatusReport {
+    /// The source, as `blockchain`.
+    pub source: String,
+    /// The series, as `hash_rate`.
+    pub series: String,
+    /// The unit, as the source names it.
+    pub unit: Option<String>,
+    /// The first day.
+    pub first: Option<NaiveDate>,
+    /// The last day.
+    pub last: Option<NaiveDate>,
+    /// The number of days with a value.
+    pub days: usize,
+    /// The number of values that took the place of another one.
+    pub revisions: usize,
+    /// The days between first and last without a value.
+    pub missing_days: usize,
+    /// The runs of missing days, oldest first.
+    pub gaps: Vec<Gap>,
+    /// The days that are over and not there yet, counted from the last one.
+    pub days_behind: i64,
+    /// When the source was last asked with success.
+    pub fetched: Option<DateTime<Utc>>,
+}
+
+/// A run of days without a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The first missing day.
+    pub first: NaiveDate,
+    /// The last missing day.
+    pub last: NaiveDate,
+}
+
+/// Tells the range, the gaps and the freshness of every series, as of `now`.
+///
+/// # Errors
+///
+/// Fails if the folder holds no data, or a file of it cannot be read.
+pub fn status(data_dir: &Path, now: DateTime<Utc>) -> Result<DataStatus> {
+    let manifest = Manifest::read(data_dir)?
+        .ok_or_else(|| Error::invalid(data_dir, "it holds no data yet; pull data first"))?;
+    let raw = data_dir.join(RAW);
+    let yesterday = now.date_naive().pred_opt().unwrap_or(NaiveDate::MIN);
+    let mut series = Vec::new();
+    for (source, list) in read_logs(&raw)? {
+        for (name, log) in list {
+            let record = manifest.series.get(&format!("{source}/{name}"));
+            let days: Vec<NaiveDate> = log.latest().map(|(day, _)| day).collect();
+            let gaps = gaps(&days);
+            let last = days.last().copied();
+            series.push(SeriesStatusReport {
+                source: source.clone(),
+                series: name,
+                unit: record.and_then(|record| record.unit.clone()),
+                first: days.first().copied(),
+                last,
+                days: days.len(),
+                revisions: log.revisions().len() - days.len(),
+                missing_days: gaps.iter().map(Gap::days).sum(),
+                gaps,
+                days_behind: last.map_or(0, |last| (yesterday - last).num_days().max(0)),
+                fetched: record.and_then(|record| record.fetched),
+            });
+        }
+    }
+    let quarantined = entries(&raw)?
+        .iter()
+        .map(|source| quarantine::count(&source.join(quarantine::FILE)))
+        .sum::<Result<usize>>()?;
+    Ok(DataStatus {
+        synthetic: manifest.synthetic,
+        market: manifest.market,
+        updated: manifest.updated,
+        last_complete_day: manifest.last_complete_day,
+        data_hash: manifest.data_hash,
+        quarantined,
+        series,
+    })
+}
+
+impl Gap {
+    /// The number of missing days.
+    #[must_use]
+    pub fn days(&self) -> usize {
+        usize::try_from((self.last - self.first).num_days() + 1).unwrap_or_default()
+    }
+}
+
+/// The runs of missing days between ascending days.
+pub(crate) fn gaps(days: &[NaiveDate]) -> Vec<Gap> {
+    days.windows(2)
+        .filter_map(|pair| {
+            let gap = Gap {
+                first: pair[0].succ_opt()?,
+                last: pair[1].pred_opt()?,
+            };
+            (gap.first <= gap.last).then_some(gap)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_runs_of_missing_days() {
+        let day = |day| NaiveDate::from_ymd_opt(2021, 1, day).unwrap();
+        let found = gaps(&[day(1), day(2), day(4), day(9)]);
+        let expected = [
+            Gap {
+                first: day(3),
+                last: day(3),
+            },
+            Gap {
+                first: day(5),
+                last: day(8),
+            },
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(found.iter().map(Gap::days).sum::<usize>(), 5);
+        assert_eq!(gaps(&[]), []);
+    }
+}
