@@ -20,7 +20,8 @@ use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use crate::definition::Definitions;
 use crate::error::{Error, Result};
 use crate::historical::{
-    FileScan, HistoricalTable, Request, entity_rows_of_period, feature_columns, parse_on_demand,
+    HistoricalTable, Input, Request, Tables, entity_rows_of_period, feature_columns,
+    parse_on_demand, time_range,
 };
 use crate::registry::{Plan, Registry, RegistryStore};
 use crate::repo::{CONFIG_FILE, StoreConfig};
@@ -41,6 +42,7 @@ pub struct FeatureStore {
     registry: Registry,
     context: SessionContext,
     limits: Limits,
+    tables: Tables,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,6 +83,7 @@ impl FeatureStore {
             registry,
             context: limits.context()?,
             limits,
+            tables: Tables::new(),
         })
     }
 
@@ -120,6 +123,19 @@ impl FeatureStore {
         self.limits.partitions = Some(partitions);
         self.context = self.limits.context()?;
         Ok(self)
+    }
+
+    /// Reads the rows of the source called `source` from a table instead of
+    /// its files: any [`TableProvider`], as a view over a query. Among rows of
+    /// one key and time the last of the last partition wins.
+    #[must_use]
+    pub fn with_table(
+        mut self,
+        source: impl Into<String>,
+        table: Arc<dyn TableProvider>,
+    ) -> Self {
+        self.tables.insert(source.into(), table);
+        self
     }
 
     /// The folder of the store.
@@ -243,17 +259,17 @@ impl FeatureStore {
             if same {
                 continue;
             }
-            match FileScan::open(source, &self.repo_dir) {
-                Ok(scan) => {
+            match Input::open(source, &self.repo_dir, &self.tables) {
+                Ok(input) => {
                     let keys: Vec<String> = next
                         .join_keys(view)?
                         .into_iter()
                         .map(|entity| source.column_of(&entity.join_key).to_owned())
                         .collect();
-                    scan.check(&keys)?;
+                    input.check(&keys)?;
                     let names: Vec<String> =
                         view.features.iter().map(|feature| feature.name.clone()).collect();
-                    feature_columns(view, &names, &scan)?;
+                    feature_columns(view, &names, &input)?;
                 }
                 Err(Error::SourceMissing { name, path }) => plan.notes.push(format!(
                     "source {name:?} has no file at {} yet, so feature view {:?} was not \
@@ -306,8 +322,10 @@ impl FeatureStore {
         entity_rows: impl Into<EntityRows>,
         selection: &FeatureSelection,
     ) -> Result<DataFrame> {
+        let mut range = None;
         let table: Arc<dyn TableProvider> = match entity_rows.into() {
             EntityRows::Batch(batch) => {
+                range = time_range(&batch)?;
                 Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)
             }
             EntityRows::Parquet(path) => {
@@ -333,7 +351,9 @@ impl FeatureStore {
             &self.context,
             &self.registry.definitions,
             &self.repo_dir,
+            &self.tables,
             table,
+            range,
             selection,
         )
     }
@@ -354,9 +374,9 @@ impl FeatureStore {
             })
         };
         let period = nanos(period.start())?..=nanos(period.end())?;
-        let repo_dir = self.repo_dir.clone();
+        let (repo_dir, tables) = (self.repo_dir.clone(), self.tables.clone());
         SpawnedTask::spawn_blocking(move || {
-            entity_rows_of_period(&request, &definitions, &repo_dir, period)
+            entity_rows_of_period(&request, &definitions, &repo_dir, &tables, period)
         })
         .await
         .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))?

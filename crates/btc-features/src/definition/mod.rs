@@ -19,6 +19,8 @@ pub use set::{Definitions, ObjectKind};
 pub use source::FileSource;
 pub use view::FeatureView;
 
+pub(crate) use duration::format_duration;
+
 /// Labels of an object: free text by name.
 pub type Tags = std::collections::BTreeMap<String, String>;
 

@@ -56,6 +56,12 @@ impl Matched {
         self.units.iter().enumerate().filter_map(|(unit, rows)| rows.as_ref().map(|_| unit))
     }
 
+    /// Whether the row at an address is matched.
+    pub(crate) fn contains(&self, address: u64) -> bool {
+        let (unit, row) = split(address);
+        self.units[unit].as_ref().is_some_and(|unit| unit.words[row / 64] >> (row % 64) & 1 == 1)
+    }
+
     /// Which rows of a unit are matched.
     pub(crate) fn mask(&self, unit: usize) -> Option<BooleanArray> {
         let unit = self.units[unit].as_ref()?;

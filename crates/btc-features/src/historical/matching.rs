@@ -153,13 +153,18 @@ impl Best {
         self.rows.iter().copied().filter(|row| *row != NO_ROW)
     }
 
-    /// Gives rows new addresses.
-    pub(crate) fn readdress(&mut self, new: impl Fn(u64) -> u64) {
-        for row in &mut self.rows {
-            if *row != NO_ROW {
-                *row = new(*row);
-            }
-        }
+    /// The candidates that are now the best of their slots; ascending.
+    pub(crate) fn winners(&self, candidates: &[Candidate]) -> Vec<u64> {
+        candidates
+            .iter()
+            .filter(|candidate| self.rows[candidate.slot as usize] == candidate.row)
+            .map(|candidate| candidate.row)
+            .collect()
+    }
+
+    /// The bytes that this takes.
+    pub(crate) fn bytes(&self) -> usize {
+        Self::size(self.rows.len(), !self.created.is_empty())
     }
 
     /// The address of the match of each of `rows` entity rows.

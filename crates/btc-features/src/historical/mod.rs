@@ -31,18 +31,22 @@
 
 mod exec;
 mod gather;
+mod input;
+mod join;
 mod keys;
 mod matching;
 mod on_demand;
+mod output;
 mod period;
 mod request;
+mod retained;
 mod scan;
 mod table;
 mod time;
 mod timeline;
 
+pub(crate) use input::{Input, Tables};
 pub(crate) use on_demand::parse as parse_on_demand;
 pub(crate) use period::entity_rows as entity_rows_of_period;
 pub(crate) use request::{Request, feature_columns};
-pub(crate) use scan::FileScan;
-pub(crate) use table::HistoricalTable;
+pub(crate) use table::{HistoricalTable, time_range};

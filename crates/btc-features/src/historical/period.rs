@@ -10,8 +10,8 @@ use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{Field, Schema};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 
+use super::input::{Input, Tables};
 use super::request::Request;
-use super::scan::FileScan;
 use crate::definition::Definitions;
 use crate::error::{Error, Result};
 
@@ -21,6 +21,7 @@ pub(crate) fn entity_rows(
     request: &Request,
     definitions: &Definitions,
     repo_dir: &Path,
+    tables: &Tables,
     period: RangeInclusive<i64>,
 ) -> Result<RecordBatch> {
     let mut columns: Option<Vec<&str>> = None;
@@ -59,7 +60,13 @@ pub(crate) fn entity_rows(
             }
         }
         let Some(converter) = &converter else { continue };
-        let scan = FileScan::open(view.source(), repo_dir)?;
+        let Input::Files(scan) = Input::open(view.source(), repo_dir, tables)? else {
+            return Err(Error::InvalidRequest(format!(
+                "a request for a period needs files, and source {:?} is a table; bring entity \
+                 rows",
+                view.source().name
+            )));
+        };
         let source_keys: Vec<String> = view.keys().iter().map(|(_, c)| c.clone()).collect();
         scan.check(&source_keys)?;
         for unit in scan.units_between(*period.start(), *period.end()) {

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use super::exec::{Origin, ViewJoin};
 use super::keys::KeyForm;
 use super::matching::Rules;
-use super::scan::{FeatureColumn, FileScan};
+use super::input::{FeatureColumn, Input, Tables};
 use super::time::{is_text, is_time, utc_type};
 use crate::definition::{
     Definitions, FeatureView, FeatureViewProjection, FileSource, OnDemandFeatureView,
@@ -183,12 +183,17 @@ impl Request {
 
     /// The joins of this request's views to entity rows with these columns,
     /// in the order of `views`.
-    pub(crate) fn joins(&self, entity_rows: &Schema, repo_dir: &Path) -> Result<Vec<ViewJoin>> {
+    pub(crate) fn joins(
+        &self,
+        entity_rows: &Schema,
+        repo_dir: &Path,
+        tables: &Tables,
+    ) -> Result<Vec<ViewJoin>> {
         self.views
             .iter()
             .map(|view| {
-                let scan = Arc::new(FileScan::open(&view.source, repo_dir)?);
-                view.join(entity_rows, scan, self.filter_by_created)
+                let input = Input::open(&view.source, repo_dir, tables)?;
+                view.join(entity_rows, input, self.filter_by_created)
             })
             .collect()
     }
@@ -230,12 +235,12 @@ impl RequestView {
     fn join(
         &self,
         entity_rows: &Schema,
-        scan: Arc<FileScan>,
+        input: Input,
         filter_by_created: bool,
     ) -> Result<ViewJoin> {
         let object = format!("feature view {:?}", self.view.name);
         let source_keys: Vec<String> = self.keys.iter().map(|(_, column)| column.clone()).collect();
-        scan.check(&source_keys)?;
+        input.check(&source_keys)?;
         let mut keys = Vec::with_capacity(self.keys.len());
         for (of_rows, of_source) in &self.keys {
             let (column, field) = entity_rows.column_with_name(of_rows).ok_or_else(|| {
@@ -243,7 +248,7 @@ impl RequestView {
                     "the entity rows have no column {of_rows:?}, by which {object} is joined"
                 ))
             })?;
-            let source_type = scan.column_type(of_source).unwrap_or(&DataType::Null);
+            let source_type = input.column_type(of_source).unwrap_or(&DataType::Null);
             let form = KeyForm::common(field.data_type(), source_type).ok_or_else(|| {
                 Error::mismatch(
                     &object,
@@ -264,8 +269,8 @@ impl RequestView {
             keys,
             source_keys,
             rules: Rules { ttl, filter_by_created },
-            features: feature_columns(&self.view, &self.features, &scan)?,
-            scan,
+            features: feature_columns(&self.view, &self.features, &input)?,
+            input,
         })
     }
 }
@@ -274,17 +279,18 @@ impl RequestView {
 pub(crate) fn feature_columns(
     view: &FeatureView,
     features: &[String],
-    scan: &FileScan,
+    input: &Input,
 ) -> Result<Vec<FeatureColumn>> {
     let object = format!("feature view {:?}", view.name);
     features
         .iter()
         .filter_map(|name| view.feature(name))
         .map(|feature| {
-            let column = scan.source.column_of(&feature.name).to_owned();
+            let column = input.source().column_of(&feature.name).to_owned();
             let data_type = feature.value_type.data_type();
-            let Some(found) = scan.column_type(&column) else {
-                let error = Error::unknown("column", &column, scan.column_names());
+            let Some(found) = input.column_type(&column) else {
+                let known = input.schema().fields().iter().map(|field| field.name().as_str());
+                let error = Error::unknown("column", &column, known);
                 return Err(Error::mismatch(
                     &object,
                     format!(

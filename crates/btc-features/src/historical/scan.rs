@@ -2,10 +2,8 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchReader as _, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::statistics::StatisticsConverter;
@@ -14,7 +12,8 @@ use datafusion::parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder, RowSelection,
 };
 
-use super::time::{is_text, is_time, to_nanos};
+use super::input::{FeatureColumn, check_columns, convert};
+use super::time::{is_time, to_nanos};
 use crate::definition::FileSource;
 use crate::error::{Error, Result};
 
@@ -43,13 +42,6 @@ struct Unit {
     file: usize,
     row_group: usize,
     rows: usize,
-}
-
-/// A feature of a result: where its values are, and as what they are wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FeatureColumn {
-    pub(crate) column: String,
-    pub(crate) data_type: DataType,
 }
 
 /// Keys and timestamps of some rows of a source.
@@ -92,11 +84,6 @@ impl FileScan {
         })
     }
 
-    /// The names of the columns of the first file.
-    pub(crate) fn column_names(&self) -> Vec<&str> {
-        self.schema().fields().iter().map(|field| field.name().as_str()).collect()
-    }
-
     pub(crate) fn schema(&self) -> &SchemaRef {
         self.files[0].metadata.schema()
     }
@@ -106,6 +93,11 @@ impl FileScan {
         self.units.iter().map(|unit| unit.rows).collect()
     }
 
+    /// The number of files.
+    pub(crate) fn files(&self) -> usize {
+        self.files.len()
+    }
+
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.path.as_path())
     }
@@ -113,44 +105,10 @@ impl FileScan {
     /// Checks that every file has timestamps in the columns that the source
     /// names, and the `keys`.
     pub(crate) fn check(&self, keys: &[String]) -> Result<()> {
-        let object = format!("source {:?}", self.source.name);
-        for file in &self.files {
-            let schema = file.metadata.schema();
-            let missing = |column: &str| {
-                let known = schema.fields().iter().map(|field| field.name().as_str());
-                let error = Error::unknown("column", column, known);
-                Error::mismatch(
-                    &object,
-                    format!(
-                        "in {}, {error}; correct the definition or the file",
-                        file.path.display()
-                    ),
-                )
-            };
-            let times = [
-                Some(self.source.timestamp_field.as_str()),
-                self.source.created_timestamp_column.as_deref(),
-            ];
-            for column in times.into_iter().flatten() {
-                let (_, field) =
-                    schema.column_with_name(column).ok_or_else(|| missing(column))?;
-                let data_type = field.data_type();
-                if !is_time(data_type) && !is_text(data_type) && *data_type != DataType::Null {
-                    return Err(Error::mismatch(
-                        &object,
-                        format!(
-                            "column {column:?} of {} holds {data_type}, not timestamps; \
-                             name another column or write timestamps",
-                            file.path.display()
-                        ),
-                    ));
-                }
-            }
-            for key in keys {
-                schema.column_with_name(key).ok_or_else(|| missing(key))?;
-            }
-        }
-        Ok(())
+        self.files.iter().try_for_each(|file| {
+            let place = file.path.display().to_string();
+            check_columns(&self.source, file.metadata.schema(), keys, &place)
+        })
     }
 
     /// The row groups that can hold a row between two instants, both included.
@@ -250,13 +208,14 @@ impl FileScan {
         let selection = (wanted < place.rows)
             .then(|| RowSelection::from_boolean_buffer(selected.into_parts().0));
         let reader = self.reader(unit, &present, GATHER_BATCH, selection)?;
+        let place_name = file.path.display().to_string();
         let mut pieces = Vec::new();
         for batch in reader {
             let batch = batch.map_err(|error| Error::parquet(&file.path)(error.into()))?;
             let mut piece = all_null(batch.num_rows());
             for (array, feature) in piece.iter_mut().zip(features) {
                 if let Some(column) = batch.column_by_name(&feature.column) {
-                    *array = self.convert(column, feature, &file.path)?;
+                    *array = convert(&self.source, column, feature, &place_name)?;
                 }
             }
             pieces.push(piece);
@@ -272,25 +231,6 @@ impl FileScan {
             });
         }
         Ok(pieces)
-    }
-
-    fn convert(&self, column: &ArrayRef, feature: &FeatureColumn, path: &Path) -> Result<ArrayRef> {
-        if column.data_type() == &feature.data_type {
-            return Ok(Arc::clone(column));
-        }
-        let options = CastOptions { safe: false, ..CastOptions::default() };
-        cast_with_options(column, &feature.data_type, &options).map_err(|error| {
-            Error::mismatch(
-                format!("source {:?}", self.source.name),
-                format!(
-                    "column {:?} of {} does not hold {}: {error}; declare the feature with \
-                     another type",
-                    feature.column,
-                    path.display(),
-                    feature.data_type
-                ),
-            )
-        })
     }
 
     fn column(&self, batch: &RecordBatch, name: &str, path: &Path) -> Result<ArrayRef> {

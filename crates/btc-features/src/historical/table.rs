@@ -1,20 +1,23 @@
 //! The result of a request as a table that other queries can be built on.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Column;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::common::Column;
 use datafusion::prelude::SessionContext;
-use std::path::Path;
 
 use super::exec::{JoinSpec, Origin, PointInTimeJoinExec, ViewJoin};
+use super::input::{FeatureColumn, Input, Tables};
 use super::request::{Output, Request, event_time_column, result_columns};
+use super::time::to_nanos;
 use crate::definition::Definitions;
 use crate::error::Result;
 use crate::selection::FeatureSelection;
@@ -24,6 +27,8 @@ use crate::selection::FeatureSelection;
 pub(crate) struct HistoricalTable {
     entity_rows: Arc<dyn TableProvider>,
     event_time: usize,
+    /// The earliest and latest time of the entity rows, if that is known.
+    range: Option<(i64, i64)>,
     views: Vec<ViewJoin>,
     columns: Vec<Origin>,
     schema: SchemaRef,
@@ -35,7 +40,9 @@ impl HistoricalTable {
         context: &SessionContext,
         definitions: &Definitions,
         repo_dir: &Path,
+        tables: &Tables,
         entity_rows: Arc<dyn TableProvider>,
+        range: Option<(i64, i64)>,
         selection: &FeatureSelection,
     ) -> Result<DataFrame> {
         let entity_schema = entity_rows.schema();
@@ -48,9 +55,9 @@ impl HistoricalTable {
             .map(|field| (field.name().clone(), field.data_type().clone()))
             .collect();
         let mut expressions = request.parse_on_demand(context, definitions, &entity_columns)?;
-        let views = request.joins(&entity_schema, repo_dir)?;
+        let views = request.joins(&entity_schema, repo_dir, tables)?;
         let (schema, columns) = result_columns(&request, &entity_schema, event_time);
-        let table = Self { entity_rows, event_time, views, columns, schema };
+        let table = Self { entity_rows, event_time, range, views, columns, schema };
         let names: Vec<String> =
             table.schema.fields().iter().map(|field| field.name().clone()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -99,14 +106,41 @@ impl TableProvider for HistoricalTable {
             kept.iter().map(|column| Arc::clone(&self.schema.fields()[*column])).collect();
         // There is one row for each entity row, in their order, so that a limit
         // on the result is one on the entity rows.
-        let entity_rows = self.entity_rows.scan(state, None, &[], limit).await?;
-        let spec = JoinSpec {
+        let mut inputs = vec![self.entity_rows.scan(state, None, &[], limit).await?];
+        let mut spec = JoinSpec {
             event_time: self.event_time,
             views: self.views.clone(),
             columns: kept.into_iter().map(|column| self.columns[column]).collect(),
             schema: Arc::new(Schema::new(fields)),
             fetch: limit,
+            table_inputs: Vec::new(),
         };
-        Ok(Arc::new(PointInTimeJoinExec::new(entity_rows, Arc::new(spec))))
+        for (number, view) in self.views.iter().enumerate() {
+            let wanted: Vec<FeatureColumn> = spec
+                .wanted(number)
+                .into_iter()
+                .map(|feature| view.features[feature].clone())
+                .collect();
+            spec.table_inputs.push(match &view.input {
+                Input::Table(table) if !wanted.is_empty() => {
+                    let between = self.range.map(|(min, max)| {
+                        let from = view.rules.ttl.map(|ttl| min.saturating_sub(ttl));
+                        (from.unwrap_or(i64::MIN), max)
+                    });
+                    inputs.push(table.scan(state, &view.source_keys, &wanted, between).await?);
+                    Some(inputs.len() - 2)
+                }
+                _ => None,
+            });
+        }
+        Ok(Arc::new(PointInTimeJoinExec::new(inputs, Arc::new(spec))))
     }
+}
+
+/// The earliest and latest time of entity rows in memory.
+pub(crate) fn time_range(entity_rows: &RecordBatch) -> Result<Option<(i64, i64)>> {
+    let times = to_nanos(entity_rows.column(event_time_column(&entity_rows.schema())?));
+    // What cannot be read is told when the rows are.
+    let Ok(times) = times else { return Ok(None) };
+    Ok(arrow::compute::min(&times).zip(arrow::compute::max(&times)))
 }

@@ -1,0 +1,243 @@
+//! Where the rows of a view come from: Parquet files, or any table.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, ident, lit};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::scan::{FileScan, KeyRows};
+use super::time::{is_text, is_time, to_nanos};
+use crate::definition::FileSource;
+use crate::error::{Error, Result};
+
+/// Tables that stand in for the files of sources, by the source's name.
+pub(crate) type Tables = HashMap<String, Arc<dyn TableProvider>>;
+
+/// The rows of a source.
+#[derive(Debug, Clone)]
+pub(crate) enum Input {
+    /// Files, whose rows are addressed: features are read for matches alone.
+    Files(Arc<FileScan>),
+    /// A table, whose rows come once: those that may match are kept.
+    Table(Arc<SourceTable>),
+}
+
+/// A table and the source that it stands in for.
+#[derive(Debug)]
+pub(crate) struct SourceTable {
+    pub(crate) source: FileSource,
+    provider: Arc<dyn TableProvider>,
+    schema: SchemaRef,
+}
+
+/// A feature of a result: where its values are, and as what they are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FeatureColumn {
+    pub(crate) column: String,
+    pub(crate) data_type: DataType,
+}
+
+impl Input {
+    pub(crate) fn open(source: &FileSource, repo_dir: &Path, tables: &Tables) -> Result<Self> {
+        Ok(match tables.get(&source.name) {
+            None => Self::Files(Arc::new(FileScan::open(source, repo_dir)?)),
+            Some(provider) => Self::Table(Arc::new(SourceTable {
+                source: source.clone(),
+                schema: provider.schema(),
+                provider: Arc::clone(provider),
+            })),
+        })
+    }
+
+    pub(crate) fn source(&self) -> &FileSource {
+        match self {
+            Self::Files(scan) => &scan.source,
+            Self::Table(table) => &table.source,
+        }
+    }
+
+    /// The type of a column.
+    pub(crate) fn column_type(&self, column: &str) -> Option<&DataType> {
+        match self {
+            Self::Files(scan) => scan.column_type(column),
+            Self::Table(table) => {
+                table.schema.column_with_name(column).map(|(_, field)| field.data_type())
+            }
+        }
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        match self {
+            Self::Files(scan) => scan.schema(),
+            Self::Table(table) => &table.schema,
+        }
+    }
+
+    /// Checks that there are timestamps in the columns that the source names,
+    /// and the `keys`.
+    pub(crate) fn check(&self, keys: &[String]) -> Result<()> {
+        match self {
+            Self::Files(scan) => scan.check(keys),
+            Self::Table(table) => {
+                check_columns(&table.source, &table.schema, keys, "the registered table")
+            }
+        }
+    }
+}
+
+/// Checks that a schema has timestamps where the source says, and the `keys`.
+pub(super) fn check_columns(
+    source: &FileSource,
+    schema: &SchemaRef,
+    keys: &[String],
+    place: &str,
+) -> Result<()> {
+    let object = format!("source {:?}", source.name);
+    let find = |column: &str| {
+        schema.column_with_name(column).map(|(_, field)| field.data_type()).ok_or_else(|| {
+            let known = schema.fields().iter().map(|field| field.name().as_str());
+            let error = Error::unknown("column", column, known);
+            Error::mismatch(
+                &object,
+                format!("in {place}, {error}; correct the definition or the data"),
+            )
+        })
+    };
+    let times = [Some(source.timestamp_field.as_str()), source.created_timestamp_column.as_deref()];
+    for column in times.into_iter().flatten() {
+        let data_type = find(column)?;
+        if !is_time(data_type) && !is_text(data_type) && *data_type != DataType::Null {
+            return Err(Error::mismatch(
+                &object,
+                format!(
+                    "column {column:?} of {place} holds {data_type}, not timestamps; name another \
+                     column or write timestamps"
+                ),
+            ));
+        }
+    }
+    for key in keys {
+        find(key)?;
+    }
+    Ok(())
+}
+
+impl SourceTable {
+    /// Plans the scan of keys, timestamps and features, of rows between two
+    /// instants if the table can tell them apart.
+    pub(crate) async fn scan(
+        &self,
+        state: &dyn Session,
+        keys: &[String],
+        features: &[FeatureColumn],
+        between: Option<(i64, i64)>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let mut wanted: Vec<usize> = keys
+            .iter()
+            .chain([&self.source.timestamp_field])
+            .chain(&self.source.created_timestamp_column)
+            .chain(features.iter().map(|feature| &feature.column))
+            .filter_map(|name| self.schema.column_with_name(name).map(|(number, _)| number))
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let filters = between.map(|range| self.filters(range)).unwrap_or_default();
+        let references: Vec<&Expr> = filters.iter().collect();
+        let supported = self.provider.supports_filters_pushdown(&references)?;
+        let filters: Vec<Expr> = filters
+            .into_iter()
+            .zip(supported)
+            .filter(|(_, support)| *support != TableProviderFilterPushDown::Unsupported)
+            .map(|(filter, _)| filter)
+            .collect();
+        self.provider.scan(state, Some(&wanted), &filters, None).await
+    }
+
+    fn filters(&self, (from, to): (i64, i64)) -> Vec<Expr> {
+        let Some((_, field)) = self.schema.column_with_name(&self.source.timestamp_field) else {
+            return Vec::new();
+        };
+        // A literal of another unit or zone than the column's could not be
+        // compared with its statistics.
+        let DataType::Timestamp(_, zone) = field.data_type() else { return Vec::new() };
+        let at = |nanos: i64| {
+            ScalarValue::TimestampNanosecond(Some(nanos), zone.clone())
+                .cast_to(field.data_type())
+                .ok()
+                .map(lit)
+        };
+        // Rounding to a coarser unit moves both bounds down, or towards 1970:
+        // a second more on either side leaves out no row that counts.
+        let second = 1_000_000_000;
+        let column = || ident(&self.source.timestamp_field);
+        let lower = at(from.saturating_sub(second)).map(|value| column().gt_eq(value));
+        let upper = at(to.saturating_add(second)).map(|value| column().lt_eq(value));
+        lower.into_iter().chain(upper).collect()
+    }
+
+    /// The keys and timestamps of some rows.
+    pub(crate) fn keys(&self, batch: &RecordBatch, keys: &[String]) -> Result<KeyRows> {
+        Ok(KeyRows {
+            keys: keys.iter().map(|key| self.column(batch, key)).collect::<Result<_>>()?,
+            times: to_nanos(&self.column(batch, &self.source.timestamp_field)?)?,
+            created: match &self.source.created_timestamp_column {
+                Some(name) => Some(to_nanos(&self.column(batch, name)?)?),
+                None => None,
+            },
+        })
+    }
+
+    /// The features of some rows.
+    pub(crate) fn features(
+        &self,
+        batch: &RecordBatch,
+        features: &[FeatureColumn],
+    ) -> Result<Vec<ArrayRef>> {
+        features
+            .iter()
+            .map(|feature| match batch.column_by_name(&feature.column) {
+                Some(column) => convert(&self.source, column, feature, "the registered table"),
+                None => Ok(new_null_array(&feature.data_type, batch.num_rows())),
+            })
+            .collect()
+    }
+
+    fn column(&self, batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
+        batch.column_by_name(name).cloned().ok_or_else(|| {
+            Error::mismatch(
+                format!("source {:?}", self.source.name),
+                format!("the registered table gave no column {name:?}"),
+            )
+        })
+    }
+}
+
+/// Brings the values of a feature to its declared type.
+pub(super) fn convert(
+    source: &FileSource,
+    column: &ArrayRef,
+    feature: &FeatureColumn,
+    place: &str,
+) -> Result<ArrayRef> {
+    if column.data_type() == &feature.data_type {
+        return Ok(Arc::clone(column));
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(column, &feature.data_type, &options).map_err(|error| {
+        Error::mismatch(
+            format!("source {:?}", source.name),
+            format!(
+                "column {:?} of {place} does not hold {}: {error}; declare the feature with \
+                 another type",
+                feature.column, feature.data_type
+            ),
+        )
+    })
+}

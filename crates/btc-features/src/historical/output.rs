@@ -1,0 +1,82 @@
+//! The result of the join, put together while it is consumed.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::compute::take;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::memory_pool::MemoryReservation;
+use futures::StreamExt as _;
+
+use super::exec::{JoinSpec, Origin};
+
+/// The features of one view: the distinct matched rows, and which of them each
+/// entity row gets.
+#[derive(Debug)]
+pub(crate) struct ViewColumns {
+    pub(crate) numbers: UInt32Array,
+    pub(crate) columns: Vec<Option<ArrayRef>>,
+}
+
+/// Everything that the result is put together from.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    spec: Arc<JoinSpec>,
+    batches: Vec<RecordBatch>,
+    views: Vec<Option<ViewColumns>>,
+    batch_size: usize,
+    /// Held until the result is consumed.
+    _memory: Arc<MemoryReservation>,
+}
+
+impl Joined {
+    pub(crate) fn new(
+        spec: Arc<JoinSpec>,
+        batches: Vec<RecordBatch>,
+        views: Vec<Option<ViewColumns>>,
+        batch_size: usize,
+        memory: Arc<MemoryReservation>,
+    ) -> Self {
+        Self { spec, batches, views, batch_size: batch_size.max(1), _memory: memory }
+    }
+
+    /// The result in the order of the entity rows.
+    pub(crate) fn into_stream(
+        self,
+    ) -> impl futures::Stream<Item = DataFusionResult<RecordBatch>> {
+        let mut pieces = Vec::new();
+        let mut first = 0;
+        for (number, batch) in self.batches.iter().enumerate() {
+            for offset in (0..batch.num_rows()).step_by(self.batch_size) {
+                let rows = self.batch_size.min(batch.num_rows() - offset);
+                pieces.push((number, offset, first + offset, rows));
+            }
+            first += batch.num_rows();
+        }
+        futures::stream::iter(pieces).map(move |(batch, offset, first, rows)| {
+            self.piece(&self.batches[batch].slice(offset, rows), first)
+        })
+    }
+
+    /// The rows of the result for some entity rows, the first of which has the
+    /// number `first`.
+    fn piece(&self, entity_rows: &RecordBatch, first: usize) -> DataFusionResult<RecordBatch> {
+        let rows = entity_rows.num_rows();
+        let mut columns = Vec::with_capacity(self.spec.columns.len());
+        for (origin, field) in self.spec.columns.iter().zip(self.spec.schema.fields()) {
+            columns.push(match origin {
+                Origin::Entity(column) => Arc::clone(entity_rows.column(*column)),
+                Origin::Feature { view, feature } => match &self.views[*view] {
+                    Some(ViewColumns { numbers, columns }) => match &columns[*feature] {
+                        Some(column) => take(column, &numbers.slice(first, rows), None)?,
+                        None => new_null_array(field.data_type(), rows),
+                    },
+                    None => new_null_array(field.data_type(), rows),
+                },
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let schema = Arc::clone(&self.spec.schema);
+        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+    }
+}
