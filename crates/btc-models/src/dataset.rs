@@ -27,6 +27,16 @@ pub enum Unused {
     },
 }
 
+impl std::fmt::Display for Unused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Empty => f.write_str("it has no value"),
+            Self::Constant => f.write_str("it does not vary"),
+            Self::Duplicate { of } => write!(f, "it equals {of}"),
+        }
+    }
+}
+
 /// A feature with what is made of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Feature {

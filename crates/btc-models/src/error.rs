@@ -73,6 +73,27 @@ pub enum Error {
         /// The epoch, counted from 0.
         epoch: usize,
     },
+    /// A model's forecast changes with rows that were not known at its origin.
+    #[error(
+        "the forecast of {model:?} from row {row} depends on later rows; a model must use the rows \
+         up to its origin alone"
+    )]
+    LookAhead {
+        /// The model's name.
+        model: String,
+        /// The origin.
+        row: usize,
+    },
+    /// A comparison was stopped before its end.
+    #[error(
+        "stopped after {done} of {total} parts; with a checkpoint, the same call goes on from there"
+    )]
+    Stopped {
+        /// Parts that are finished.
+        done: usize,
+        /// All parts.
+        total: usize,
+    },
     /// The callback given to the training loop failed.
     #[error("the callback after an epoch failed")]
     Callback(#[source] Box<dyn std::error::Error + Send + Sync>),

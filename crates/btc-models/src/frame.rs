@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use candle_core::{DType, Tensor};
@@ -154,6 +155,22 @@ impl SeriesFrame {
     /// All values: (rows, features), f64.
     pub fn values(&self) -> &Tensor {
         &self.values
+    }
+
+    /// For each column, the rows since its last value, counted from the last row: 0 if the last
+    /// row has one. `None` if the column has no value at all.
+    pub fn staleness(&self) -> BTreeMap<String, Option<usize>> {
+        let since = |at| {
+            self.column_at(at)
+                .iter()
+                .rev()
+                .position(|value| value.is_finite())
+        };
+        self.names
+            .iter()
+            .enumerate()
+            .map(|(at, name)| (name.clone(), since(at)))
+            .collect()
     }
 
     fn column_at(&self, at: usize) -> Vec<f64> {

@@ -39,6 +39,8 @@
 //! # Ok::<(), btc_models::Error>(())
 //! ```
 
+pub mod backtest;
+mod baseline;
 mod bundle;
 mod config;
 mod dataset;
@@ -51,15 +53,19 @@ mod kernels;
 mod layers;
 mod loss;
 pub mod metrics;
+mod model;
 mod network;
 mod optimizer;
 mod parameters;
 mod random;
 mod scaler;
+mod special;
+pub mod stats;
 mod transform;
 
 pub use candle_core;
 
+pub use baseline::{Baseline, VarianceModel};
 pub use bundle::{BundleInfo, validate_bundle};
 pub use config::{Target, TrainConfig};
 pub use dataset::Unused;
@@ -69,6 +75,7 @@ pub use forecaster::{Forecast, Forecaster, TrainingRange};
 pub use frame::SeriesFrame;
 pub use interval::Interval;
 pub use loss::Loss;
+pub use model::{FittedModel, Model, NetworkModel};
 pub use network::{
     Activation, AttentionConfig, CnnConfig, CnnLstmConfig, ConvLstmConfig, DLinearConfig,
     EncoderDecoderConfig, Hyperparameters, ModelType, NLinearConfig, NetworkConfig, PatchTstConfig,

@@ -172,3 +172,64 @@ pub fn directions(actual: &[f64], predicted: &[f64], naive: &[f64]) -> Direction
 pub fn direction_accuracy(actual: &[f64], predicted: &[f64], naive: &[f64]) -> f64 {
     directions(actual, predicted, naive).accuracy()
 }
+
+/// How well intervals hold what they promise.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct IntervalScore {
+    /// The share of values inside, between 0 and 1.
+    pub coverage: f64,
+    /// The mean width.
+    pub width: f64,
+    /// The mean of Winkler's score (1972): the width, and for a value outside its distance
+    /// from the interval times 2 / (1 - level). Lower is better.
+    pub winkler: f64,
+}
+
+/// Scores intervals (low, high) that promise to hold a share `level` of the values.
+///
+/// ```
+/// # use btc_models::metrics::interval_score;
+/// let score = interval_score(&[1.0, 5.0], &[(0.0, 2.0), (0.0, 4.0)], 0.9);
+/// assert_eq!((score.coverage, score.width), (0.5, 3.0));
+/// assert!((score.winkler - (2.0 + 4.0 + 20.0) / 2.0).abs() < 1e-12);
+/// ```
+///
+/// # Panics
+///
+/// Panics if the slices differ in length.
+pub fn interval_score(actual: &[f64], intervals: &[(f64, f64)], level: f64) -> IntervalScore {
+    assert_eq!(
+        actual.len(),
+        intervals.len(),
+        "each value needs an interval"
+    );
+    let each = || actual.iter().zip(intervals);
+    let outside = |y: f64, (low, high): (f64, f64)| (low - y).max(y - high).max(0.0);
+    IntervalScore {
+        coverage: mean(each().map(|(y, (low, high))| f64::from(low <= y && y <= high))),
+        width: mean(each().map(|(_, (low, high))| high - low)),
+        winkler: mean(each().map(|(y, interval)| {
+            interval.1 - interval.0 + 2.0 / (1.0 - level) * outside(*y, *interval)
+        })),
+    }
+}
+
+/// Returns the mean quasi-likelihood loss of variance forecasts, QLIKE (Patton 2011): 0 if each
+/// variance equals the squared change; lower is better.
+///
+/// A change below 1e-5 counts as one of 1e-5 in the logarithm, which otherwise has no bound.
+///
+/// ```
+/// # use btc_models::metrics::qlike;
+/// assert_eq!(qlike(&[0.1, -0.1], &[0.1 * 0.1, 0.1 * 0.1]), 0.0);
+/// ```
+///
+/// # Panics
+///
+/// Panics if the slices differ in length.
+pub fn qlike(changes: &[f64], variances: &[f64]) -> f64 {
+    mean(pairs(changes, variances).map(|(change, variance)| {
+        let square = change * change;
+        square / variance - (square.max(1e-10) / variance).ln() - 1.0
+    }))
+}

@@ -6,6 +6,9 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use crate::random::Stream;
 
+/// A shape and the values in it, row by row.
+pub(crate) type Array = (Vec<usize>, Vec<f32>);
+
 /// How a weight starts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Init {
@@ -167,7 +170,7 @@ impl Parameters {
     }
 
     /// The weights by the names and in the shapes in which they are stored.
-    pub(crate) fn tensors(&self) -> candle_core::Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+    pub(crate) fn tensors(&self) -> candle_core::Result<BTreeMap<String, Array>> {
         let mut tensors = BTreeMap::new();
         for (var, parts) in self.vars.values() {
             let values: Vec<f32> = var.to_vec1()?;

@@ -53,8 +53,8 @@ impl Kernel for Forward<'_> {
         match self.map {
             Map::Relu => each(self.x, self.y, |x| if x < 0.0 { 0.0 } else { x }),
             Map::LeakyRelu(a) => each(self.x, self.y, |x| if x < 0.0 { a * x } else { x }),
-            Map::Sigmoid => each(self.x, self.y, |x| sigmoid::<FMA>(x)),
-            Map::Tanh => each(self.x, self.y, |x| tanh::<FMA>(x)),
+            Map::Sigmoid => each(self.x, self.y, sigmoid::<FMA>),
+            Map::Tanh => each(self.x, self.y, tanh::<FMA>),
         }
     }
 }

@@ -435,7 +435,7 @@ impl NetworkConfig {
         };
         let odd = |name, value: usize| {
             positive(name, value)?;
-            if value % 2 == 0 {
+            if value.is_multiple_of(2) {
                 return Err(Error::invalid(name, value, "odd"));
             }
             Ok(())
@@ -483,7 +483,7 @@ impl NetworkConfig {
                 positive("layers", config.layers)?;
                 positive("width", config.width)?;
                 share(config.dropout)?;
-                if config.width % config.heads != 0 {
+                if !config.width.is_multiple_of(config.heads) {
                     return Err(Error::invalid("width", config.width, "a multiple of heads"));
                 }
                 Ok(())

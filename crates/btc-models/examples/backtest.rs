@@ -1,0 +1,117 @@
+//! Compares models on a series: `cargo run --example backtest -- [FILE.csv PRICE [MODEL ...]]`.
+//!
+//! The first column of the file is a day, the others are numbers that are known when that day is
+//! over; one of them is the price. Without a file, a random walk is forecast, which nothing can
+//! forecast better than its last value.
+#![expect(clippy::print_stdout, reason = "an example shows its result")]
+
+use std::error::Error;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+
+use btc_models::candle_core::{Device, Tensor};
+use btc_models::{
+    Baseline, Hyperparameters, Model, ModelType, NetworkConfig, NetworkModel, SeriesFrame,
+    TrainConfig, backtest,
+};
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let frame = match arguments.as_slice() {
+        [] => random_walk()?,
+        [file, price, ..] => read(&std::fs::read_to_string(file)?, price)?,
+        _ => return Err("name a file and its price column".into()),
+    };
+    let names = match arguments.get(2..) {
+        Some(names) if !names.is_empty() => names.to_vec(),
+        _ => ["drift", "ses", "ets", "ridge", "NLinear"]
+            .map(str::to_owned)
+            .to_vec(),
+    };
+    let mut models: Vec<Box<dyn Model>> = Vec::new();
+    for name in &names {
+        if let Ok(baseline) = name.parse::<Baseline>() {
+            models.push(Box::new(baseline));
+        } else {
+            let hyperparameters = Hyperparameters {
+                epochs: 20,
+                ..Default::default()
+            };
+            let network = NetworkConfig::new(name.parse::<ModelType>()?, &hyperparameters);
+            let config = TrainConfig::new(&hyperparameters);
+            models.push(Box::new(NetworkModel::new(name, network, config)));
+        }
+    }
+    let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let config = backtest::Config::default().with_jobs(jobs);
+    let report = backtest::run(&models, &frame, &config, &|_| ControlFlow::Continue(()))?;
+
+    println!(
+        "{} forecasts of {}, up to {}",
+        report.origins, report.price, report.last_target
+    );
+    println!(
+        "{:12} {:>9} {:>9} {:>7} {:>22}",
+        "model", "MAPE %", "relative", "p", "90 %: held, width"
+    );
+    for model in &report.models {
+        let p = model
+            .dm_absolute_p
+            .map_or("-".to_owned(), |p| format!("{p:.3}"));
+        let interval = model.intervals.iter().find(|score| score.level == 0.9);
+        let (held, width) = interval.map_or((0.0, 0.0), |score| (score.coverage, score.width));
+        println!(
+            "{:12} {:9.4} {:9.4} {p:>7} {:14.1} {width:7.2}",
+            model.name,
+            model.mape,
+            model.relative_mae,
+            100.0 * held
+        );
+    }
+    for score in &report.variance {
+        println!("variance {:12} QLIKE {:.4}", score.name, score.qlike);
+    }
+    Ok(())
+}
+
+fn random_walk() -> btc_models::Result<SeriesFrame> {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+    let start = DateTime::from_timestamp(1_600_000_000, 0).unwrap_or_default();
+    let mut log = 0.0;
+    let values: Vec<f64> = (0..400)
+        .flat_map(|_| {
+            log += 0.03 * (random.random::<f64>() + random.random::<f64>() - 1.0);
+            [10_000.0 * f64::exp(log), 1.0 + random.random::<f64>()]
+        })
+        .collect();
+    SeriesFrame::new(
+        (0..400).map(|day| start + Days::new(day)).collect(),
+        vec!["close".into(), "volume".into()],
+        Tensor::from_vec(values, (400, 2), &Device::Cpu)?,
+        "close",
+    )
+}
+
+fn read(text: &str, price: &str) -> Result<SeriesFrame, Box<dyn Error>> {
+    let mut lines = text.lines();
+    let header = lines.next().ok_or("the file is empty")?;
+    let names: Vec<String> = header.split(',').skip(1).map(str::to_owned).collect();
+    let (mut known_at, mut values) = (Vec::new(), Vec::new());
+    for line in lines {
+        let mut fields = line.split(',');
+        let day: NaiveDate = fields.next().unwrap_or_default().parse()?;
+        let over = day.and_hms_opt(0, 0, 0).ok_or("no such day")?.and_utc() + Days::new(1);
+        known_at.push(DateTime::<Utc>::from(over));
+        values.extend(fields.map(|field| field.parse().unwrap_or(f64::NAN)));
+    }
+    let shape = (known_at.len(), names.len());
+    Ok(SeriesFrame::new(
+        known_at,
+        names,
+        Tensor::from_vec(values, shape, &Device::Cpu)?,
+        price,
+    )?)
+}

@@ -1,0 +1,448 @@
+//! From forecasts to figures.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::Config;
+use crate::Result;
+use crate::baseline::variance::VarianceModel;
+use crate::config::TrainConfig;
+use crate::dataset::{Preprocessor, Unused};
+use crate::forecaster::Forecast;
+use crate::frame::SeriesFrame;
+use crate::interval::{ErrorScale, Interval, LEVELS};
+use crate::metrics::{self, DirectionCount};
+use crate::stats::{diebold_mariano, direction_p_value, holm};
+
+/// Forecasts of fewer values than this say little about which model is better.
+const ENOUGH: usize = 60;
+/// Past forecasts without which a combination stays with naive.
+const COMBINE_AFTER: usize = 10;
+
+/// What a comparison found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The column that was forecast.
+    pub price: String,
+    /// When the first and the last forecast value was known.
+    pub first_target: DateTime<Utc>,
+    /// See `first_target`.
+    pub last_target: DateTime<Utc>,
+    /// Forecasts per model and seed.
+    pub origins: usize,
+    /// Origins between two fits.
+    pub refit_every: usize,
+    /// Rows between an origin and its target.
+    pub horizon: usize,
+    /// Whether there are too few forecasts to compare models.
+    pub too_small: bool,
+    /// What looks too good to be true.
+    pub alarms: Vec<String>,
+    /// The models, naive first and the others in the order they were given.
+    pub models: Vec<ModelScore>,
+    /// Forecasts of the variance of the next change (horizon 1 only).
+    pub variance: Vec<VarianceScore>,
+    /// Features that carry no information before the first origin, and why.
+    pub unused_features: BTreeMap<String, Unused>,
+    /// Rows since each feature's last value, at the last row.
+    pub staleness: BTreeMap<String, Option<usize>>,
+    /// What was forecast, row by row.
+    pub series: Series,
+}
+
+/// How one model did. Figures of several seeds are means over them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelScore {
+    /// The model's name.
+    pub name: String,
+    /// The number of seeds.
+    pub seeds: usize,
+    /// Mean absolute percentage error, percent.
+    pub mape: f64,
+    /// Its standard deviation over seeds.
+    pub mape_sd: Option<f64>,
+    /// Mean absolute error, in the price's unit.
+    pub mae: f64,
+    /// Root of the mean squared error, in the price's unit.
+    pub rmse: f64,
+    /// Mean absolute error over the mean absolute change before the first origin.
+    pub mase: f64,
+    /// Mean absolute error over that of naive.
+    pub relative_mae: f64,
+    /// Its standard deviation over seeds.
+    pub relative_mae_sd: Option<f64>,
+    /// 1 - the sum of squared errors over that of naive.
+    pub r2: f64,
+    /// The share of right directions, of the mean forecast over seeds; none without direction.
+    pub direction_accuracy: Option<f64>,
+    /// The probability of as many if directions were guessed.
+    pub direction_p: Option<f64>,
+    /// Diebold and Mariano's statistic against naive, on absolute errors (mean over seeds).
+    pub dm_absolute: Option<f64>,
+    /// Its p-value.
+    pub dm_absolute_p: Option<f64>,
+    /// The p-value adjusted for the number of models compared.
+    pub dm_absolute_p_holm: Option<f64>,
+    /// Diebold and Mariano's statistic against naive, on squared errors (mean over seeds).
+    pub dm_squared: Option<f64>,
+    /// Its p-value.
+    pub dm_squared_p: Option<f64>,
+    /// The p-value adjusted for the number of models compared.
+    pub dm_squared_p_holm: Option<f64>,
+    /// Quality of the intervals, by level.
+    pub intervals: Vec<LevelScore>,
+}
+
+/// How intervals of one level did.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LevelScore {
+    /// The share of values that they promise to hold.
+    pub level: f64,
+    /// The share that they held.
+    pub coverage: f64,
+    /// Their mean width: in percent, as 100 times the logarithm of the ends' ratio, if all
+    /// prices are positive; otherwise in the price's unit.
+    pub width: f64,
+    /// Winkler's score in the same unit; lower is better.
+    pub winkler: f64,
+}
+
+/// How one variance model did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VarianceScore {
+    /// The model's name.
+    pub name: String,
+    /// The quasi-likelihood loss; lower is better.
+    pub qlike: f64,
+}
+
+/// What was forecast and what came.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Series {
+    /// When each value was known.
+    pub target_time: Vec<DateTime<Utc>>,
+    /// The values.
+    pub actual: Vec<f64>,
+    /// The last value known at each origin.
+    pub naive: Vec<f64>,
+    /// Each model's points, in the order of `models`; means over seeds.
+    pub points: Vec<Vec<f64>>,
+    /// Each model's 90 % intervals; those of the first seed.
+    pub intervals: Vec<Vec<(f64, f64)>>,
+}
+
+/// Forecasts by model and seed.
+type Forecasts = Vec<(String, Vec<Vec<Forecast>>)>;
+
+pub(super) fn report(
+    mut forecasts: Forecasts,
+    frame: &SeriesFrame,
+    origins: Range<usize>,
+    config: &Config,
+) -> Result<Report> {
+    let price = frame.price();
+    let h = config.horizon;
+    let scale = ErrorScale::of(&price);
+    let actual: Vec<f64> = origins.clone().map(|origin| price[origin + h]).collect();
+    let naive: Vec<f64> = price[origins.clone()].to_vec();
+    if config.combine {
+        let seeded = forecasts
+            .iter()
+            .filter(|(_, seeds)| seeds.iter().any(|own| !own.is_empty()));
+        let combined: Forecasts = seeded
+            .filter(|(name, _)| name != "naive")
+            .map(|(name, seeds)| {
+                let shrunk = seeds
+                    .iter()
+                    .map(|own| shrink(own, &actual, scale, h))
+                    .collect();
+                (format!("{name}+naive"), shrunk)
+            })
+            .collect();
+        forecasts.extend(combined);
+    }
+    let judge = Judge {
+        actual: &actual,
+        naive: &naive,
+        training: &price[..=origins.start],
+        scale,
+        horizon: h,
+    };
+    let mut models: Vec<ModelScore> = forecasts
+        .iter()
+        .map(|(name, seeds)| judge.score(name, seeds))
+        .collect();
+    adjust(&mut models);
+    let mut variance = Vec::new();
+    if h == 1 {
+        let changes: Vec<f64> = naive
+            .iter()
+            .zip(&actual)
+            .map(|(from, to)| scale.difference(*from, *to))
+            .collect();
+        for model in VarianceModel::ALL {
+            if let Some(forecast) = model.forecast(&price, origins.clone()) {
+                let qlike = metrics::qlike(&changes, &forecast);
+                variance.push(VarianceScore {
+                    name: model.name().to_owned(),
+                    qlike,
+                });
+            }
+        }
+    }
+    let (_, unused) = Preprocessor::fit(frame, origins.start + 1, &TrainConfig::default())?;
+    let target_time: Vec<DateTime<Utc>> = origins
+        .clone()
+        .map(|origin| frame.known_at()[origin + h])
+        .collect();
+    Ok(Report {
+        price: frame.price_name().to_owned(),
+        first_target: target_time[0],
+        last_target: target_time[target_time.len() - 1],
+        origins: origins.len(),
+        refit_every: config.refit_every,
+        horizon: h,
+        too_small: origins.len() < ENOUGH,
+        alarms: alarms(&models, origins.len()),
+        models,
+        variance,
+        unused_features: unused.into_iter().collect(),
+        staleness: frame.staleness(),
+        series: Series {
+            target_time,
+            points: forecasts
+                .iter()
+                .map(|(_, seeds)| mean_points(seeds))
+                .collect(),
+            intervals: forecasts
+                .iter()
+                .map(|(_, seeds)| at_level(&seeds[0], 0.9))
+                .collect(),
+            actual,
+            naive,
+        },
+    })
+}
+
+struct Judge<'a> {
+    actual: &'a [f64],
+    naive: &'a [f64],
+    training: &'a [f64],
+    scale: ErrorScale,
+    horizon: usize,
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn sd(values: &[f64]) -> Option<f64> {
+    let centre = mean(values);
+    let squares: f64 = values.iter().map(|x| (x - centre).powi(2)).sum();
+    (1 < values.len()).then(|| (squares / (values.len() - 1) as f64).sqrt())
+}
+
+fn points(forecasts: &[Forecast]) -> Vec<f64> {
+    forecasts.iter().map(|forecast| forecast.point).collect()
+}
+
+fn mean_points(seeds: &[Vec<Forecast>]) -> Vec<f64> {
+    let each: Vec<Vec<f64>> = seeds.iter().map(|forecasts| points(forecasts)).collect();
+    mean_of(&each)
+}
+
+/// The mean of several series, value by value.
+fn mean_of(series: &[Vec<f64>]) -> Vec<f64> {
+    // One series stays what it is to the last bit.
+    if let [only] = series {
+        return only.clone();
+    }
+    (0..series[0].len())
+        .map(|at| series.iter().map(|values| values[at]).sum::<f64>() / series.len() as f64)
+        .collect()
+}
+
+fn at_level(forecasts: &[Forecast], level: f64) -> Vec<(f64, f64)> {
+    let find = |forecast: &Forecast| {
+        let found = forecast
+            .intervals
+            .iter()
+            .find(|interval| (interval.level - level).abs() < 1e-9);
+        found.map_or((f64::NAN, f64::NAN), |interval| {
+            (interval.low, interval.high)
+        })
+    };
+    forecasts.iter().map(find).collect()
+}
+
+impl Judge<'_> {
+    fn score(&self, name: &str, seeds: &[Vec<Forecast>]) -> ModelScore {
+        let each: Vec<Vec<f64>> = seeds.iter().map(|forecasts| points(forecasts)).collect();
+        let over = |f: &dyn Fn(&[f64]) -> f64| -> Vec<f64> { each.iter().map(|p| f(p)).collect() };
+        let mape = over(&|p| metrics::mape(self.actual, p));
+        let relative = over(&|p| metrics::relative_mae(self.actual, p, self.naive));
+        let direction: DirectionCount =
+            metrics::directions(self.actual, &mean_of(&each), self.naive);
+        // A model that only ever repeats the last price has nothing to be compared.
+        let moves = each.iter().any(|p| p != self.naive);
+        let test = |loss: &dyn Fn(f64) -> f64| {
+            let losses = |p: &[f64]| -> Vec<f64> {
+                self.actual
+                    .iter()
+                    .zip(p)
+                    .map(|(actual, p)| loss(actual - p))
+                    .collect()
+            };
+            let own: Vec<Vec<f64>> = each.iter().map(|p| losses(p)).collect();
+            moves.then(|| diebold_mariano(&mean_of(&own), &losses(self.naive), self.horizon))?
+        };
+        let absolute = test(&f64::abs);
+        let squared = test(&|e| e * e);
+        ModelScore {
+            name: name.to_owned(),
+            seeds: seeds.len(),
+            mape: mean(&mape),
+            mape_sd: sd(&mape),
+            mae: mean(&over(&|p| metrics::mae(self.actual, p))),
+            rmse: mean(&over(&|p| metrics::rmse(self.actual, p))),
+            mase: mean(&over(&|p| metrics::mase(self.actual, p, self.training))),
+            relative_mae: mean(&relative),
+            relative_mae_sd: sd(&relative),
+            r2: mean(&over(&|p| {
+                metrics::r2_out_of_sample(self.actual, p, self.naive)
+            })),
+            direction_accuracy: (0 < direction.total).then(|| direction.accuracy()),
+            direction_p: direction_p_value(direction),
+            dm_absolute: absolute.map(|result| result.statistic),
+            dm_absolute_p: absolute.map(|result| result.p_value),
+            dm_absolute_p_holm: None,
+            dm_squared: squared.map(|result| result.statistic),
+            dm_squared_p: squared.map(|result| result.p_value),
+            dm_squared_p_holm: None,
+            intervals: LEVELS
+                .iter()
+                .filter_map(|level| self.level(seeds, *level))
+                .collect(),
+        }
+    }
+
+    fn level(&self, seeds: &[Vec<Forecast>], level: f64) -> Option<LevelScore> {
+        let value = |x: f64| match self.scale {
+            ErrorScale::Log => 100.0 * x.ln(),
+            ErrorScale::Absolute => x,
+        };
+        let actual: Vec<f64> = self.actual.iter().map(|x| value(*x)).collect();
+        let scores: Vec<metrics::IntervalScore> = seeds
+            .iter()
+            .map(|forecasts| {
+                let ends: Vec<(f64, f64)> = at_level(forecasts, level)
+                    .into_iter()
+                    .map(|(low, high)| (value(low), value(high)))
+                    .collect();
+                metrics::interval_score(&actual, &ends, level)
+            })
+            .collect();
+        let over = |f: &dyn Fn(&metrics::IntervalScore) -> f64| {
+            scores.iter().map(f).sum::<f64>() / scores.len() as f64
+        };
+        let width = over(&|score| score.width);
+        width.is_finite().then(|| LevelScore {
+            level,
+            coverage: over(&|score| score.coverage),
+            width,
+            winkler: over(&|score| score.winkler),
+        })
+    }
+}
+
+/// Adjusts the p-values of all models together.
+fn adjust(models: &mut [ModelScore]) {
+    let mut apply = |get: fn(&ModelScore) -> Option<f64>, set: fn(&mut ModelScore, f64)| {
+        let tested: Vec<usize> = (0..models.len())
+            .filter(|at| get(&models[*at]).is_some())
+            .collect();
+        let p_values: Vec<f64> = tested.iter().filter_map(|at| get(&models[*at])).collect();
+        for (at, p) in tested.into_iter().zip(holm(&p_values)) {
+            set(&mut models[at], p);
+        }
+    };
+    apply(
+        |model| model.dm_absolute_p,
+        |model, p| model.dm_absolute_p_holm = Some(p),
+    );
+    apply(
+        |model| model.dm_squared_p,
+        |model, p| model.dm_squared_p_holm = Some(p),
+    );
+}
+
+/// What no honest forecast of a price achieves.
+fn alarms(models: &[ModelScore], n: usize) -> Vec<String> {
+    let mut alarms = Vec::new();
+    let naive = models[0].mape;
+    for model in models {
+        if model.mape < 0.5 * naive {
+            alarms.push(format!(
+                "{} has less than half the error of naive ({:.3} % against {naive:.3} %): look for \
+                 a feature that knows the future",
+                model.name, model.mape
+            ));
+        }
+        if let (Some(accuracy), Some(p)) = (model.direction_accuracy, model.direction_p)
+            && 0.65 < accuracy
+            && ENOUGH <= n
+            && p < 0.001
+        {
+            alarms.push(format!(
+                "{} names the right direction {:.1} % of the time: look for a feature that knows \
+                 the future",
+                model.name,
+                100.0 * accuracy
+            ));
+        }
+    }
+    alarms
+}
+
+/// Shrinks forecasts towards naive by the weight that was best for those whose outcome was known
+/// at each origin. Until there are a few of them, the weight is 0.
+fn shrink(own: &[Forecast], actual: &[f64], scale: ErrorScale, horizon: usize) -> Vec<Forecast> {
+    let moves: Vec<(f64, f64)> = own
+        .iter()
+        .zip(actual)
+        .map(|(forecast, actual)| {
+            let to = |to| scale.difference(forecast.naive, to);
+            (to(forecast.point), to(*actual))
+        })
+        .collect();
+    own.iter()
+        .enumerate()
+        .map(|(at, forecast)| {
+            let known = &moves[..(at + 1).saturating_sub(horizon)];
+            let product: f64 = known.iter().map(|(f, a)| f * a).sum();
+            let square: f64 = known.iter().map(|(f, _)| f * f).sum();
+            // As if a few more forecasts had been of no use.
+            let prior = square * 20.0 / known.len().max(1) as f64;
+            let weight = match known.len() {
+                few if few < COMBINE_AFTER => 0.0,
+                _ if square == 0.0 => 0.0,
+                _ => (product / (square + prior)).clamp(0.0, 1.0),
+            };
+            let point = scale.shift(forecast.naive, weight * moves[at].0);
+            let by = scale.difference(forecast.point, point);
+            let moved = |interval: &Interval| Interval {
+                low: scale.shift(interval.low, by),
+                high: scale.shift(interval.high, by),
+                ..*interval
+            };
+            Forecast {
+                point,
+                intervals: forecast.intervals.iter().map(moved).collect(),
+                ..forecast.clone()
+            }
+        })
+        .collect()
+}
