@@ -41,6 +41,17 @@ impl RunSpec {
         self
     }
 
+    /// Adds tags.
+    #[must_use]
+    pub fn with_tags<K: Into<String>, V: Into<String>>(
+        mut self,
+        tags: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.tags
+            .extend(tags.into_iter().map(|(key, value)| Tag::new(key, value)));
+        self
+    }
+
     /// Makes it part of another run.
     #[must_use]
     pub fn with_parent(mut self, parent: impl Into<RunId>) -> Self {
