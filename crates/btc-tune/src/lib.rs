@@ -39,6 +39,8 @@
 mod best;
 mod choice;
 mod clock;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod decimal;
 mod distribution;
 mod error;
@@ -69,6 +71,12 @@ pub use sampler::{RandomSampler, RelativeSample, Sampler, StudyView, TpeConfig, 
 pub use search_space::{SearchSpace, group_search_space, intersection_search_space};
 #[cfg(feature = "sqlite")]
 pub use storage::SqliteStorage;
-pub use storage::{AttrScope, InMemoryStorage, NewTrial, Storage, TrialUpdate, storage_from_url};
-pub use study::{Callback, OnFailure, OptimizeOptions, Parallelism, Study, StudyBuilder, TrialRef};
+pub use storage::{
+    AttrScope, Heartbeat, InMemoryStorage, JournalStorage, NewTrial, Storage, TrialUpdate,
+    storage_from_url,
+};
+pub use study::{
+    Callback, HeartbeatConfig, OnFailure, OptimizeOptions, Parallelism, Study, StudyBuilder,
+    TrialRef,
+};
 pub use trial::{ObjectiveError, Outcome, Trial};

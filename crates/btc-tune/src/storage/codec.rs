@@ -170,7 +170,25 @@ pub(crate) fn encode_json(value: &Value) -> String {
     text
 }
 
+/// A float that is written bare even where JSON has no number for it.
+pub(crate) fn bare_float(value: f64) -> Value {
+    if value.is_finite() {
+        Value::from(value)
+    } else {
+        Value::from(format!("{MARK}{}", python_float(value)))
+    }
+}
+
+/// Writes JSON without blanks.
+pub(crate) fn write_compact(value: &Value, out: &mut String) {
+    write_separated(value, ",", ":", out);
+}
+
 fn write_json(value: &Value, out: &mut String) {
+    write_separated(value, ", ", ": ", out);
+}
+
+fn write_separated(value: &Value, comma: &str, colon: &str, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
@@ -178,14 +196,17 @@ fn write_json(value: &Value, out: &mut String) {
             Some(float) if number.is_f64() => out.push_str(&python_float(float)),
             _ => out.push_str(&number.to_string()),
         },
-        Value::String(text) => write_text(text, out),
+        Value::String(text) => match marked_float(text) {
+            Some(float) => out.push_str(&python_float(float)),
+            None => write_text(text, out),
+        },
         Value::Array(values) => {
             out.push('[');
             for (i, value) in values.iter().enumerate() {
                 if i > 0 {
-                    out.push_str(", ");
+                    out.push_str(comma);
                 }
-                write_json(value, out);
+                write_separated(value, comma, colon, out);
             }
             out.push(']');
         }
@@ -193,11 +214,11 @@ fn write_json(value: &Value, out: &mut String) {
             out.push('{');
             for (i, (key, value)) in members.iter().enumerate() {
                 if i > 0 {
-                    out.push_str(", ");
+                    out.push_str(comma);
                 }
                 write_text(key, out);
-                out.push_str(": ");
-                write_json(value, out);
+                out.push_str(colon);
+                write_separated(value, comma, colon, out);
             }
             out.push('}');
         }

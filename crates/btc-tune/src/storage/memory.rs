@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::records::Records;
-use super::{AttrScope, NewTrial, Storage, TrialUpdate};
+use super::{AttrScope, Heartbeat, NewTrial, Storage, TrialUpdate};
 use crate::error::{Error, Result};
 use crate::frozen::{FrozenStudy, FrozenTrial, StudyDirection, StudyId, TrialId};
 
@@ -80,8 +80,18 @@ impl Storage for InMemoryStorage {
         self.lock().update_trial(trial, updates)
     }
 
-    fn claim_trial(&self, trial: TrialId, now: DateTime<Utc>) -> Result<bool> {
-        self.lock().claim_trial(trial, now)
+    fn claim_trial(
+        &self,
+        trial: TrialId,
+        now: DateTime<Utc>,
+        heartbeat: Heartbeat,
+    ) -> Result<bool> {
+        let mut records = self.lock();
+        let claimed = records.claim_trial(trial, now)?;
+        if claimed && heartbeat == Heartbeat::On {
+            records.record_heartbeat(trial, now)?;
+        }
+        Ok(claimed)
     }
 
     fn trial(&self, trial: TrialId) -> Result<Arc<FrozenTrial>> {

@@ -1,6 +1,7 @@
 //! Where studies live.
 
 pub(crate) mod codec;
+mod journal;
 mod memory;
 mod records;
 #[cfg(feature = "sqlite")]
@@ -17,6 +18,7 @@ use crate::frozen::{
     FrozenStudy, FrozenTrial, Param, StudyDirection, StudyId, StudySummary, TrialId, TrialState,
 };
 
+pub use journal::JournalStorage;
 pub use memory::InMemoryStorage;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStorage;
@@ -49,6 +51,8 @@ pub struct NewTrial {
     pub datetime_start: Option<DateTime<Utc>>,
     /// When it ended; only of a finished trial.
     pub datetime_complete: Option<DateTime<Utc>>,
+    /// The first sign of life of the worker that runs it, if workers give any.
+    pub heartbeat: Option<DateTime<Utc>>,
 }
 
 impl NewTrial {
@@ -72,6 +76,7 @@ impl NewTrial {
             system_attrs: Map::new(),
             datetime_start: None,
             datetime_complete: None,
+            heartbeat: None,
         }
     }
 
@@ -106,8 +111,18 @@ impl From<&FrozenTrial> for NewTrial {
             system_attrs: trial.system_attrs.clone(),
             datetime_start: trial.datetime_start,
             datetime_complete: trial.datetime_complete,
+            heartbeat: None,
         }
     }
+}
+
+/// Whether the worker that takes a trial will give signs of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// It will: the first is recorded with the trial, so that a worker that dies at once is noticed.
+    On,
+    /// It will not, and its trial is never judged stale.
+    Off,
 }
 
 /// One change of a trial.
@@ -228,7 +243,8 @@ pub trait Storage: Debug + Send + Sync {
     /// # Errors
     ///
     /// [`Error::UnknownTrial`].
-    fn claim_trial(&self, trial: TrialId, now: DateTime<Utc>) -> Result<bool>;
+    fn claim_trial(&self, trial: TrialId, now: DateTime<Utc>, heartbeat: Heartbeat)
+    -> Result<bool>;
 
     /// Returns a trial.
     ///
@@ -244,11 +260,11 @@ pub trait Storage: Debug + Send + Sync {
     /// [`Error::UnknownStudy`].
     fn trials(&self, study: StudyId) -> Result<Vec<Arc<FrozenTrial>>>;
 
-    /// Notes that a worker is alive and busy with a trial.
+    /// Notes that a worker is alive and busy with a trial; a storage may be unable to keep it.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownTrial`]; [`Error::Storage`] if the storage cannot keep heartbeats.
+    /// [`Error::UnknownTrial`].
     fn record_heartbeat(&self, trial: TrialId, now: DateTime<Utc>) -> Result<()>;
 
     /// Returns the running trials of a study whose last heartbeat is before `limit`.
@@ -298,6 +314,7 @@ fn summary<S: Storage + ?Sized>(storage: &S, id: StudyId) -> Result<StudySummary
 /// |---|---|
 /// | `memory://` | a new [`InMemoryStorage`] |
 /// | `sqlite:///relative.db`, `sqlite:////absolute.db` | `SqliteStorage` (feature `sqlite`) |
+/// | `journal:///relative.log`, `journal:////absolute.log` | [`JournalStorage`] |
 ///
 /// ```
 /// let storage = btc_tune::storage_from_url("memory://")?;
@@ -319,18 +336,20 @@ pub fn storage_from_url(url: &str) -> Result<Arc<dyn Storage>> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return invalid("a storage is given as memory://, sqlite:///file or journal:///file");
     };
+    let path = rest.strip_prefix('/').filter(|path| !path.is_empty());
     match scheme {
         "memory" => Ok(Arc::new(InMemoryStorage::new())),
+        "journal" => match path {
+            Some(path) => Ok(Arc::new(JournalStorage::open(path)?)),
+            None => invalid("write journal:///relative/path or journal:////absolute/path"),
+        },
         #[cfg(feature = "sqlite")]
-        "sqlite" => match rest.strip_prefix('/') {
-            Some(path) if !path.is_empty() => Ok(Arc::new(SqliteStorage::open(path)?)),
-            _ => invalid("write sqlite:///relative/path or sqlite:////absolute/path"),
+        "sqlite" => match path {
+            Some(path) => Ok(Arc::new(SqliteStorage::open(path)?)),
+            None => invalid("write sqlite:///relative/path or sqlite:////absolute/path"),
         },
         #[cfg(not(feature = "sqlite"))]
-        "sqlite" => {
-            let _ = rest;
-            invalid("this program was built without the feature \"sqlite\"")
-        }
+        "sqlite" => invalid("this program was built without the feature \"sqlite\""),
         _ => invalid("known are memory://, sqlite:///file and journal:///file"),
     }
 }

@@ -266,10 +266,47 @@ impl Records {
             return Ok(None);
         }
         check_new(&trial, position, record)?;
+        let heartbeat = trial.heartbeat;
         let trial = record.push(trial.freeze(id, position));
+        if let Some(heartbeat) = heartbeat {
+            self.heartbeats.insert(id, heartbeat);
+        }
         self.positions.insert(id, (study, position));
         self.next_trial += 1;
         Ok(Some(trial))
+    }
+
+    /// The identifier the next study will have.
+    pub(super) fn next_study(&self) -> StudyId {
+        StudyId(self.next_study)
+    }
+
+    /// The identifier the next trial will have.
+    pub(super) fn next_trial(&self) -> TrialId {
+        TrialId(self.next_trial)
+    }
+
+    /// Repeats the creation of a trial another program may have made by looser rules.
+    pub(super) fn replay_trial(&mut self, study: StudyId, trial: NewTrial) -> Result<()> {
+        let id = TrialId(self.next_trial);
+        let record = self.study_mut(study)?;
+        let position = record.trials.len();
+        record.push(trial.freeze(id, position));
+        self.positions.insert(id, (study, position));
+        self.next_trial += 1;
+        Ok(())
+    }
+
+    /// Repeats a change another program may have made by looser rules.
+    pub(super) fn replay_update(&mut self, trial: TrialId, update: TrialUpdate) -> Result<()> {
+        let (study, position) = self.locate(trial)?;
+        let record = self.study_mut(study)?;
+        check_unfinished(&record.trials[position])?;
+        if let TrialUpdate::Param(param) = &update {
+            record.check_distribution(&param.name, &param.distribution)?;
+        }
+        record.apply_updates(position, &[update]);
+        Ok(())
     }
 
     pub(super) fn locate(&self, trial: TrialId) -> Result<(StudyId, usize)> {

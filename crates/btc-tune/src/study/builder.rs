@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Inner, Study};
+use super::{HeartbeatConfig, Inner, Study};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::frozen::StudyDirection;
@@ -19,6 +19,7 @@ pub struct StudyBuilder {
     sampler: Arc<dyn Sampler>,
     pruner: Arc<dyn Pruner>,
     clock: Arc<dyn Clock>,
+    heartbeat: Option<HeartbeatConfig>,
     load_if_exists: bool,
 }
 
@@ -31,6 +32,7 @@ impl StudyBuilder {
             sampler: Arc::new(TpeSampler::new(0)),
             pruner: Arc::new(MedianPruner::default()),
             clock: Arc::new(SystemClock),
+            heartbeat: None,
             load_if_exists: false,
         }
     }
@@ -84,6 +86,13 @@ impl StudyBuilder {
         self
     }
 
+    /// Makes workers give signs of life, so that trials of workers that died are failed and retried.
+    #[must_use]
+    pub fn heartbeat(mut self, config: HeartbeatConfig) -> Self {
+        self.heartbeat = Some(config);
+        self
+    }
+
     /// Whether to load a study of this name if there is one; its directions are kept.
     #[must_use]
     pub fn load_if_exists(mut self, load: bool) -> Self {
@@ -133,6 +142,7 @@ impl StudyBuilder {
                 sampler: self.sampler,
                 pruner: self.pruner,
                 clock: self.clock,
+                heartbeat: self.heartbeat,
             }),
         }
     }

@@ -1,6 +1,7 @@
 //! A study: a search, its trials, and who runs them.
 
 mod builder;
+mod heartbeat;
 mod optimize;
 
 use std::sync::Arc;
@@ -14,10 +15,11 @@ use crate::error::{Error, Result};
 use crate::frozen::{FrozenTrial, Param, StudyDirection, StudyId, TrialId, TrialState};
 use crate::pruner::Pruner;
 use crate::sampler::{Sampler, StudyView};
-use crate::storage::{AttrScope, NewTrial, Storage, TrialUpdate};
+use crate::storage::{AttrScope, Heartbeat, NewTrial, Storage, TrialUpdate};
 use crate::trial::{Outcome, Trial};
 
 pub use builder::StudyBuilder;
+pub use heartbeat::HeartbeatConfig;
 pub use optimize::{Callback, OnFailure, OptimizeOptions, Parallelism};
 
 /// A search for good parameter values.
@@ -37,6 +39,7 @@ struct Inner {
     sampler: Arc<dyn Sampler>,
     pruner: Arc<dyn Pruner>,
     clock: Arc<dyn Clock>,
+    heartbeat: Option<HeartbeatConfig>,
 }
 
 /// Which trial is meant: a [`Trial`], or its number.
@@ -272,6 +275,11 @@ impl Study {
     }
 
     pub(crate) fn ask_isolated(&self, isolated: bool) -> Result<Trial> {
+        self.fail_stale_trials()?;
+        let heartbeat = match self.inner.heartbeat {
+            Some(_) => Heartbeat::On,
+            None => Heartbeat::Off,
+        };
         let mut trials = self.trials()?;
         let waiting: Vec<TrialId> = trials
             .iter()
@@ -279,7 +287,10 @@ impl Study {
             .map(|trial| trial.id)
             .collect();
         for id in waiting {
-            if self.storage().claim_trial(id, self.clock().now())? {
+            if self
+                .storage()
+                .claim_trial(id, self.clock().now(), heartbeat)?
+            {
                 let frozen = self.storage().trial(id)?;
                 return self.begin(frozen, trials, isolated);
             }
@@ -291,7 +302,7 @@ impl Study {
             let sample = self.sample_relative(&trials, number)?;
             let new = NewTrial {
                 system_attrs: sample.system_attrs,
-                ..NewTrial::running(self.clock().now())
+                ..self.new_running()
             };
             let created = self
                 .storage()
@@ -314,6 +325,14 @@ impl Study {
             .create_trial(self.id(), NewTrial::running(self.clock().now()))?;
         let trials = self.trials()?;
         self.begin(frozen, trials, isolated)
+    }
+
+    fn new_running(&self) -> NewTrial {
+        let now = self.clock().now();
+        NewTrial {
+            heartbeat: self.inner.heartbeat.map(|_| now),
+            ..NewTrial::running(now)
+        }
     }
 
     /// Chooses the values of a trial that exists already.

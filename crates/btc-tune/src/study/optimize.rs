@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Study;
+use super::heartbeat::Heart;
 use crate::error::{Error, Result};
 use crate::frozen::FrozenTrial;
 use crate::trial::{ObjectiveError, Outcome, Trial};
@@ -81,6 +82,7 @@ struct Run<'a> {
     started: Instant,
     begun: AtomicUsize,
     ended: AtomicBool,
+    heart: Heart,
 }
 
 impl Study {
@@ -136,21 +138,46 @@ impl Study {
             started: Instant::now(),
             begun: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
+            heart: Heart::default(),
         };
         let evaluate = |trial: &mut Trial| -> Evaluation {
             catch_unwind(AssertUnwindSafe(|| objective(trial).map(Into::into)))
         };
-        let jobs = options.n_jobs.map_or(1, NonZeroUsize::get);
-        match (jobs, options.parallelism) {
-            (1, _) => run.work(false, &evaluate),
-            (_, Parallelism::Batch) => run.batches(jobs, &evaluate),
+        let Some(heartbeat) = self.inner.heartbeat else {
+            return run.all(&evaluate);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| run.heart.run(self, heartbeat.interval));
+            let stop = StopHeart(&run.heart);
+            let result = run.all(&evaluate);
+            drop(stop);
+            result
+        })
+    }
+}
+
+/// Stops the heart also when a panic passes.
+struct StopHeart<'a>(&'a Heart);
+
+impl Drop for StopHeart<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl Run<'_> {
+    fn all(&self, evaluate: &(dyn Fn(&mut Trial) -> Evaluation + Sync)) -> Result<()> {
+        let jobs = self.options.n_jobs.map_or(1, NonZeroUsize::get);
+        match (jobs, self.options.parallelism) {
+            (1, _) => self.work(evaluate),
+            (_, Parallelism::Batch) => self.batches(jobs, evaluate),
             (_, Parallelism::Free) => {
                 let first_error = Mutex::new(None);
                 std::thread::scope(|scope| {
                     for _ in 0..jobs {
                         scope.spawn(|| {
-                            if let Err(error) = run.work(false, &evaluate) {
-                                run.ended.store(true, Ordering::Relaxed);
+                            if let Err(error) = self.work(evaluate) {
+                                self.ended.store(true, Ordering::Relaxed);
                                 first_error
                                     .lock()
                                     .unwrap_or_else(PoisonError::into_inner)
@@ -166,9 +193,13 @@ impl Study {
             }
         }
     }
-}
 
-impl Run<'_> {
+    fn begin(&self, isolated: bool) -> Result<Trial> {
+        let trial = self.study.ask_isolated(isolated)?;
+        self.heart.add(trial.id());
+        Ok(trial)
+    }
+
     /// Takes the right to begin a trial, if the run goes on.
     fn may_begin(&self) -> Result<bool> {
         let options = self.options;
@@ -196,13 +227,9 @@ impl Run<'_> {
         Ok(!self.study.sampler().is_exhausted(self.study.view(&trials)))
     }
 
-    fn work(
-        &self,
-        isolated: bool,
-        evaluate: &(dyn Fn(&mut Trial) -> Evaluation + Sync),
-    ) -> Result<()> {
+    fn work(&self, evaluate: &(dyn Fn(&mut Trial) -> Evaluation + Sync)) -> Result<()> {
         while self.may_begin()? {
-            let mut trial = self.study.ask_isolated(isolated)?;
+            let mut trial = self.begin(false)?;
             let evaluation = evaluate(&mut trial);
             self.finish(&trial, evaluation)?;
         }
@@ -217,7 +244,7 @@ impl Run<'_> {
         loop {
             let mut batch = Vec::with_capacity(jobs);
             while batch.len() < jobs && self.may_begin()? {
-                batch.push(self.study.ask_isolated(true)?);
+                batch.push(self.begin(true)?);
             }
             if batch.is_empty() {
                 return Ok(());
@@ -248,6 +275,7 @@ impl Run<'_> {
     /// Tells how a trial ended and runs the callbacks.
     fn finish(&self, trial: &Trial, evaluation: Evaluation) -> Result<()> {
         let study = self.study;
+        self.heart.remove(trial.id());
         let result = match evaluation {
             Ok(result) => result,
             Err(panic) => {

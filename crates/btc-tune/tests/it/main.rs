@@ -1,3 +1,5 @@
 //! The integration tests of btc-tune.
 
+mod optuna;
+mod storage;
 mod study;

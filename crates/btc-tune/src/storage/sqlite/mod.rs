@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use self::cache::Cache;
 use super::records::{check_study, unknown_study, unknown_trial};
-use super::{AttrScope, NewTrial, Storage, TrialUpdate, codec};
+use super::{AttrScope, Heartbeat, NewTrial, Storage, TrialUpdate, codec};
 use crate::error::{Error, Result};
 use crate::frozen::{FrozenStudy, FrozenTrial, StudyDirection, StudyId, TrialId};
 
@@ -270,7 +270,12 @@ impl Storage for SqliteStorage {
         Ok(())
     }
 
-    fn claim_trial(&self, trial: TrialId, now: DateTime<Utc>) -> Result<bool> {
+    fn claim_trial(
+        &self,
+        trial: TrialId,
+        now: DateTime<Utc>,
+        heartbeat: Heartbeat,
+    ) -> Result<bool> {
         let mut inner = self.lock();
         self.locate(&mut inner, trial)?;
         let claimed = self.write(&mut inner, "take a queued trial", |transaction, _| {
@@ -280,6 +285,9 @@ impl Storage for SqliteStorage {
                      WHERE trial_id = ?1 AND state = 'WAITING'",
                 )?
                 .execute((trial.0, codec::encode_time(now)))?;
+            if changed == 1 && heartbeat == Heartbeat::On {
+                write::set_heartbeat(transaction, trial, now)?;
+            }
             Ok(changed == 1)
         })?;
         if claimed {
@@ -318,12 +326,7 @@ impl Storage for SqliteStorage {
         let mut inner = self.lock();
         self.locate(&mut inner, trial)?;
         self.write(&mut inner, "record a heartbeat", |transaction, _| {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO trial_heartbeats (trial_id, heartbeat) VALUES (?1, ?2) \
-                     ON CONFLICT (trial_id) DO UPDATE SET heartbeat = excluded.heartbeat",
-                )?
-                .execute((trial.0, codec::encode_seconds(now)))?;
+            write::set_heartbeat(transaction, trial, now)?;
             Ok(())
         })
     }

@@ -1,5 +1,6 @@
 //! The statements that change the tables. Each function runs inside one write transaction.
 
+use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension as _, Transaction};
 use serde_json::{Map, Value};
 
@@ -179,7 +180,23 @@ pub(super) fn create_trial(
     set_attrs(tx, id, AttrScope::User, &trial.user_attrs)?;
     set_attrs(tx, id, AttrScope::System, &trial.system_attrs)?;
     set_values(tx, id, &trial.values)?;
+    if let Some(heartbeat) = trial.heartbeat {
+        set_heartbeat(tx, id, heartbeat)?;
+    }
     Ok(Some((id, number)))
+}
+
+pub(super) fn set_heartbeat(
+    tx: &Transaction<'_>,
+    trial: TrialId,
+    now: DateTime<Utc>,
+) -> Result<(), Failure> {
+    tx.prepare_cached(
+        "INSERT INTO trial_heartbeats (trial_id, heartbeat) VALUES (?1, ?2) \
+         ON CONFLICT (trial_id) DO UPDATE SET heartbeat = excluded.heartbeat",
+    )?
+    .execute((trial.0, codec::encode_seconds(now)))?;
+    Ok(())
 }
 
 pub(super) fn update_trial(

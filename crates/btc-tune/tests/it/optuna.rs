@@ -1,0 +1,351 @@
+//! The real Optuna reads and continues what we write, and we what it writes.
+//!
+//! The interpreter is `BTC_PYTHON`, else `python3`. Without Optuna the tests are skipped, unless
+//! `BTC_REQUIRE` names it.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use btc_tune::{
+    CategoricalDistribution, Choice, Distribution, FloatDistribution, FrozenTrial, IntDistribution,
+    ObjectiveError, Outcome, Storage, Study, StudyDirection, TpeConfig, TpeSampler, Trial,
+    TrialState, storage_from_url,
+};
+use serde_json::{Value, json};
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment what to use"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn python() -> String {
+    variable("BTC_PYTHON").unwrap_or_else(|| "python3".to_owned())
+}
+
+/// Whether Optuna is there; says so once if not.
+fn has_optuna() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let import = Command::new(python())
+            .args(["-c", "import optuna"])
+            .output();
+        let found = import.is_ok_and(|output| output.status.success());
+        let required = variable("BTC_REQUIRE").unwrap_or_default();
+        let required = required.split([',', ' ']).any(|name| name == "optuna");
+        assert!(
+            found || !required,
+            "optuna is required, but {} does not import it",
+            python()
+        );
+        if !found {
+            eprintln!("skipped: {} does not import optuna", python());
+        }
+        found
+    })
+}
+
+/// Runs a command of the bridge, in a zone other than UTC so that mixed-up times are noticed.
+fn bridge(args: &[&str]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/optuna_bridge.py");
+    let output = Command::new(python())
+        .arg(script)
+        .args(args)
+        .env("TZ", "XXX-9")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {errors}");
+    serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+}
+
+/// A trial in the form the bridge prints.
+fn dumped(trial: &FrozenTrial) -> Value {
+    let bits = |value: &f64| value.to_bits();
+    let time = |time: Option<chrono::DateTime<chrono::Utc>>| {
+        time.map(|time| time.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
+    };
+    json!({
+        "number": trial.number,
+        "state": trial.state.as_str(),
+        "values": trial.values.iter().map(bits).collect::<Vec<_>>(),
+        "params": trial.params().map(|(name, value)| json!([name, value])).collect::<Vec<_>>(),
+        "intermediate_values":
+            trial.intermediate_values.iter().map(|(s, v)| json!([s, bits(v)])).collect::<Vec<_>>(),
+        "user_attrs": trial.user_attrs,
+        "system_attrs": trial.system_attrs,
+        "start": time(trial.datetime_start),
+        "complete": time(trial.datetime_complete),
+    })
+}
+
+/// Compares a study, trial by trial and field by field, with what Optuna reads from the same place.
+fn assert_same(url: &str, name: &str) {
+    let theirs = bridge(&["dump", url, name]);
+    let storage = storage_from_url(url).unwrap();
+    let study = Study::builder(name, storage).load().unwrap();
+    let trials = study.trials().unwrap();
+    assert_eq!(theirs["trials"].as_array().unwrap().len(), trials.len());
+    for (trial, their) in trials.iter().zip(theirs["trials"].as_array().unwrap()) {
+        let mut their = their.clone();
+        let distributions = their
+            .as_object_mut()
+            .unwrap()
+            .remove("distributions")
+            .unwrap();
+        assert_eq!(dumped(trial), their, "trial {}", trial.number);
+        for ((name, ours), theirs) in trial.distributions().zip(distributions.as_array().unwrap()) {
+            assert_eq!(theirs[0], name);
+            assert_eq!(
+                described(ours),
+                serde_json::from_str::<Value>(theirs[1].as_str().unwrap()).unwrap()
+            );
+        }
+    }
+    let directions: Vec<String> = study
+        .directions()
+        .iter()
+        .map(|d| d.to_string().to_uppercase())
+        .collect();
+    assert_eq!(json!(directions), theirs["directions"]);
+    assert_eq!(json!(study.user_attrs().unwrap()), theirs["user_attrs"]);
+    if directions.len() == 1 {
+        assert_eq!(
+            json!(study.best_trial().ok().map(|t| t.number)),
+            theirs["best"]
+        );
+    }
+    let numbers: Vec<usize> = study
+        .best_trials()
+        .unwrap()
+        .iter()
+        .map(|t| t.number)
+        .collect();
+    if directions.len() > 1 {
+        assert_eq!(json!(numbers), theirs["best_trials"]);
+    }
+}
+
+/// A distribution in the form Optuna writes.
+fn described(distribution: &Distribution) -> Value {
+    match distribution {
+        Distribution::Float(d) => json!({"name": "FloatDistribution", "attributes": {
+            "step": d.step(), "low": d.low(), "high": d.high(), "log": d.is_log()}}),
+        Distribution::Int(d) => json!({"name": "IntDistribution", "attributes": {
+            "log": d.is_log(), "step": d.step(), "low": d.low(), "high": d.high()}}),
+        Distribution::Categorical(d) => json!({"name": "CategoricalDistribution", "attributes": {
+            "choices": d.choices().iter().map(Choice::to_json).collect::<Vec<_>>()}}),
+    }
+}
+
+fn choices() -> CategoricalDistribution {
+    CategoricalDistribution::new([
+        Choice::from("a"),
+        Choice::Null,
+        Choice::Bool(true),
+        Choice::Int(3),
+        Choice::Float(2.5),
+    ])
+    .unwrap()
+}
+
+/// The objective of the bridge.
+fn objective(trial: &mut Trial) -> Result<f64, ObjectiveError> {
+    let x = trial.suggest_float("x", -5.0..=5.0)?;
+    let rate = trial.suggest_float("lr", FloatDistribution::log(1e-5, 1.0)?)?;
+    let n = trial.suggest_int("n", IntDistribution::stepped(1, 9, 2)?)?;
+    let c = trial.suggest("c", choices())?;
+    trial.set_user_attr("seen", json!([x, null]))?;
+    trial.report(0, x)?;
+    match trial.number() {
+        number if number % 5 == 3 => Err(ObjectiveError::Pruned),
+        number if number % 7 == 6 => Err("on purpose".into()),
+        _ => Ok(x * x + n as f64 + f64::from(u8::from(c == "a")) + rate.abs()),
+    }
+}
+
+fn run(url: &str, name: &str, n: usize) {
+    let config = TpeConfig {
+        n_startup_trials: 5,
+        ..TpeConfig::default()
+    };
+    let study = Study::builder(name, storage_from_url(url).unwrap())
+        .sampler(TpeSampler::with_config(2, config))
+        .load_if_exists(true)
+        .create()
+        .unwrap();
+    let options = btc_tune::OptimizeOptions {
+        n_trials: Some(n),
+        on_failure: btc_tune::OnFailure::Continue,
+        ..Default::default()
+    };
+    study.optimize_with(options, objective).unwrap();
+}
+
+/// A study with every state and kind of value.
+fn write_everything(url: &str, name: &str) {
+    let study = Study::builder(name, storage_from_url(url).unwrap())
+        .direction(StudyDirection::Maximize)
+        .create()
+        .unwrap();
+    study
+        .set_user_attr("note", json!({"deep": [1, null, "é"]}))
+        .unwrap();
+    study.set_metric_names(&["score"]).unwrap();
+    for (value, step) in [
+        (f64::INFINITY, 0),
+        (-2.5, 1),
+        (f64::NEG_INFINITY, 2),
+        (1e-5, 3),
+    ] {
+        let mut trial = study.ask().unwrap();
+        trial
+            .suggest_float("f", FloatDistribution::stepped(0.0, 1.0, 0.25).unwrap())
+            .unwrap();
+        trial
+            .suggest_float("l", FloatDistribution::log(1e-5, 1.0).unwrap())
+            .unwrap();
+        trial
+            .suggest_int("i", IntDistribution::log(1, 1024).unwrap())
+            .unwrap();
+        trial.suggest("c", choices()).unwrap();
+        for (k, report) in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.1 + 0.2]
+            .into_iter()
+            .enumerate()
+        {
+            trial.report(step + k as u64 * 1000, report).unwrap();
+        }
+        trial
+            .set_user_attr(
+                "u",
+                json!({"text": "é\"\n\u{1F600}", "list": [1, 2.5, null]}),
+            )
+            .unwrap();
+        trial.set_system_attr("s", "t").unwrap();
+        study.tell(&trial, value).unwrap();
+    }
+    let mut violated = study.ask().unwrap();
+    violated.set_constraint("size", 1.5).unwrap();
+    study.tell(&violated, 1e300).unwrap();
+    let mut pruned = study.ask().unwrap();
+    pruned.report(4, 7.0).unwrap();
+    study.tell(&pruned, Outcome::Pruned).unwrap();
+    let pruned = study.ask().unwrap();
+    study.tell(&pruned, Outcome::Pruned).unwrap();
+    let failed = study.ask().unwrap();
+    study.tell(&failed, Outcome::Failed).unwrap();
+    study
+        .enqueue([("f", json!(0.5)), ("c", Value::Null)])
+        .unwrap();
+    let _waiting_became_running = study.ask().unwrap();
+    study.enqueue([("f", json!(0.25))]).unwrap();
+}
+
+fn states(url: &str, name: &str) -> Vec<TrialState> {
+    let study = Study::builder(name, storage_from_url(url).unwrap())
+        .load()
+        .unwrap();
+    study.trials().unwrap().iter().map(|t| t.state).collect()
+}
+
+/// Runs a test for each kind of file.
+fn for_each_storage(test: impl Fn(&str)) {
+    if !has_optuna() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().display();
+    test(&format!("journal:///{path}/studies.log"));
+    if cfg!(feature = "sqlite") {
+        test(&format!("sqlite:///{path}/studies.db"));
+    }
+}
+
+#[test]
+fn optuna_reads_what_we_write() {
+    for_each_storage(|url| {
+        write_everything(url, "ours é");
+        assert_same(url, "ours é");
+    });
+}
+
+#[test]
+fn we_read_what_optuna_writes() {
+    for_each_storage(|url| {
+        bridge(&["write", url, "theirs é"]);
+        assert_same(url, "theirs é");
+        let states = states(url, "theirs é");
+        assert!(states.contains(&TrialState::Waiting) && states.contains(&TrialState::Running));
+    });
+}
+
+#[test]
+fn both_continue_the_study_of_the_other_in_turn() {
+    for_each_storage(|url| {
+        run(url, "shared", 12);
+        bridge(&["run", url, "shared", "12"]);
+        assert_same(url, "shared");
+        run(url, "shared", 12);
+        bridge(&["run", url, "shared", "6"]);
+        assert_same(url, "shared");
+        assert_eq!(states(url, "shared").len(), 42);
+    });
+}
+
+#[test]
+fn several_objectives_and_constraints_mean_the_same() {
+    for_each_storage(|url| {
+        let storage: Arc<dyn Storage> = storage_from_url(url).unwrap();
+        let study = Study::builder("two", storage)
+            .directions([StudyDirection::Minimize, StudyDirection::Maximize])
+            .create()
+            .unwrap();
+        study
+            .optimize(std::num::NonZeroUsize::new(40).unwrap(), |trial| {
+                let x = trial.suggest_float("x", 0.0..=5.0)?;
+                let y = trial.suggest_int("y", 0..=3)? as f64;
+                trial.set_constraint("sum", x + y - 4.0)?;
+                Ok([x * x + y, x - y])
+            })
+            .unwrap();
+        drop(study);
+        assert_same(url, "two");
+    });
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn the_dashboard_shows_our_study() {
+    if !has_optuna() {
+        return;
+    }
+    let dashboard = Command::new(python())
+        .args(["-c", "import optuna_dashboard"])
+        .output();
+    if !dashboard.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: {} does not import optuna_dashboard", python());
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:///{}/studies.db", dir.path().display());
+    write_everything(&url, "shown");
+    let answer = bridge(&["dashboard", &url, "shown"]);
+    assert_eq!(answer["summary"]["directions"], json!(["maximize"]));
+    let trials = answer["study"]["trials"].as_array().unwrap();
+    let states: Vec<&str> = trials
+        .iter()
+        .map(|t| t["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        states,
+        [
+            "Complete", "Complete", "Complete", "Complete", "Complete", "Pruned", "Pruned", "Fail",
+            "Running", "Waiting"
+        ]
+    );
+    assert_eq!(trials[1]["params"].as_array().unwrap().len(), 4);
+}
