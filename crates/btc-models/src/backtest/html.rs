@@ -1,8 +1,10 @@
 //! The report as one HTML file that needs nothing else.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use super::report::{ModelScore, Report};
+use crate::Result;
 
 /// Width and height of a chart in its own units.
 const SIZE: (f64, f64) = (860.0, 260.0);
@@ -32,6 +34,15 @@ impl Report {
         self.write_html(&mut page)
             .expect("writing to a string does not fail");
         page
+    }
+
+    /// Writes [`to_html`](Self::to_html) to a file, which appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn save_html(&self, path: &Path) -> Result<()> {
+        crate::bundle::write(path, self.to_html().as_bytes())
     }
 
     fn write_html(&self, page: &mut String) -> std::fmt::Result {
