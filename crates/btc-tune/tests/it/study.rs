@@ -163,3 +163,199 @@ fn a_name_cannot_change_its_choices() {
     let any = CategoricalDistribution::new(["p", "q"]).unwrap();
     assert!(trial.suggest("c", any).unwrap().is_string());
 }
+
+/// Values and states of a study that ran on several threads, with evaluations of uneven length.
+fn run_in_parallel(jobs: usize, seed: u64, pause: u64) -> Vec<(Vec<f64>, TrialState)> {
+    let study = Study::builder("p", memory())
+        .sampler(TpeSampler::new(seed))
+        .create()
+        .unwrap();
+    let options = OptimizeOptions {
+        n_trials: Some(44),
+        n_jobs: Some(times(jobs)),
+        ..Default::default()
+    };
+    study
+        .optimize_with(options, |trial| {
+            let value = mixed(trial)?;
+            // A parameter only some trials have is sampled while others run.
+            if value > 0.5 {
+                trial.suggest_float("extra", 0.0..=1.0)?;
+            }
+            let odd = trial.number() as u64 * 7 % 5;
+            std::thread::sleep(std::time::Duration::from_millis(odd * pause));
+            for step in 0..3 {
+                trial.report(step, value * (3.0 - step as f64))?;
+                if trial.should_prune()? {
+                    return Err(ObjectiveError::Pruned);
+                }
+            }
+            Ok(value)
+        })
+        .unwrap();
+    let trials = study.trials().unwrap();
+    trials
+        .iter()
+        .map(|t| (t.parameters.iter().map(|p| p.internal).collect(), t.state))
+        .collect()
+}
+
+#[test]
+fn batches_depend_on_the_seed_and_not_on_timing() {
+    let slow = run_in_parallel(4, 1, 2);
+    assert_eq!(slow, run_in_parallel(4, 1, 0));
+    assert_ne!(slow, run_in_parallel(4, 2, 0));
+    assert!(slow.iter().any(|(_, state)| *state == TrialState::Pruned));
+    let distinct: std::collections::BTreeSet<u64> =
+        slow.iter().map(|(values, _)| values[0].to_bits()).collect();
+    assert_eq!(distinct.len(), slow.len(), "trials of a batch differ");
+}
+
+#[test]
+fn free_workers_run_the_number_of_trials_asked_for() {
+    let study = Study::builder("p", memory()).create().unwrap();
+    let options = OptimizeOptions {
+        n_trials: Some(37),
+        n_jobs: Some(times(4)),
+        parallelism: btc_tune::Parallelism::Free,
+        ..Default::default()
+    };
+    study.optimize_with(options, mixed).unwrap();
+    let trials = study.trials().unwrap();
+    assert_eq!(trials.len(), 37);
+    assert!(trials.iter().all(|t| t.state == TrialState::Complete));
+}
+
+#[test]
+fn a_run_can_be_stopped_from_outside_and_by_a_callback() {
+    use std::ops::ControlFlow;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let study = Study::builder("s", memory()).create().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let options = OptimizeOptions {
+        stop: Some(stop.clone()),
+        ..Default::default()
+    };
+    study
+        .optimize_with(options, |trial| {
+            stop.store(trial.number() == 4, Ordering::Relaxed);
+            Ok(0.0)
+        })
+        .unwrap();
+    assert_eq!(study.trials().unwrap().len(), 5);
+    let options = OptimizeOptions {
+        callbacks: vec![Box::new(|_, trial| match trial.number {
+            9 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })],
+        ..Default::default()
+    };
+    study.optimize_with(options, |_| Ok(0.0)).unwrap();
+    assert_eq!(study.trials().unwrap().len(), 10);
+    let options = OptimizeOptions {
+        timeout: Some(std::time::Duration::ZERO),
+        ..Default::default()
+    };
+    study.optimize_with(options, |_| Ok(0.0)).unwrap();
+    assert_eq!(study.trials().unwrap().len(), 10);
+}
+
+#[test]
+fn a_panic_fails_its_trial_and_goes_on() {
+    let study = Study::builder("s", memory()).create().unwrap();
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        study.optimize(times(3), |trial| -> Result<f64, ObjectiveError> {
+            assert!(trial.number() < 1, "on purpose");
+            Ok(0.0)
+        })
+    }));
+    assert!(panic.is_err());
+    let states: Vec<_> = study.trials().unwrap().iter().map(|t| t.state).collect();
+    assert_eq!(states, [TrialState::Complete, TrialState::Fail]);
+}
+
+#[test]
+fn queued_trials_run_first_and_once() {
+    let study = Study::builder("q", memory())
+        .sampler(TpeSampler::new(1))
+        .create()
+        .unwrap();
+    study.enqueue([("rate", 1e-3)]).unwrap();
+    assert!(study.enqueue_if_new([("rate", 1e-3)]).unwrap().is_none());
+    assert!(study.enqueue_if_new([("rate", 1e-2)]).unwrap().is_some());
+    study.optimize(times(3), mixed).unwrap();
+    let rates: Vec<_> = study
+        .trials()
+        .unwrap()
+        .iter()
+        .map(|t| t.parameter("rate").unwrap().internal)
+        .collect();
+    assert_eq!(rates[..2], [1e-3, 1e-2]);
+    let wrong = study.enqueue([("kind", "transformer")]).unwrap();
+    assert!(study.optimize(times(1), mixed).is_err());
+    assert_eq!(
+        study.trials().unwrap()[wrong.number].state,
+        TrialState::Fail
+    );
+}
+
+#[test]
+fn copies_are_equal() {
+    let study = Study::builder("a", memory()).create().unwrap();
+    study.set_user_attr("k", 3).unwrap();
+    study.optimize(times(5), mixed).unwrap();
+    let target = InMemoryStorage::new();
+    let id = study.copy_to(&target, "b").unwrap();
+    let copies = target.trials(id).unwrap();
+    for (trial, copy) in study.trials().unwrap().iter().zip(&copies) {
+        assert_eq!(
+            (&trial.parameters, &trial.values),
+            (&copy.parameters, &copy.values)
+        );
+        assert_eq!(trial.datetime_complete, copy.datetime_complete);
+    }
+    assert_eq!(target.study(id).unwrap().user_attrs["k"], 3);
+    assert!(matches!(
+        study.copy_to(&target, "b"),
+        Err(Error::DuplicatedStudy { .. })
+    ));
+}
+
+#[test]
+fn pareto_front_leaves_out_the_dominated_and_the_infeasible() {
+    let study = Study::builder("m", memory())
+        .directions([StudyDirection::Minimize, StudyDirection::Maximize])
+        .create()
+        .unwrap();
+    for (values, constraint) in [
+        ([1.0, 1.0], 0.0),
+        ([2.0, 2.0], -1.0),
+        ([2.0, 1.0], 0.0),
+        ([0.0, 9.0], 0.1),
+        ([1.0, 1.0], 0.0),
+    ] {
+        let mut trial = study.ask().unwrap();
+        trial.set_constraint("c", constraint).unwrap();
+        study.tell(&trial, values).unwrap();
+    }
+    let best: Vec<_> = study
+        .best_trials()
+        .unwrap()
+        .iter()
+        .map(|t| t.number)
+        .collect();
+    assert_eq!(best, [0, 1, 4]);
+    assert!(matches!(
+        study.best_trial(),
+        Err(Error::SeveralObjectives { .. })
+    ));
+    let mut trial = study.ask().unwrap();
+    assert!(matches!(
+        trial.report(0, 1.0),
+        Err(Error::SeveralObjectives { .. })
+    ));
+    assert!(matches!(
+        study.tell(&trial, 1.0),
+        Err(Error::InvalidOutcome { .. })
+    ));
+}
