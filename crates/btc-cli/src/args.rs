@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::aliases::AliasCommand;
 use crate::commands::{
-    config, data, features, model, pipeline, predict, serve, tune,
+    backtest, config, data, features, model, pipeline, predict, serve, tune,
 };
 
 /// From market data to a registered Bitcoin price model and its forecast.
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Model(model::ModelCommand),
     /// Forecast the next day with a registered model
     Predict(predict::PredictArgs),
+    /// Compare models over past days, beside baselines
+    Backtest(backtest::BacktestArgs),
     /// The whole workflow in one go
     #[command(subcommand)]
     Pipeline(pipeline::PipelineCommand),

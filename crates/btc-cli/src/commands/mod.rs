@@ -1,5 +1,6 @@
 //! One file per noun: parse to plain values, call one function, print.
 
+pub(crate) mod backtest;
 pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod features;
@@ -34,6 +35,7 @@ pub(crate) fn dispatch(
         Command::Tune(command) => block_on(tune::run(command, settings, printer)),
         Command::Model(command) => block_on(model::run(command, settings, printer)),
         Command::Predict(args) => block_on(predict::run(args, settings, printer)),
+        Command::Backtest(args) => block_on(backtest::run(args, settings, printer)),
         Command::Pipeline(command) => block_on(pipeline::run(command, settings, printer)),
         Command::Serve(args) => block_on(serve::run(args, settings, printer)),
         Command::Alias(_) => unreachable!("aliases were translated above, and translate to no alias"),
