@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -39,6 +39,23 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     }
+}
+
+/// An absolute path without `.` and `..`, by its text: the file need not be
+/// there.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut kept = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if kept.file_name().is_some() => {
+                kept.pop();
+            }
+            other => kept.push(other),
+        }
+    }
+    kept
 }
 
 /// Makes the names in a folder as lasting as the files.

@@ -63,6 +63,10 @@ mod definition;
 mod error;
 mod files;
 mod historical;
+mod interchange;
+#[cfg(feature = "sqlite")]
+mod online;
+mod proto;
 mod registry;
 mod repo;
 mod selection;
@@ -73,6 +77,12 @@ pub use definition::{
     ObjectKind, OnDemandFeature, OnDemandFeatureView, Tags, ValueType,
 };
 pub use error::{Error, Result};
+pub use interchange::Imported;
+#[cfg(feature = "sqlite")]
+pub use online::{
+    FeatureStatus, MaterializeReport, OnlineFeatures, OnlineMetadata, OnlineRequest, OnlineResult,
+    OnlineSelection,
+};
 pub use registry::{Action, Change, FieldChange, Plan, Registry};
 pub use repo::StoreConfig;
 pub use selection::FeatureSelection;

@@ -17,12 +17,16 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 
-use crate::definition::Definitions;
+use crate::definition::{Definitions, FileSource};
 use crate::error::{Error, Result};
 use crate::historical::{
     HistoricalTable, Input, Request, Tables, entity_rows_of_period, feature_columns,
     parse_on_demand, time_range,
 };
+#[cfg(feature = "sqlite")]
+use crate::historical::newest_rows;
+use crate::files::{absolute, write_atomic};
+use crate::interchange::{self, Imported};
 use crate::registry::{Plan, Registry, RegistryStore};
 use crate::repo::{CONFIG_FILE, StoreConfig};
 use crate::selection::FeatureSelection;
@@ -218,13 +222,23 @@ impl FeatureStore {
         self.update(|_| Definitions::from_dir(&dir))
     }
 
-    /// Removes everything from the registry; data and definitions stay.
+    /// Removes everything from the registry and the online store; data and
+    /// definitions stay.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] or [`Error::Corrupt`] if the registry cannot be read or
     /// written.
     pub fn teardown(&mut self) -> Result<Plan> {
+        #[cfg(feature = "sqlite")]
+        if let Some(mut database) = crate::online::OnlineDatabase::open_existing(
+            &self.online_path(),
+            &self.config.project,
+        )? {
+            for view in self.registry_store.read()?.definitions.feature_views.keys() {
+                database.drop_view(view)?;
+            }
+        }
         self.update(|_| Ok(Definitions::new()))
     }
 
@@ -368,11 +382,6 @@ impl FeatureStore {
         let definitions = self.registry.definitions.clone();
         let mut request = Request::resolve(selection, &definitions)?;
         request.parse_on_demand(&self.context, &definitions, &[])?;
-        let nanos = |instant: &DateTime<Utc>| {
-            instant.timestamp_nanos_opt().ok_or_else(|| {
-                Error::InvalidRequest(format!("{instant} is outside the years 1677 to 2262"))
-            })
-        };
         let period = nanos(period.start())?..=nanos(period.end())?;
         let (repo_dir, tables) = (self.repo_dir.clone(), self.tables.clone());
         SpawnedTask::spawn_blocking(move || {
@@ -381,6 +390,88 @@ impl FeatureStore {
         .await
         .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))?
     }
+}
+
+#[cfg(feature = "sqlite")]
+impl FeatureStore {
+    /// Where the online store is.
+    pub(crate) fn online_path(&self) -> PathBuf {
+        self.repo_dir.join(&self.config.online_store)
+    }
+
+    /// The newest rows of a view in a period of nanoseconds.
+    pub(crate) async fn newest(
+        &self,
+        view: &crate::definition::FeatureView,
+        period: (i64, i64),
+    ) -> Result<RecordBatch> {
+        let definitions = &self.registry.definitions;
+        newest_rows(&self.context, definitions, &self.repo_dir, &self.tables, view, period).await
+    }
+}
+
+impl FeatureStore {
+    /// Writes what is applied as a registry file of Feast at `path`, made at
+    /// `now`; returns what was left out, and why. Paths of sources become
+    /// absolute.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the file cannot be written.
+    pub fn export_feast(&self, path: &Path, now: DateTime<Utc>) -> Result<Vec<String>> {
+        let definitions = &self.registry.definitions;
+        #[cfg(feature = "sqlite")]
+        let materialized = match crate::online::OnlineDatabase::open_existing(
+            &self.online_path(),
+            &self.config.project,
+        )? {
+            Some(database) => database.materialized(definitions.feature_views.keys())?,
+            None => Default::default(),
+        };
+        #[cfg(not(feature = "sqlite"))]
+        let materialized = Default::default();
+        let exported = interchange::export(
+            definitions,
+            &self.config.project,
+            &self.repo_dir,
+            &materialized,
+            now,
+        )?;
+        write_atomic(path, &exported.bytes)?;
+        Ok(exported.notes)
+    }
+
+    /// Reads the definitions in a registry file of Feast; [`Self::plan`] or
+    /// [`Self::apply`] them then. A file of several projects needs the name of
+    /// one.
+    ///
+    /// A source whose files this store knows by another way of writing their
+    /// path keeps that path.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the file cannot be read, [`Error::Corrupt`] if it is
+    /// no registry of Feast, [`Error::InvalidRequest`] if it holds several
+    /// projects and none is named.
+    pub fn read_feast(&self, path: &Path, project: Option<&str>) -> Result<Imported> {
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let mut imported = interchange::import(&bytes, path, project)?;
+        for (name, source) in &mut imported.definitions.sources {
+            let Ok(known) = self.registry.definitions.source(name) else { continue };
+            let place = |source: &FileSource| absolute(&source.resolved_path(&self.repo_dir));
+            if place(known) == place(source) {
+                source.path.clone_from(&known.path);
+            }
+        }
+        Ok(imported)
+    }
+}
+
+/// An instant in nanoseconds since 1970.
+pub(crate) fn nanos(instant: &DateTime<Utc>) -> Result<i64> {
+    instant.timestamp_nanos_opt().ok_or_else(|| {
+        Error::InvalidRequest(format!("{instant} is outside the years 1677 to 2262"))
+    })
 }
 
 impl Limits {

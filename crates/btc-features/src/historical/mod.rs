@@ -35,6 +35,7 @@ mod input;
 mod join;
 mod keys;
 mod matching;
+mod newest;
 mod on_demand;
 mod output;
 mod period;
@@ -46,7 +47,8 @@ mod time;
 mod timeline;
 
 pub(crate) use input::{Input, Tables};
+pub(crate) use newest::newest_rows;
 pub(crate) use on_demand::parse as parse_on_demand;
 pub(crate) use period::entity_rows as entity_rows_of_period;
-pub(crate) use request::{Request, feature_columns};
+pub(crate) use request::{Output, Request, RequestView, feature_columns};
 pub(crate) use table::{HistoricalTable, time_range};

@@ -125,6 +125,24 @@ impl Request {
         }
     }
 
+    /// Turns qualified columns into columns called `label:feature`.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn bind_labels(&self, expression: Expr) -> Result<Expr> {
+        let bound = expression.transform(|part| {
+            let Expr::Column(Column { relation: Some(source), name, .. }) = &part else {
+                return Ok(Transformed::no(part));
+            };
+            let label = self
+                .views
+                .iter()
+                .find(|view| view.view.name == source.table())
+                .map_or(source.table(), |view| view.label.as_str());
+            let name = format!("{label}:{name}");
+            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
+        })?;
+        Ok(bound.data)
+    }
+
     /// Turns qualified columns into those of the joined table.
     pub(crate) fn bind(
         &self,

@@ -35,6 +35,17 @@ pub(crate) struct HistoricalTable {
 }
 
 impl HistoricalTable {
+    pub(crate) fn new(
+        entity_rows: Arc<dyn TableProvider>,
+        event_time: usize,
+        range: Option<(i64, i64)>,
+        views: Vec<ViewJoin>,
+        columns: Vec<Origin>,
+        schema: SchemaRef,
+    ) -> Self {
+        Self { entity_rows, event_time, range, views, columns, schema }
+    }
+
     /// Plans a request: nothing but the footers of files is read.
     pub(crate) fn plan(
         context: &SessionContext,
@@ -57,7 +68,7 @@ impl HistoricalTable {
         let mut expressions = request.parse_on_demand(context, definitions, &entity_columns)?;
         let views = request.joins(&entity_schema, repo_dir, tables)?;
         let (schema, columns) = result_columns(&request, &entity_schema, event_time);
-        let table = Self { entity_rows, event_time, range, views, columns, schema };
+        let table = Self::new(entity_rows, event_time, range, views, columns, schema);
         let names: Vec<String> =
             table.schema.fields().iter().map(|field| field.name().clone()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();

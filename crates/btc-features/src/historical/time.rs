@@ -1,7 +1,5 @@
 //! Timestamps as nanoseconds since 1970 in UTC.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -96,9 +94,4 @@ pub(crate) fn to_nanos(column: &ArrayRef) -> Result<Int64Array, ArrowError> {
 /// Whether all instants of a column are exact in nanoseconds.
 pub(crate) fn fits_nanos(nanos: &Int64Array) -> bool {
     nanos.iter().flatten().all(|value| value != i64::MAX && value != i64::MIN)
-}
-
-/// An array of instants in nanoseconds.
-pub(crate) fn from_nanos(nanos: Int64Array) -> ArrayRef {
-    Arc::new(nanos.reinterpret_cast::<TimestampNanosecondType>().with_timezone("UTC"))
 }

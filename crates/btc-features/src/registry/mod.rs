@@ -48,10 +48,6 @@ impl RegistryStore {
         Self { path: repo_dir.join(REGISTRY_FILE), project: project.to_owned() }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Reads what is applied; nothing, if there is no file yet.
     pub(crate) fn read(&self) -> Result<Registry> {
         let text = match std::fs::read_to_string(&self.path) {

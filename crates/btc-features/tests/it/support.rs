@@ -36,3 +36,21 @@ pub(crate) fn fixture(name: &str) -> String {
         .unwrap_or(committed);
     std::fs::read_to_string(path).unwrap()
 }
+
+/// The Python that can import `module`: `BTC_PYTHON`, or `python3`. Without it
+/// the test is skipped, unless `BTC_REQUIRE` names the module.
+pub(crate) fn python_with(module: &str) -> Option<std::process::Command> {
+    let python = env("BTC_PYTHON").unwrap_or_else(|| "python3".into());
+    let found = std::process::Command::new(&python)
+        .args(["-c", &format!("import {module}")])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if found {
+        return Some(std::process::Command::new(python));
+    }
+    let required = env("BTC_REQUIRE").unwrap_or_default();
+    let required = required.split([',', ' ']).any(|name| name == module);
+    assert!(!required, "{python} cannot import {module}, which BTC_REQUIRE names");
+    println!("skipped: {python} cannot import {module}");
+    None
+}

@@ -1,0 +1,100 @@
+//! The newest row of each key of a view in a period.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::SessionContext;
+
+use super::exec::Origin;
+use super::input::{FeatureColumn, Tables};
+use super::period::entity_rows;
+use super::request::Request;
+use super::table::HistoricalTable;
+use super::time::to_nanos;
+use crate::definition::{Definitions, FeatureView};
+use crate::error::{Error, Result};
+use crate::selection::FeatureSelection;
+
+/// The newest rows of a view between two instants, both included: the columns
+/// of its keys, its features, and the event and created times in nanoseconds
+/// (the second only if the source has it).
+pub(crate) async fn newest_rows(
+    context: &SessionContext,
+    definitions: &Definitions,
+    repo_dir: &Path,
+    tables: &Tables,
+    view: &FeatureView,
+    period: (i64, i64),
+) -> Result<RecordBatch> {
+    // The period alone decides which rows are looked at.
+    let mut timeless = view.clone();
+    timeless.ttl = None;
+    let mut definitions = definitions.clone();
+    definitions.feature_views.insert(view.name.clone(), timeless);
+    let features = view.features.iter().map(|feature| format!("{}:{}", view.name, feature.name));
+    let request =
+        Arc::new(Request::resolve(&FeatureSelection::features(features), &definitions)?);
+    let keys = {
+        let (request, definitions) = (Arc::clone(&request), definitions.clone());
+        let (repo_dir, tables) = (repo_dir.to_path_buf(), tables.clone());
+        SpawnedTask::spawn_blocking(move || {
+            entity_rows(&request, &definitions, &repo_dir, &tables, period.0..=period.1)
+        })
+        .await
+        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))??
+    };
+    let mut joins = request.joins(&keys.schema(), repo_dir, tables)?;
+    let source = definitions.source(&view.source)?;
+    let nanos = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let times = [Some(&source.timestamp_field), source.created_timestamp_column.as_ref()];
+    let join = joins
+        .first_mut()
+        .ok_or_else(|| Error::from(DataFusionError::Internal("a view gave no join".into())))?;
+    for column in times.into_iter().flatten() {
+        join.features.push(FeatureColumn { column: column.clone(), data_type: nanos.clone() });
+    }
+    let mut columns: Vec<Origin> = (1..keys.num_columns()).map(Origin::Entity).collect();
+    let mut fields: Vec<Field> =
+        keys.schema().fields()[1..].iter().map(|field| field.as_ref().clone()).collect();
+    for (feature, column) in join.features.iter().enumerate() {
+        columns.push(Origin::Feature { view: 0, feature });
+        // Only places count here, and a source column can be a key as well.
+        fields.push(Field::new(format!("{feature}:"), column.data_type.clone(), true));
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let entity_rows = Arc::new(MemTable::try_new(keys.schema(), vec![vec![keys]])?);
+    let table =
+        HistoricalTable::new(entity_rows, 0, None, joins, columns, Arc::clone(&schema));
+    let batches = context.read_table(Arc::new(table))?.collect().await?;
+    let batch = concat_batches(&schema, &batches)?;
+    let first_time = batch.num_columns()
+        - 1
+        - usize::from(source.created_timestamp_column.is_some());
+    let mut arrays: Vec<ArrayRef> = batch.columns().to_vec();
+    let mut fields: Vec<Field> =
+        schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    for place in first_time..arrays.len() {
+        arrays[place] = Arc::new(to_nanos(&arrays[place])?);
+        fields[place].set_data_type(DataType::Int64);
+    }
+    // Without a row in the period there is nothing, not a row of nulls.
+    let found = arrow::compute::is_not_null(&arrays[first_time])?;
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
+    let batch = arrow::compute::filter_record_batch(&batch, &found)?;
+    // A view without entities may have older rows than the period.
+    let times = to_int64(batch.column(first_time));
+    let inside: arrow::array::BooleanArray =
+        times.iter().map(|time| Some(time.is_some_and(|time| time >= period.0))).collect();
+    Ok(arrow::compute::filter_record_batch(&batch, &inside)?)
+}
+
+fn to_int64(column: &ArrayRef) -> arrow::array::Int64Array {
+    use arrow::array::AsArray as _;
+    column.as_primitive::<arrow::datatypes::Int64Type>().clone()
+}

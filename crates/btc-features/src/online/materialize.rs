@@ -1,0 +1,189 @@
+//! Writing the newest values of a period to the online store.
+
+use std::ops::RangeInclusive;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use chrono::{DateTime, Utc};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::DataFusionError;
+use serde::Serialize;
+
+use super::key;
+use super::sqlite::{NewRow, OnlineDatabase};
+use super::value::{from_column, to_text};
+use crate::definition::{Definitions, FeatureView};
+use crate::error::{Error, Result};
+use crate::proto::Value;
+use crate::store::{FeatureStore, nanos};
+
+/// What materializing one view did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MaterializeReport {
+    /// The view.
+    pub view: String,
+    /// The number of keys whose values were written.
+    pub keys: usize,
+    /// The period that was looked at.
+    pub start: Option<DateTime<Utc>>,
+    /// The end of that period, included.
+    pub end: DateTime<Utc>,
+    /// Why nothing was written, if nothing was.
+    pub skipped: Option<String>,
+}
+
+impl FeatureStore {
+    /// Writes, for every key, the newest values of a period (both ends
+    /// included) to the online store: of the named views, or of all. Values
+    /// that are newer already stay.
+    ///
+    /// Each view is written in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownObject`] for a view that is not applied,
+    /// [`Error::SourceMissing`] or the errors of reading for one whose files
+    /// cannot be read, [`Error::OnlineStore`] if the database refuses.
+    pub async fn materialize(
+        &self,
+        views: &[&str],
+        period: RangeInclusive<DateTime<Utc>>,
+    ) -> Result<Vec<MaterializeReport>> {
+        let mut reports = Vec::new();
+        for view in self.chosen(views)? {
+            let (start, end) = (*period.start(), *period.end());
+            reports.push(self.materialize_view(view, Some(start), end).await?);
+        }
+        Ok(reports)
+    }
+
+    /// The same up to `end`, from where each view was last materialized. A
+    /// view that never was starts at `end` less its time to live, or with its
+    /// first row.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::materialize`].
+    pub async fn materialize_incremental(
+        &self,
+        views: &[&str],
+        end: DateTime<Utc>,
+    ) -> Result<Vec<MaterializeReport>> {
+        let mut reports = Vec::new();
+        for view in self.chosen(views)? {
+            let known = match OnlineDatabase::open_existing(
+                &self.online_path(),
+                &self.config().project,
+            )? {
+                Some(database) => database.progress(&view.name)?,
+                None => None,
+            };
+            let start = match known {
+                Some((_, last)) => Some(DateTime::from_timestamp_nanos(last)),
+                None => view.ttl.and_then(|ttl| end.checked_sub_signed(chrono::TimeDelta::from_std(ttl).ok()?)),
+            };
+            reports.push(self.materialize_view(view, start, end).await?);
+        }
+        Ok(reports)
+    }
+
+    fn chosen(&self, views: &[&str]) -> Result<Vec<&FeatureView>> {
+        let definitions = &self.registry().definitions;
+        if views.is_empty() {
+            return Ok(definitions.feature_views.values().collect());
+        }
+        views.iter().map(|view| definitions.feature_view(view)).collect()
+    }
+
+    async fn materialize_view(
+        &self,
+        view: &FeatureView,
+        start: Option<DateTime<Utc>>,
+        end: DateTime<Utc>,
+    ) -> Result<MaterializeReport> {
+        let mut report =
+            MaterializeReport { view: view.name.clone(), keys: 0, start, end, skipped: None };
+        if !view.online {
+            report.skipped = Some("the view is not for the online store (online = false)".into());
+            return Ok(report);
+        }
+        if start.is_some_and(|start| start > end) {
+            report.skipped = Some("it is materialized beyond that time already".into());
+            return Ok(report);
+        }
+        let from = start.as_ref().map_or(Ok(i64::MIN + 1), nanos)?;
+        let period = (from, nanos(&end)?);
+        let newest = self.newest(view, period).await?;
+        let rows = Rows::new(&self.registry().definitions, view, newest)?;
+        let (path, project) = (self.online_path(), self.config().project.clone());
+        let name = view.name.clone();
+        report.keys = SpawnedTask::spawn_blocking(move || {
+            let mut database = OnlineDatabase::open(&path, &project)?;
+            let count = rows.len();
+            database.write(&name, (0..count).map(|row| rows.row(row)), period)
+        })
+        .await
+        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))??;
+        Ok(report)
+    }
+}
+
+/// The rows to be written of a view.
+struct Rows {
+    keys: Vec<(String, Vec<Value>)>,
+    features: Vec<(String, Vec<Value>)>,
+    event_times: arrow::array::Int64Array,
+    created: Option<arrow::array::Int64Array>,
+}
+
+impl Rows {
+    /// Takes apart a batch with the columns of keys, features, the event time
+    /// and, if the source has one, the created time; times in nanoseconds.
+    fn new(definitions: &Definitions, view: &FeatureView, batch: RecordBatch) -> Result<Self> {
+        let entities = definitions.join_keys(view)?;
+        let mut columns = batch.columns().iter();
+        let missing =
+            || Error::from(DataFusionError::Internal("the newest rows lack a column".into()));
+        let mut keys = Vec::new();
+        for entity in entities {
+            let column = columns.next().ok_or_else(missing)?;
+            keys.push((entity.join_key.clone(), from_column(column, entity.value_type)?));
+        }
+        let mut features = Vec::new();
+        for feature in &view.features {
+            let column = columns.next().ok_or_else(missing)?;
+            features.push((feature.name.clone(), from_column(column, feature.value_type)?));
+        }
+        let event_times = columns.next().ok_or_else(missing)?.as_primitive::<Int64Type>().clone();
+        let created = columns.next().map(|column| column.as_primitive::<Int64Type>().clone());
+        Ok(Self { keys, features, event_times, created })
+    }
+
+    fn len(&self) -> usize {
+        self.event_times.len()
+    }
+
+    fn row(&self, row: usize) -> Result<NewRow> {
+        let keys = self
+            .keys
+            .iter()
+            .filter_map(|(name, values)| Some((name.as_str(), values[row].val.clone()?)))
+            .collect::<Vec<_>>();
+        let seconds = |nanos: i64| nanos.div_euclid(1_000_000_000);
+        Ok(NewRow {
+            key: key::encode(&keys)?,
+            values: self
+                .features
+                .iter()
+                .map(|(name, values)| (name.clone(), values[row].clone(), to_text(&values[row])))
+                .collect(),
+            event_time: seconds(self.event_times.value(row)),
+            created: self
+                .created
+                .as_ref()
+                .filter(|created| created.is_valid(row))
+                .map(|created| seconds(created.value(row))),
+        })
+    }
+}

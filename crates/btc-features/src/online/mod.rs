@@ -1,0 +1,15 @@
+//! The newest values of features, by key, in a SQLite file that Feast reads
+//! and writes too.
+
+mod key;
+mod materialize;
+mod read;
+mod sqlite;
+mod value;
+
+pub use materialize::MaterializeReport;
+pub use read::{
+    FeatureStatus, OnlineFeatures, OnlineMetadata, OnlineRequest, OnlineResult, OnlineSelection,
+};
+
+pub(crate) use sqlite::OnlineDatabase;
