@@ -1,8 +1,8 @@
 //! Pulls market data to a folder and prints what came.
 //!
-//! `cargo run -p btc-ingest --example pull -- DATA_DIR [BLOCKCHAIN_URL [ALPHA_VANTAGE_URL KEY_FILE]]`
+//! `cargo run -p btc-ingest --example pull -- DATA_DIR [BLOCKCHAIN_URL [ALPHA_VANTAGE_URL KEY_FILE [NOW]]]`
 //!
-//! Without arguments it shows the requests that a first pull makes and stays off the network.
+//! Without arguments it stays off the network.
 
 use btc_ingest::{ApiKey, Progress, ProgressEvent, PullConfig, pull};
 use std::process::ExitCode;
@@ -49,6 +49,9 @@ async fn run(args: Vec<String>) -> Result<String, Box<dyn std::error::Error>> {
     if let (Some(url), Some(key_file)) = (args.get(2), args.get(3)) {
         config.alpha_vantage_url.clone_from(url);
         config.api_key = ApiKey::new(std::fs::read_to_string(key_file)?);
+    }
+    if let Some(now) = args.get(4) {
+        config.now = now.parse()?;
     }
     let report = pull(&config, &Lines).await?;
     Ok(serde_json::to_string_pretty(&report)?)

@@ -43,12 +43,13 @@ impl AlphaVantage {
     ///
     /// # Errors
     ///
-    /// Fails if `market` is not a currency code or `http` cannot be used.
+    /// Fails if `market` is not a currency code, `base` is no address, or `http` cannot be used.
     pub fn new(base: &str, key: ApiKey, market: &str, http: &HttpConfig) -> Result<Self> {
         if market.is_empty() || !market.chars().all(|c| c.is_ascii_uppercase()) {
             let problem = format!("market {market:?} is not a currency code; use capitals, as USD");
             return Err(Error::config(problem));
         }
+        Request::check_base(base)?;
         let client = Client::new(SERVICE, 1, Duration::from_secs(1), http)?;
         Ok(Self {
             client,

@@ -88,7 +88,7 @@ impl BlockchainCharts {
     /// # Errors
     ///
     /// Fails if a chart's name has other characters than lower-case letters, digits and hyphens,
-    /// or `http` cannot be used.
+    /// `base` is no address, or `http` cannot be used.
     pub fn new(base: &str, charts: &[String], http: &HttpConfig) -> Result<Self> {
         let mut known: Vec<String> = Vec::new();
         for chart in charts {
@@ -105,6 +105,7 @@ impl BlockchainCharts {
         if known.is_empty() {
             known = DEFAULT_CHARTS.map(str::to_owned).to_vec();
         }
+        Request::check_base(base)?;
         let client = Client::new(SERVICE, 15, Duration::from_millis(200), http)?;
         Ok(Self {
             client,

@@ -97,7 +97,7 @@ mod tests {
             "1.0652200634920637e-7",
             Number::Value(1.065_220_063_492_063_7e-7),
         );
-        check("\" 9488.50408833 \"", Number::Value(9488.504_088_33));
+        check("\" 9488.50000000 \"", Number::Value(9488.5));
         check("null", Number::Null);
         check("\"\"", Number::Null);
         check("true", Number::Other("true".into()));

@@ -53,21 +53,32 @@ fn jump(source: &str, name: &str, values: &[DayValue]) -> Option<String> {
     const GROWN_UP: NaiveDate = NaiveDate::from_ymd_opt(2013, 1, 1).expect("a day of the calendar");
     let start = values.partition_point(|(day, _)| *day < GROWN_UP);
     let values = &values[start..];
-    let mut worst: Option<(f64, NaiveDate)> = None;
-    for middle in WEEK..(values.len() + 1).saturating_sub(WEEK) {
-        let before = median(&values[middle - WEEK..middle]);
-        let after = median(&values[middle..middle + WEEK]);
-        if before <= 0.0 || after <= 0.0 {
-            continue;
+    let factor = |a: f64, b: f64| {
+        if a > 0.0 && b > 0.0 {
+            (a / b).max(b / a)
+        } else {
+            0.0
         }
-        let factor = (after / before).max(before / after);
-        if factor >= FACTOR && worst.is_none_or(|(known, _)| factor > known) {
-            worst = Some((factor, values[middle].0));
-        }
-    }
-    worst.map(|(factor, day)| {
-        format!("{source}/{name} changes its level {factor:.0}-fold on {day}; a change of unit?")
-    })
+    };
+    let weeks = WEEK..(values.len() + 1).saturating_sub(WEEK);
+    let (level, middle) = weeks
+        .map(|middle| {
+            let before = median(&values[middle - WEEK..middle]);
+            (
+                factor(before, median(&values[middle..middle + WEEK])),
+                middle,
+            )
+        })
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .filter(|(level, _)| *level >= FACTOR)?;
+    // The medians tell that there is a step; the values around tell where.
+    let step = |at: &usize| factor(values[*at - 1].1, values[*at].1);
+    let around = middle - WEEK / 2..=(middle + WEEK / 2).min(values.len() - 1);
+    let at = around.max_by(|a, b| step(a).total_cmp(&step(b)))?;
+    let day = values[at].0;
+    Some(format!(
+        "{source}/{name} changes its level {level:.0}-fold on {day}; a change of unit?"
+    ))
 }
 
 fn median(week: &[DayValue]) -> f64 {
@@ -191,7 +202,10 @@ mod tests {
     use super::*;
     use chrono::{DateTime, Days};
 
-    fn logs(series: &[(&str, &str, fn(u64) -> f64)]) -> Logs {
+    /// Source, name and formula of a series.
+    type Formula = (&'static str, &'static str, fn(u64) -> f64);
+
+    fn logs(series: &[Formula]) -> Logs {
         let first: NaiveDate = "2021-01-01".parse().unwrap();
         let mut logs = Logs::new();
         for (source, name, value) in series {
@@ -208,7 +222,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_one(series: &[(&str, &str, fn(u64) -> f64)], expected: &str) {
+    fn check_one(series: &[Formula], expected: &str) {
         let warnings = check(&logs(series));
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains(expected), "{warnings:?}");
@@ -216,7 +230,7 @@ mod tests {
 
     #[test]
     fn ordinary_series_raise_no_warning() {
-        let series: [(&str, &str, fn(u64) -> f64); 3] = [
+        let series: [Formula; 3] = [
             ("blockchain", "a", |day| 10.0 + day as f64),
             ("blockchain", "b", |day| 1.02f64.powi(day as i32)),
             (

@@ -132,8 +132,10 @@ impl DailyPrices {
             }
         };
         // Since 2020 the column is a copy of the volume; it is never used.
-        let market_cap = usable(field(row, "market cap", market), |_| true).ok();
-        self.dead_market_caps += usize::from(market_cap.is_some() && market_cap == volume);
+        let dead = |(key, number): &(String, Number)| {
+            key.contains("market cap") && volume.map(Number::Value).as_ref() == Some(number)
+        };
+        self.dead_market_caps += usize::from(row.0.iter().any(dead));
         self.bars.push(Bar {
             date,
             open,

@@ -5,14 +5,13 @@ mod limit;
 use crate::error::{Error, Result};
 use crate::key::{ApiKey, REDACTED};
 use crate::progress::{Progress, ProgressEvent};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use limit::TokenBucket;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// How requests are made.
@@ -110,6 +109,11 @@ impl Request {
         })
     }
 
+    /// Fails if `base` is not the address of a service.
+    pub(crate) fn check_base(base: &str) -> Result<()> {
+        Self::new("", base, "/", &[], None).map(drop)
+    }
+
     pub(crate) fn redact(&self, text: &str) -> String {
         self.key
             .as_ref()
@@ -129,7 +133,7 @@ pub(crate) struct Body {
     pub(crate) bytes: Bytes,
     pub(crate) sha256: String,
     /// Held as long as the bytes: no two large answers are in memory at a time.
-    _large: Option<OwnedSemaphorePermit>,
+    _large: Option<SemaphorePermit<'static>>,
 }
 
 /// What the inspection of an answer with status 200 says.
@@ -148,11 +152,13 @@ pub(crate) struct Client {
     config: HttpConfig,
     service: &'static str,
     bucket: TokenBucket,
-    large: Arc<Semaphore>,
 }
 
 /// Answers up to this size are read side by side.
 const LARGE: usize = 1 << 20;
+
+/// Larger ones are read one at a time, in the whole process, so that its memory stays bounded.
+static LARGE_TURN: Semaphore = Semaphore::const_new(1);
 
 /// A timed-out request is repeated once only: who hangs twice hangs.
 const MAX_TIMEOUTS: u32 = 2;
@@ -210,13 +216,11 @@ impl Client {
             .build()
             .map_err(|problem| Error::config(format!("cannot set up HTTP: {problem}")))?;
         let bucket = TokenBucket::new(burst, interval);
-        let large = Arc::new(Semaphore::new(1));
         Ok(Self {
             client,
             config: config.clone(),
             service,
             bucket,
-            large,
         })
     }
 
@@ -310,7 +314,7 @@ impl Client {
         {
             return Err(too_large());
         }
-        let mut buffer = BytesMut::new();
+        let mut buffer: Vec<u8> = Vec::new();
         let mut large = None;
         loop {
             let chunk = response
@@ -323,11 +327,14 @@ impl Client {
             }
             if large.is_none() && buffer.len() + chunk.len() > LARGE {
                 // The semaphore is never closed, so the error cannot come up.
-                large = self.large.clone().acquire_owned().await.ok();
+                large = LARGE_TURN.acquire().await.ok();
+                // At once, for growing step by step would leave the smaller blocks behind. What
+                // is not written to takes no memory.
+                buffer.reserve_exact(limit - buffer.len());
             }
             buffer.extend_from_slice(&chunk);
         }
-        let bytes = buffer.freeze();
+        let bytes = Bytes::from(buffer);
         let sha256 = hex(&Sha256::digest(&bytes));
         Ok(Body {
             bytes,

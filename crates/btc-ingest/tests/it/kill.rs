@@ -1,0 +1,134 @@
+//! A pull that is killed, and the memory that a pull takes, seen from outside.
+//!
+//! Both run the example `pull` as a process of its own.
+
+use crate::service::{KEY, Service, World, contents, day};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The example beside this test's own binary; `cargo test` builds it.
+fn example() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/pull");
+    assert!(
+        path.exists(),
+        "{} is missing: build the examples first",
+        path.display()
+    );
+    path
+}
+
+fn start(data_dir: &Path, url: &str, key_file: &Path) -> Child {
+    let mut command = Command::new(example());
+    command
+        .arg(data_dir)
+        .args([url, url])
+        .arg(key_file)
+        .arg("2021-03-20T12:00:00Z");
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// How often a pull is killed; a longer run sets it higher.
+fn rounds() -> u32 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test is told how long it may take"
+    )]
+    std::env::var("BTC_KILL_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(8)
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_killed_at_any_moment_leaves_nothing_half_done() {
+    let service = Service::start(World::up_to("2021-03-20")).await;
+    let keys = tempfile::tempdir().unwrap();
+    let key_file = keys.path().join("key");
+    std::fs::write(&key_file, KEY).unwrap();
+    let pull = |folder: &Path| start(folder, &service.url(), &key_file);
+
+    let undisturbed = tempfile::tempdir().unwrap();
+    let begin = Instant::now();
+    let status = tokio::task::block_in_place(|| pull(undisturbed.path()).wait()).unwrap();
+    assert!(status.success());
+    let length = begin.elapsed();
+    let expected = contents(undisturbed.path());
+
+    let rounds = rounds();
+    let (mut killed, mut half_way) = (0, 0);
+    for round in 0..rounds {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = pull(folder.path());
+        // Spread over the whole length, a little beyond it, most of them near the end, where
+        // files are written.
+        let part = 1.1 * f64::from(round + 1) / f64::from(rounds);
+        tokio::time::sleep(length.mul_f64(part.sqrt())).await;
+        let died = child.kill().is_ok() && !child.wait().unwrap().success();
+        killed += u32::from(died);
+        half_way += u32::from(folder.path().join(".staging").exists());
+        let status = tokio::task::block_in_place(|| pull(folder.path()).wait()).unwrap();
+        assert!(status.success(), "round {round}");
+        assert!(
+            contents(folder.path()) == expected,
+            "round {round}: the tables differ"
+        );
+    }
+    println!("{killed} of {rounds} pulls were killed, {half_way} while files were written");
+    assert!(killed > 0, "every pull was faster than the kill");
+    assert_eq!(service.world.lock().unwrap().today, day("2021-03-20"));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_huge_answer_takes_little_memory() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let Ok(mut socket) = socket else { return };
+            std::thread::spawn(move || {
+                let mut request = [0; 4096];
+                let _ = socket.read(&mut request);
+                // No length is announced: the client has to count for itself.
+                let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{");
+                let block = vec![b' '; 1 << 20];
+                while socket.write_all(&block).is_ok() {}
+            });
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let key_file = folder.path().join("key");
+    std::fs::write(&key_file, KEY).unwrap();
+    let mut child = start(&folder.path().join("data"), &url, &key_file);
+    let mut peak = 0;
+    let begin = Instant::now();
+    let status = loop {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let kilobytes = status.ok().and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        });
+        peak = peak.max(kilobytes.unwrap_or(0));
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(status.code(), Some(4));
+    println!("the peak was {} MiB", peak / 1024);
+    assert!(peak > 0 && peak < 100 << 10, "{} MiB", peak / 1024);
+}
