@@ -84,7 +84,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             ErrorKind::Upstream => Some(UPSTREAM),
             ErrorKind::NotFound => Some(NOT_FOUND),
             ErrorKind::Usage => Some(USAGE),
-            ErrorKind::Failure => None,
+            _ => None,
         };
     }
     if let Some(error) = cause.downcast_ref::<btc_ingest::Error>() {

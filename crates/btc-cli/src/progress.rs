@@ -86,7 +86,6 @@ impl Observer for Console {
         let Ok(mut state) = self.state.lock() else { return };
         match event {
             Event::Stage { index, total, name } => self.say(&format!("[{index}/{total}] {name}")),
-            Event::Ingest(event) => self.ingest(event),
             Event::TrialStarted { number, model_type } => {
                 let text = format!("trial {number} {model_type}");
                 if let Some(bars) = &self.bars {

@@ -137,17 +137,17 @@ impl Settings {
             blockchain_url: layered.text(
                 None,
                 file.data.blockchain_url,
-                "https://api.blockchain.info".into(),
+                btc_ingest::BLOCKCHAIN_URL.into(),
             ),
             alpha_vantage_url: layered.text(
                 None,
                 file.data.alpha_vantage_url,
-                "https://www.alphavantage.co".into(),
+                btc_ingest::ALPHA_VANTAGE_URL.into(),
             ),
             api_key: {
                 let key = layered
                     .optional(Some("ALPHAVANTAGE_API_KEY"), file.data.alpha_vantage_api_key);
-                Resolved { value: key.value.map(btc_ingest::ApiKey::new), origin: key.origin }
+                Resolved { value: key.value.and_then(btc_ingest::ApiKey::new), origin: key.origin }
             },
             market: layered.text(None, file.data.market, "USD".into()),
             proxy: layered.optional(Some("HTTPS_PROXY"), file.data.proxy),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use btc_models::{ModelType, Target};
 use btc_pipeline::{
     METRIC, PredictConfig, Project, RegisterConfig, SERVICE, SearchConfig, SearchSpace,
-    feature_store, frame, open_study, predict, register_best, search, training_table,
+    feature_store, frame, open_study, predict, register_best, retrieve_sample, search, training_table,
 };
 use btc_track::TrackingClient;
 
@@ -17,9 +17,7 @@ use btc_track::TrackingClient;
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let project = Project::new(folder.path());
-    let last_day = btc_ingest::SAMPLE_LAST_DAY;
-    let now = btc_pipeline::close_of(last_day);
-    btc_ingest::pull_sample(&project.data_dir(), 0, last_day, 400, now)?;
+    retrieve_sample(&project)?;
 
     let runtime = tokio::runtime::Runtime::new()?;
     let store = feature_store(&project)?;

@@ -40,7 +40,7 @@ pub fn builtin_definitions() -> Definitions {
     };
     let view = |name: &str, description: &str, features: &[String]| {
         FeatureView::new(name, name)
-            .with_features(features.iter().map(|feature| Field::new(feature, ValueType::Double)))
+            .with_features(features.iter().map(|feature| Field::new(feature, ValueType::Float64)))
             .with_ttl(TTL)
             .with_description(description)
     };

@@ -26,6 +26,7 @@ mod observer;
 mod predict;
 mod project;
 mod register;
+mod sample;
 mod space;
 mod split;
 mod study;
@@ -39,7 +40,8 @@ pub use objective::{BUNDLE, METRIC, Scores, SearchConfig, SearchOutcome, search}
 pub use observer::{Event, Observer};
 pub use predict::{PredictConfig, Prediction, forecast_experiment, load_version, predict};
 pub use project::Project;
-pub use register::{RegisterConfig, Registration, register_best};
+pub use register::{CHAMPION, RegisterConfig, Registration, register_best};
+pub use sample::{SAMPLE_LAST_DAY, retrieve_sample};
 pub use space::{SearchSpace, TIMESTEPS};
 pub use split::Split;
 pub use study::open_study;

@@ -30,7 +30,7 @@ pub const METRIC: &str = "MAPE";
 /// The metric that says how a model stands beside the naive forecast.
 pub(crate) const RELATIVE_MAE: &str = "relative_MAE";
 /// The tag that tells a trial's run from other runs.
-pub const TRIAL_STATE_TAG: &str = "state";
+const TRIAL_STATE_TAG: &str = "state";
 
 /// What a search is to do.
 #[derive(Debug, Clone)]
@@ -185,7 +185,7 @@ impl Context<'_> {
             .with_tag("datetime_start", self.now())
             .with_tag("data_hash", &self.config.data_hash);
         let run = ActiveRun::start(self.client, self.experiment_id, spec)?;
-        trial.set_system_attr("mlflow_run_id", run.id().to_string().into())?;
+        trial.set_system_attr("mlflow_run_id", run.id().to_string())?;
         let outcome = self.fit_and_judge(trial, &run);
         let (state, mape) = match &outcome {
             Ok(Outcome::Complete(mape)) => ("COMPLETE", Some(*mape)),

@@ -13,8 +13,6 @@ pub enum Event<'a> {
         /// What it does.
         name: &'a str,
     },
-    /// Something about a series that is being pulled.
-    Ingest(&'a btc_ingest::ProgressEvent),
     /// A trial begins.
     TrialStarted {
         /// The trial's number in its study.
@@ -59,13 +57,4 @@ pub trait Observer: Send + Sync {
 /// Hears nothing.
 impl Observer for () {
     fn event(&self, _event: &Event<'_>) {}
-}
-
-/// Hands the events of a pull on to an [`Observer`].
-pub(crate) struct IngestEvents<'a>(pub(crate) &'a dyn Observer);
-
-impl btc_ingest::Progress for IngestEvents<'_> {
-    fn event(&self, event: &btc_ingest::ProgressEvent) {
-        self.0.event(&Event::Ingest(event));
-    }
 }

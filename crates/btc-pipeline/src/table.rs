@@ -4,17 +4,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, Float64Array, RecordBatch, RecordBatchReader, TimestampNanosecondArray,
-};
-use arrow::compute::concat_batches;
+use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use btc_features::{FeatureSelection, FeatureStore};
+use btc_ingest::{Revisions, Table};
 use btc_models::SeriesFrame;
 use btc_models::candle_core::{Device, Tensor};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::{Error, Project, Result};
 
@@ -66,41 +62,13 @@ pub async fn training_table(
     Ok(store.get_historical_features(entity_rows, &FeatureSelection::service(service)).await?)
 }
 
-/// The distinct instants, ascending, at which a day with a price had closed.
+/// The instants, ascending, at which a day with a price had closed.
 fn price_instants(data_dir: &Path) -> Result<Vec<i64>> {
-    let folder = data_dir.join("processed").join("ohlcv");
-    let mut files: Vec<_> = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
-            .collect(),
-        Err(_) => return Err(Error::NoData { path: data_dir.to_owned() }),
-    };
-    files.sort();
-    let mut instants = Vec::new();
-    for path in files {
-        let batch = read_columns(&path, &[EVENT_TIMESTAMP, PRICE])?;
-        let times = column_as::<TimestampNanosecondArray>(&batch, EVENT_TIMESTAMP)?;
-        let prices = column_as::<Float64Array>(&batch, PRICE)?;
-        let rows = times.iter().zip(prices.iter());
-        instants.extend(rows.filter(|(_, price)| price.is_some()).filter_map(|(time, _)| time));
-    }
-    instants.sort_unstable();
-    instants.dedup();
-    Ok(instants)
-}
-
-fn read_columns(path: &Path, names: &[&str]) -> Result<RecordBatch> {
-    let io = |source| Error::Io { action: "read", path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(io)?;
-    let broken = |error: parquet::errors::ParquetError| io(std::io::Error::other(error));
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(broken)?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
-    let reader = builder.with_projection(mask).build().map_err(broken)?;
-    let schema = reader.schema();
-    let arrow = |error: arrow::error::ArrowError| io(std::io::Error::other(error));
-    let batches = reader.collect::<Result<Vec<_>, _>>().map_err(arrow)?;
-    concat_batches(&schema, &batches).map_err(arrow)
+    let prices = btc_ingest::read_table(data_dir, Table::Ohlcv, Revisions::Latest)?;
+    let times = column_as::<TimestampNanosecondArray>(&prices, EVENT_TIMESTAMP)?;
+    let closes = column_as::<Float64Array>(&prices, PRICE)?;
+    let rows = times.iter().zip(closes.iter());
+    Ok(rows.filter(|(_, close)| close.is_some()).filter_map(|(time, _)| time).collect())
 }
 
 fn column_as<'a, T: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a T> {

@@ -41,17 +41,18 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long open requests may go on after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The web application: the page, its assets and `/health`, behind `guard`.
+/// The web application behind `guard`: the page, its assets, and what an
+/// MLflow client asks for, `/health` included.
 pub fn router(state: State, guard: Guard) -> Router {
-    Router::new()
+    let api = btc_track::server::router(state.client.clone());
+    let pages = Router::new()
         .route("/", get(pages::overview))
-        .route("/health", get(|| async { "OK" }))
         .route("/assets/{name}", get(assets::serve))
         .fallback(pages::not_found)
         .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PAGE_TIMEOUT))
-        .layer(from_fn_with_state(Arc::new(guard), guard::guard))
-        .with_state(state)
+        .with_state(state);
+    pages.merge(api).layer(from_fn_with_state(Arc::new(guard), guard::guard))
 }
 
 /// Serves until `stop` ends, then finishes what is being answered.

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use btc_ingest::{PullConfig, PullReport};
 use clap::{Args, Subcommand};
 
-use crate::args::GlobalArgs;
 use crate::printer::Printer;
 use crate::progress::Console;
 use crate::settings::Settings;

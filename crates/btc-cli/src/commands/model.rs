@@ -1,9 +1,12 @@
 //! `btc model`: registered models.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use btc_pipeline::{RegisterConfig, Registration};
+use btc_track::{ModelVersion, RegisteredModel, TrackingClient};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use crate::commands::predict::MODEL_NAME;
 use crate::commands::tune::tracking_client;
@@ -118,7 +121,7 @@ fn list(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
     let client = tracking_client(settings)?;
     let models = client.registered_models()?;
     if printer.is_json() {
-        let models: Vec<_> = models.iter().map(btc_pipeline::model_json).collect();
+        let models: Vec<_> = models.iter().map(|model| model_view(model, &client)).collect();
         return printer.json(&models);
     }
     let mut rows = Vec::new();
@@ -141,26 +144,67 @@ fn show(name: &str, settings: &Settings, printer: &mut Printer) -> anyhow::Resul
         return Err(NotFoundError(format!("model {name:?} has no version")).into());
     }
     if printer.is_json() {
-        let versions: Vec<_> = versions.iter().map(btc_pipeline::version_json).collect();
+        let versions: Vec<_> = versions.iter().map(VersionView::of).collect();
         return printer.json(&versions);
     }
     let rows: Vec<Vec<String>> = versions
         .iter()
         .map(|version| {
-            let tag = |key: &str| version.tag(key).unwrap_or("-").to_owned();
+            let percent = |key: &str| match version.tag(key).map(str::parse::<f64>) {
+                Some(Ok(value)) => format!("{value:.4} %"),
+                _ => "-".to_owned(),
+            };
             vec![
                 version.version.to_string(),
-                tag("model_type"),
-                tag("selection_MAPE"),
-                tag("holdout_MAPE"),
-                tag("holdout_naive_MAPE"),
+                version.tag("model_type").unwrap_or("-").to_owned(),
+                percent("selection_MAPE"),
+                percent("holdout_MAPE"),
+                percent("holdout_naive_MAPE"),
                 version.aliases.join(" "),
                 version.run_id.clone().unwrap_or_default(),
             ]
         })
         .collect();
     printer.table(
-        &["version", "network", "MAPE", "hold-out", "naive", "aliases", "run"],
+        &["version", "network", "MAPE", "hold-out MAPE", "naive MAPE", "aliases", "run"],
         &rows,
     )
+}
+
+/// A version as `--json` shows it.
+#[derive(Debug, Serialize)]
+struct VersionView {
+    name: String,
+    version: u64,
+    stage: String,
+    aliases: Vec<String>,
+    run_id: Option<String>,
+    source: String,
+    created: i64,
+    tags: BTreeMap<String, String>,
+}
+
+impl VersionView {
+    fn of(version: &ModelVersion) -> Self {
+        Self {
+            name: version.name.clone(),
+            version: version.version,
+            stage: version.current_stage.to_string(),
+            aliases: version.aliases.clone(),
+            run_id: version.run_id.clone(),
+            source: version.source.clone(),
+            created: version.creation_timestamp,
+            tags: version.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
+        }
+    }
+}
+
+fn model_view(model: &RegisteredModel, client: &TrackingClient) -> serde_json::Value {
+    serde_json::json!({
+        "name": model.name,
+        "description": model.description,
+        "latest_version": client.latest_version(&model.name).ok().map(|latest| latest.version),
+        "aliases": model.aliases.iter().cloned().collect::<BTreeMap<_, _>>(),
+        "created": model.creation_timestamp,
+    })
 }

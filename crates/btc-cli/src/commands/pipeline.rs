@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use btc_pipeline::{Event, Observer, PredictConfig, Prediction, RegisterConfig, Registration, SearchOutcome};
-use chrono::Days;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -140,18 +139,9 @@ async fn retrieve(
     settings: &Settings,
     console: &Console,
 ) -> anyhow::Result<()> {
-    let data_dir = settings.project.data_dir();
     if args.sample {
-        // The synthetic market ends on a fixed day, so that every first run gives the same.
-        let last_day = btc_ingest::SAMPLE_LAST_DAY;
-        let now = last_day
-            .checked_add_days(Days::new(1))
-            .and_then(|day| day.and_hms_opt(0, 0, 0))
-            .map_or(settings.now, |time| time.and_utc());
-        tokio::task::spawn_blocking(move || {
-            btc_ingest::pull_sample(&data_dir, 0, last_day, btc_ingest::SAMPLE_DAYS, now)
-        })
-        .await??;
+        let project = settings.project.clone();
+        tokio::task::spawn_blocking(move || btc_pipeline::retrieve_sample(&project)).await??;
     } else if !args.offline {
         btc_ingest::pull(&data::pull_config(&args.endpoints, settings), console).await?;
     }

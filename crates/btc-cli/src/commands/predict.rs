@@ -79,7 +79,9 @@ pub(crate) fn print_prediction(
     for interval in &prediction.intervals {
         printer.line(format!(
             "{:.2} to {:.2}  {} % interval",
-            interval.low, interval.high, interval.level
+            interval.low,
+            interval.high,
+            (100.0 * interval.level).round()
         ))?;
     }
     printer.line(format!(

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use btc_features::FeatureStore;
 use btc_track::{Experiment, ModelVersion, Run, RunQuery};
-use btc_tune::StudySummary;
+use btc_tune::{StudyDirection, StudySummary};
 use maud::{Markup, html};
 
 use super::layout::{number, page, price, problem, time};
@@ -231,7 +231,7 @@ fn study_table(summaries: &[StudySummary]) -> Markup {
                         tr {
                             td { (study.name) }
                             td {
-                                @for direction in &study.directions { (direction.as_str().to_lowercase()) " " }
+                                @for direction in &study.directions { (direction_name(*direction)) " " }
                             }
                             td.number { (study.n_trials) }
                             td.number { (study.best_value.map_or_else(|| "-".into(), number)) }
@@ -246,6 +246,13 @@ fn study_table(summaries: &[StudySummary]) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn direction_name(direction: StudyDirection) -> &'static str {
+    match direction {
+        StudyDirection::Minimize => "minimise",
+        StudyDirection::Maximize => "maximise",
     }
 }
 
