@@ -72,16 +72,20 @@ impl TrackingClient {
     /// # Errors
     ///
     /// None at present; a store may need resources that are not there.
-    #[cfg(feature = "sqlite")]
     pub fn in_memory(artifact_root: &Path) -> Result<Self> {
-        let store = Arc::new(SqliteStore::temporary(Arc::new(SystemClock))?);
+        Ok(Self::in_memory_with(artifact_root, Arc::new(SystemClock)))
+    }
+
+    /// As [`TrackingClient::in_memory`], with a clock.
+    pub fn in_memory_with(artifact_root: &Path, clock: Arc<dyn Clock>) -> Self {
+        let store = Arc::new(MemoryStore::new(clock.clone()));
         let artifacts = Arc::new(LocalArtifacts::new(artifact_root));
-        Ok(Self {
+        Self {
             tracking: store.clone(),
             registry: store,
             artifacts,
-            clock: Arc::new(SystemClock),
-        })
+            clock,
+        }
     }
 
     /// The time of the client's clock.
@@ -128,7 +132,7 @@ impl TrackingClient {
         }
     }
 
-    /// All active experiments, the last updated first.
+    /// All active experiments, the newest first.
     ///
     /// # Errors
     ///

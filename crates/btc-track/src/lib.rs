@@ -39,6 +39,8 @@ mod active_run;
 pub mod artifact;
 mod client;
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod entity;
 mod error;
 #[cfg(feature = "server")]

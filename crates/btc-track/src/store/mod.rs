@@ -1,11 +1,15 @@
 //! Where runs and models are kept.
 
 mod check;
+mod memory;
+mod page;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
 pub(crate) use check::*;
 pub use check::{MAX_KEY_LENGTH, MAX_PARAM_LENGTH, MAX_TAG_LENGTH, finite};
+pub use memory::MemoryStore;
+pub(crate) use page::*;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Durability, SqliteStore};
 
@@ -283,7 +287,7 @@ pub trait TrackingStore: Debug + Send + Sync {
     fn experiment(&self, id: &str) -> Result<Experiment>;
     /// The experiment with a name, deleted or not.
     fn experiment_by_name(&self, name: &str) -> Result<Experiment>;
-    /// Searches experiments, the last updated first unless ordered otherwise.
+    /// Searches experiments, the newest first unless ordered otherwise.
     fn search_experiments(&self, query: &SearchQuery) -> Result<Page<Experiment>>;
     /// Changes an experiment.
     fn change_experiment(&self, id: &str, change: &ExperimentChange) -> Result<()>;

@@ -1,3 +1,6 @@
 //! The integration tests of btc-track.
 
+#[cfg(feature = "conformance")]
+mod conformance;
+#[cfg(feature = "sqlite")]
 mod smoke;

@@ -307,7 +307,8 @@ def registry():
         assert version.version == str(i + 1), version.version
         assert version.status == "READY" and version.current_stage == "None"
     assert client.get_latest_versions(name)[0].version == "11"
-    assert client.get_model_version_download_uri(name, "3") == f"mlflow-artifacts:/{id}/{run}/artifacts/model"
+    uri = client.get_model_version_download_uri(name, "3")
+    assert uri in (f"mlflow-artifacts:/{id}/{run}/artifacts/model", f"runs:/{run}/model"), uri
     found = client.search_model_versions(f"name = '{name}'")
     assert [int(v.version) for v in found] == list(range(11, 0, -1))
     found = client.search_model_versions(f"run_id = '{run}' AND tags.i = '4'")

@@ -3,7 +3,6 @@ use rusqlite::{Connection, Row, params};
 use super::{SqliteStore, found, read_tags, row_id, unique};
 use crate::entity::*;
 use crate::error::{Error, Result};
-use crate::search::{Filter, Key, OrderBy, Scalar, Subject};
 use crate::store::*;
 
 const COLUMNS: &str =
@@ -78,11 +77,7 @@ fn set_tag(connection: &Connection, experiment: i64, tag: &Tag) -> Result<()> {
 
 impl SqliteStore {
     pub(super) fn insert_experiment(&self, new: &NewExperiment) -> Result<Experiment> {
-        check_name("experiment", &new.name)?;
-        check_tags(&new.tags)?;
-        if let Some(location) = &new.artifact_location {
-            check_location(location)?;
-        }
+        check_new_experiment(new)?;
         let now = self.clock.now_ms();
         self.write(|connection| {
             let inserted = connection.execute(
@@ -116,15 +111,6 @@ impl SqliteStore {
     }
 
     pub(super) fn page_experiments(&self, query: &SearchQuery) -> Result<Page<Experiment>> {
-        check_max_results(query.max_results)?;
-        let filter = Filter::parse(Subject::Experiment, &query.filter)?;
-        let mut order = OrderBy::parse_all(Subject::Experiment, &query.order_by)?;
-        if order.is_empty() {
-            order.push(OrderBy {
-                key: Key::Attribute("last_update_time"),
-                descending: true,
-            });
-        }
         let all: Vec<Experiment> = self.read(|connection| {
             let mut statement = connection.prepare_cached(COLUMNS)?;
             let rows: Vec<_> = statement
@@ -134,22 +120,7 @@ impl SqliteStore {
                 .map(|row| with_tags(connection, row))
                 .collect()
         })?;
-        let kept = all
-            .into_iter()
-            .filter(|e| query.view.shows(e.lifecycle_stage))
-            .filter(|e| crate::search::matches(&filter, |key| lookup_experiment(e, key)))
-            .collect();
-        // Ids are numbers; padded, they sort as such.
-        let id = |e: &Experiment| format!("{:0>20}", e.experiment_id);
-        let token = query.page_token.as_deref();
-        page_in_memory(
-            kept,
-            &order,
-            lookup_experiment,
-            id,
-            query.max_results,
-            token,
-        )
+        page_experiments(all, query)
     }
 
     pub(super) fn apply_experiment_change(
@@ -157,11 +128,7 @@ impl SqliteStore {
         id: &str,
         change: &ExperimentChange,
     ) -> Result<()> {
-        match change {
-            ExperimentChange::Rename(name) => check_name("experiment", name)?,
-            ExperimentChange::SetTag(tag) => check_tag(tag)?,
-            _ => {}
-        }
+        check_experiment_change(change)?;
         let now = self.clock.now_ms();
         self.write(|connection| {
             let experiment = by_id(connection, id)?;
@@ -212,18 +179,5 @@ impl SqliteStore {
             )?;
             Ok(())
         })
-    }
-}
-
-fn lookup_experiment(experiment: &Experiment, key: &Key) -> Vec<Scalar> {
-    match key {
-        Key::Tag(key) => tag_value(&experiment.tags, key),
-        Key::Attribute("name") => vec![Scalar::Text(experiment.name.clone())],
-        Key::Attribute("experiment_id") => vec![Scalar::Text(experiment.experiment_id.clone())],
-        Key::Attribute("creation_time") => vec![Scalar::Number(experiment.creation_time as f64)],
-        Key::Attribute("last_update_time") => {
-            vec![Scalar::Number(experiment.last_update_time as f64)]
-        }
-        _ => Vec::new(),
     }
 }

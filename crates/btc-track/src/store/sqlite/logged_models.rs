@@ -4,7 +4,7 @@ use super::experiments::active;
 use super::{SqliteStore, decode, encode, found, key_values, read_tags};
 use crate::entity::*;
 use crate::error::{Error, Result};
-use crate::search::{Filter, OrderBy, Subject};
+use crate::search::{Filter, Subject};
 use crate::store::*;
 
 const COLUMNS: &str = "SELECT id, model_id, experiment, name, creation_timestamp, \
@@ -132,15 +132,9 @@ fn log_param(connection: &Connection, model: i64, id: &str, param: &Param) -> Re
 
 impl SqliteStore {
     pub(super) fn insert_logged_model(&self, new: &NewLoggedModel) -> Result<LoggedModel> {
-        check_tags(&new.tags)?;
-        new.params.iter().try_for_each(check_param)?;
+        check_new_logged_model(new)?;
         let id = format!("m-{}", new_id());
-        let name = if new.name.is_empty() {
-            format!("model-{}", &id[2..10])
-        } else {
-            new.name.clone()
-        };
-        check_model_name(&name)?;
+        let name = logged_model_name(new, &id);
         let now = self.clock.now_ms();
         self.write(|connection| {
             let (experiment, location) = active(connection, &new.experiment_id)?;
@@ -179,11 +173,7 @@ impl SqliteStore {
         id: &str,
         change: &LoggedModelChange,
     ) -> Result<()> {
-        match change {
-            LoggedModelChange::SetTags(tags) => check_tags(tags)?,
-            LoggedModelChange::LogParams(params) => params.iter().try_for_each(check_param)?,
-            _ => {}
-        }
+        check_logged_model_change(change)?;
         let now = self.clock.now_ms();
         self.write(|connection| {
             let (row, _) = by_id(connection, id)?;
@@ -252,15 +242,4 @@ impl SqliteStore {
         })?;
         page_logged_models(models, &filter, &order, query)
     }
-}
-
-/// The default is the newest first.
-pub(crate) fn logged_model_order(order_by: &[String]) -> Result<Vec<OrderBy>> {
-    if order_by.is_empty() {
-        return Ok(vec![OrderBy {
-            key: crate::search::Key::Attribute("creation_timestamp"),
-            descending: true,
-        }]);
-    }
-    OrderBy::parse_all(Subject::LoggedModel, order_by)
 }

@@ -49,8 +49,6 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     /// Ids of metric names; they never change once committed.
     metric_keys: RwLock<HashMap<String, i64>>,
-    /// Deleted with the store, if there is one.
-    folder: Option<tempfile::TempDir>,
 }
 
 impl SqliteStore {
@@ -96,17 +94,6 @@ impl SqliteStore {
             path: path.to_owned(),
             clock,
             metric_keys: RwLock::default(),
-            folder: None,
-        })
-    }
-
-    pub(crate) fn temporary(clock: Arc<dyn Clock>) -> Result<Self> {
-        let folder =
-            tempfile::tempdir().map_err(Error::artifact("create", "a temporary folder"))?;
-        let path = folder.path().join("track.db");
-        Ok(Self {
-            folder: Some(folder),
-            ..Self::open_with(&path, Durability::Process, clock)?
         })
     }
 

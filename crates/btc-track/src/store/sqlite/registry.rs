@@ -162,9 +162,7 @@ fn touch(connection: &Connection, model: i64, now: i64) -> Result<()> {
 
 impl RegistryStore for SqliteStore {
     fn create_registered_model(&self, new: &NewRegisteredModel) -> Result<RegisteredModel> {
-        check_model_name(&new.name)?;
-        check_description(&new.description)?;
-        check_tags(&new.tags)?;
+        check_new_model(new)?;
         let now = self.clock.now_ms();
         self.write(|connection| {
             let row = insert_model(connection, new, now)?;
@@ -323,11 +321,7 @@ impl RegistryStore for SqliteStore {
         version: u64,
         change: &ModelVersionChange,
     ) -> Result<ModelVersion> {
-        match change {
-            ModelVersionChange::Description(text) => check_description(text)?,
-            ModelVersionChange::SetTag(tag) => check_tag(tag)?,
-            _ => {}
-        }
+        check_version_change(change)?;
         let now = self.clock.now_ms();
         self.write(|connection| {
             let (model, _) = version_by_number(connection, name, version)?;

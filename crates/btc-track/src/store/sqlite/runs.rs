@@ -166,10 +166,7 @@ fn log_param(connection: &Connection, run: i64, id: &str, param: &Param) -> Resu
 
 impl SqliteStore {
     pub(super) fn insert_run(&self, new: &NewRun) -> Result<Run> {
-        check_tags(&new.tags)?;
-        if let Some(name) = new.run_name.as_deref().filter(|name| !name.is_empty()) {
-            check_name("run", name)?;
-        }
+        check_new_run(new)?;
         let id = new_id();
         let tags = run_tags(new, &id);
         let name = &tags
@@ -199,10 +196,8 @@ impl SqliteStore {
     }
 
     pub(super) fn apply_run_update(&self, id: &str, update: &RunUpdate) -> Result<RunInfo> {
+        check_run_update(update)?;
         let name = update.run_name.as_deref().filter(|name| !name.is_empty());
-        if let Some(name) = name {
-            check_name("run", name)?;
-        }
         self.write(|connection| {
             let (row, _) = active_run(connection, id)?;
             connection

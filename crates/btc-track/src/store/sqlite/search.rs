@@ -12,8 +12,6 @@ use crate::error::{Error, Result};
 use crate::search::{Clause, Comparator, Filter, Key, Literal, OrderBy, Subject};
 use crate::store::*;
 
-const MAX_ORDER_KEYS: usize = 16;
-
 /// SQL text and the values of its placeholders.
 #[derive(Debug, Clone, Default)]
 struct Sql {
@@ -50,19 +48,7 @@ impl SqliteStore {
     pub(super) fn page_runs(&self, query: &RunQuery) -> Result<Page<Run>> {
         check_max_results(query.max_results)?;
         let filter = Filter::parse(Subject::Run, &query.filter)?;
-        let mut order = OrderBy::parse_all(Subject::Run, &query.order_by)?;
-        if order.len() > MAX_ORDER_KEYS {
-            return Err(Error::invalid(format!(
-                "order_by has {} keys, at most {MAX_ORDER_KEYS} are allowed",
-                order.len()
-            )));
-        }
-        if order.is_empty() {
-            order.push(OrderBy {
-                key: Key::Attribute("start_time"),
-                descending: true,
-            });
-        }
+        let order = run_order(&query.order_by)?;
         let after = query
             .page_token
             .as_deref()

@@ -166,11 +166,6 @@ fn purge(connection: &Connection, before: i64) -> Result<Purged> {
     let sources: Vec<String> = statement
         .query_map([], |r| r.get(0))?
         .collect::<Result<_, _>>()?;
-    let used = |uri: &String| {
-        sources
-            .iter()
-            .any(|s| s == uri || s.strip_prefix(uri).is_some_and(|s| s.starts_with('/')))
-    };
-    purged.artifact_uris = uris.into_iter().filter(|uri| !used(uri)).collect();
+    purged.artifact_uris = unused_uris(uris, &sources);
     Ok(purged)
 }
