@@ -3,23 +3,24 @@
 //! Bergstra et al. (2011), with the defaults and refinements of Optuna 5; its structure is described
 //! by Watanabe (2023), arXiv:2304.11127.
 
+mod history;
 pub(crate) mod normal;
 mod parzen;
 mod split;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::{Map, Value};
 
+use self::history::History;
 use self::parzen::{Column, KernelConfig, ParzenEstimator, ramp_weights};
 use super::{RelativeSample, Sampler, StudyView, generator, random};
 use crate::distribution::Distribution;
 use crate::error::Result;
-use crate::frozen::{FrozenTrial, Param, TrialState};
-use crate::search_space::{
-    SearchSpace, group_search_space, intersection_search_space, is_informative,
-};
+use crate::frozen::{FrozenTrial, Param, StudyId, TrialState};
+use crate::search_space::{SearchSpace, group_search_space, is_informative};
 use crate::storage::codec;
 
 /// Settings of [`TpeSampler`]; the default is that of Optuna 5.
@@ -69,6 +70,8 @@ impl Default for TpeConfig {
 pub struct TpeSampler {
     seed: u64,
     config: TpeConfig,
+    /// What was learnt of the study asked for last.
+    history: Mutex<Option<(StudyId, String, History)>>,
 }
 
 impl TpeSampler {
@@ -79,7 +82,11 @@ impl TpeSampler {
 
     /// Creates a sampler with other settings.
     pub fn with_config(seed: u64, config: TpeConfig) -> Self {
-        Self { seed, config }
+        Self {
+            seed,
+            config,
+            history: Mutex::new(None),
+        }
     }
 
     fn is_multivariate(&self, study: StudyView<'_>) -> bool {
@@ -101,15 +108,35 @@ impl TpeSampler {
                 .is_some()
     }
 
+    /// Brings what is known up to date and hands it out.
+    fn with_history<T>(&self, study: StudyView<'_>, use_it: impl FnOnce(&mut History) -> T) -> T {
+        // A panic in between leaves a history that the next look at the trials corrects.
+        let mut slot = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *slot {
+            Some((id, name, history)) if *id == study.id && name == study.name => {
+                history.sync(study.trials, study.directions);
+                use_it(history)
+            }
+            slot => {
+                let mut history = History::default();
+                history.sync(study.trials, study.directions);
+                let result = use_it(&mut history);
+                *slot = Some((study.id, study.name.to_owned(), history));
+                result
+            }
+        }
+    }
+
     /// Draws one point of a search space; returns its internal values in the order of the space.
     fn sample_space(
         &self,
         study: StudyView<'_>,
         trial: usize,
         space: &SearchSpace,
+        history: &mut History,
         rng: &mut Xoshiro256PlusPlus,
     ) -> Vec<f64> {
-        let (below, above) = self.estimators(study, trial, space);
+        let (below, above) = self.estimators(study, trial, space, history);
         let candidates = below.sample(self.config.n_ei_candidates.max(1), rng);
         let good = below.log_pdf(&candidates);
         let bad = above.log_pdf(&candidates);
@@ -128,53 +155,76 @@ impl TpeSampler {
         study: StudyView<'_>,
         trial: usize,
         space: &SearchSpace,
+        history: &mut History,
     ) -> (ParzenEstimator, ParzenEstimator) {
-        let multivariate = self.is_multivariate(study);
-        let used: Vec<&Arc<FrozenTrial>> = study
-            .trials
-            .iter()
-            .filter(|other| match other.state {
-                TrialState::Complete | TrialState::Pruned => true,
-                TrialState::Running => self.config.constant_liar && other.number != trial,
-                TrialState::Waiting | TrialState::Fail => false,
-            })
-            .collect();
-        let finished = used.iter().filter(|other| is_informative(other)).count();
-        let n_below = gamma(finished, study.directions.len());
-        let (below, above) = split::split(&used, study.directions, n_below);
-        let build = |positions: &[usize], equal_weights: bool| {
-            let mut columns: Vec<Column> = space
-                .values()
-                .map(|distribution| Column {
-                    distribution: distribution.clone(),
-                    values: Vec::with_capacity(positions.len()),
-                })
+        let trials = study.trials;
+        let objectives = study.directions.len();
+        let config = KernelConfig {
+            prior_weight: self.config.prior_weight,
+            magic_clip: self.config.magic_clip,
+            endpoints: self.config.endpoints,
+        };
+        let n_below = gamma(history.informative(), objectives);
+        let below = if objectives == 1 {
+            history.best(n_below)
+        } else {
+            let positions: Vec<usize> = (0..trials.len())
+                .filter(|i| is_informative(&trials[*i]))
                 .collect();
-            let mut count = 0;
-            for position in positions {
-                if let Some(values) = observation(used[*position], space, multivariate) {
-                    count += 1;
-                    for (column, value) in columns.iter_mut().zip(values) {
-                        column.values.push(value);
+            let informative: Vec<&Arc<FrozenTrial>> = positions
+                .iter()
+                .map(|position| &trials[*position])
+                .collect();
+            let (below, _) = split::split(&informative, study.directions, n_below);
+            below.into_iter().map(|i| positions[i]).collect()
+        };
+        let complete = history.is_complete(space);
+        let mut is_below = vec![false; trials.len()];
+        below.iter().for_each(|position| is_below[*position] = true);
+        let mut rows = Vec::with_capacity(trials.len());
+        let mut running = HashMap::new();
+        for (position, other) in trials.iter().enumerate() {
+            let taken = match other.state {
+                _ if is_below[position] => false,
+                TrialState::Complete | TrialState::Pruned => {
+                    complete || observation(other, space, false).is_some()
+                }
+                TrialState::Running if self.config.constant_liar && other.number != trial => {
+                    let multivariate = self.is_multivariate(study);
+                    match observation(other, space, multivariate) {
+                        Some(values) => running.insert(position, values).is_none(),
+                        None => false,
                     }
                 }
+                _ => false,
+            };
+            if taken {
+                rows.push(position);
             }
-            let weights = if equal_weights {
-                vec![1.0; count]
-            } else {
-                ramp_weights(count)
-            };
-            let config = KernelConfig {
-                prior_weight: self.config.prior_weight,
-                magic_clip: self.config.magic_clip,
-                endpoints: self.config.endpoints,
-            };
-            ParzenEstimator::new(&columns, &weights, config)
+        }
+        let above = ParzenEstimator::from_kernels(
+            history.kernels(space, &rows, &running, config),
+            &ramp_weights(rows.len()),
+            config,
+        );
+        let good: Vec<Vec<f64>> = below
+            .iter()
+            .filter_map(|i| observation(&trials[*i], space, false))
+            .collect();
+        let columns: Vec<Column> = space
+            .values()
+            .enumerate()
+            .map(|(d, distribution)| Column {
+                distribution: distribution.clone(),
+                values: good.iter().map(|values| values[d]).collect(),
+            })
+            .collect();
+        let weights = if objectives > 1 {
+            vec![1.0; good.len()]
+        } else {
+            ramp_weights(good.len())
         };
-        (
-            build(&below, study.directions.len() > 1),
-            build(&above, false),
-        )
+        (ParzenEstimator::new(&columns, &weights, config), above)
     }
 }
 
@@ -184,7 +234,8 @@ pub(crate) fn gamma(finished: usize, objectives: usize) -> usize {
     if objectives > 1 { tenth } else { tenth.min(25) }
 }
 
-/// The internal values a trial has for all names of a space, or `None` if it lacks one.
+/// The internal values a trial has for all names of a space; `None` if it lacks one, or one has no
+/// place on its line, such as 0 on a logarithmic scale.
 fn observation(trial: &FrozenTrial, space: &SearchSpace, multivariate: bool) -> Option<Vec<f64>> {
     let announced = if multivariate && trial.state == TrialState::Running {
         relative_params(trial)
@@ -193,9 +244,15 @@ fn observation(trial: &FrozenTrial, space: &SearchSpace, multivariate: bool) -> 
     };
     space
         .iter()
-        .map(|(name, distribution)| match trial.parameter(name) {
-            Some(param) => Some(param.internal),
-            None => distribution.to_internal(announced.get(&**name)?),
+        .map(|(name, distribution)| {
+            let internal = match trial.parameter(name) {
+                Some(param) => param.internal,
+                None => distribution.to_internal(announced.get(&**name)?)?,
+            };
+            distribution
+                .transform(internal)
+                .is_finite()
+                .then_some(internal)
         })
         .collect()
 }
@@ -242,30 +299,30 @@ impl Sampler for TpeSampler {
         if !self.is_multivariate(study) || !self.is_started(study) {
             return Ok(RelativeSample::default());
         }
-        let spaces = if self.config.group {
-            group_search_space(study.trials)
-        } else {
-            vec![intersection_search_space(study.trials)]
-        };
         let mut rng = generator(self.seed, trial, "\0relative");
-        let mut params = Vec::new();
-        for mut space in spaces {
-            space.retain(|_, distribution| !distribution.is_single());
-            if space.is_empty() {
-                continue;
-            }
-            let values = self.sample_space(study, trial, &space, &mut rng);
-            params.extend(
-                space
-                    .into_iter()
-                    .zip(values)
-                    .map(|((name, distribution), internal)| Param {
+        let params = self.with_history(study, |history| {
+            let spaces = if self.config.group {
+                group_search_space(study.trials)
+            } else {
+                vec![history.intersection()]
+            };
+            let mut params = Vec::new();
+            for mut space in spaces {
+                space.retain(|_, distribution| !distribution.is_single());
+                if space.is_empty() {
+                    continue;
+                }
+                let values = self.sample_space(study, trial, &space, history, &mut rng);
+                params.extend(space.into_iter().zip(values).map(
+                    |((name, distribution), internal)| Param {
                         name,
                         distribution,
                         internal,
-                    }),
-            );
-        }
+                    },
+                ));
+            }
+            params
+        });
         let system_attrs = if self.config.constant_liar && !params.is_empty() {
             announce(&params)
         } else {
@@ -289,10 +346,14 @@ impl Sampler for TpeSampler {
             return Ok(random::sample(distribution, &mut rng));
         }
         let space = SearchSpace::from([(name.into(), Arc::new(distribution.clone()))]);
-        let values = self.sample_space(study, trial, &space, &mut rng);
+        let values = self.with_history(study, |history| {
+            self.sample_space(study, trial, &space, history, &mut rng)
+        });
         Ok(values.first().copied().unwrap_or(distribution.first()))
     }
 }
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod incremental;

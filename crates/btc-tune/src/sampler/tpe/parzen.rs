@@ -1,10 +1,11 @@
 //! The density estimate: a mixture of product kernels, one around each observation and one prior.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rand::Rng;
 
-use super::normal::{HALF_LN_2PI, log_mass, quantile};
+use super::normal::{HALF_LN_2PI, cdf, log_mass, quantile};
 use crate::distribution::Distribution;
 
 /// Settings of the kernels.
@@ -27,8 +28,13 @@ pub(crate) struct ParzenEstimator {
 
 /// The kernels of one parameter, one per component.
 #[derive(Debug, Clone)]
-enum Kernel {
-    Numeric(NumericKernel),
+pub(super) enum Kernel {
+    Continuous(NumericKernel),
+    /// On the values `low`, `low + step`, ...: kernels of one kind share their probabilities.
+    Stepped {
+        kernel: NumericKernel,
+        kinds: Kinds,
+    },
     /// ln of the probabilities, `choices` per component.
     Categorical {
         choices: usize,
@@ -36,15 +42,27 @@ enum Kernel {
     },
 }
 
+/// Normal kernels cut to the bounds.
 #[derive(Debug, Clone)]
-struct NumericKernel {
+pub(super) struct NumericKernel {
     distribution: Arc<Distribution>,
     low: f64,
     high: f64,
     mu: Vec<f64>,
     inverse_sigma: Vec<f64>,
-    /// Per component: ln of the mass within the bounds.
-    log_masses: Vec<f64>,
+    /// Per component: 1 / (sigma * mass within the bounds).
+    factors: Vec<f64>,
+    /// Components centred out of bounds, with -ln of their mass, which their factor leaves out: it can
+    /// be too large for a float.
+    outside: Vec<(usize, f64)>,
+}
+
+/// The distinct (mu, sigma) among the components of a stepped parameter.
+#[derive(Debug, Clone)]
+pub(super) struct Kinds {
+    of_component: Vec<u32>,
+    /// mu, 1 / sigma and ln of the mass within the bounds.
+    parameters: Vec<(f64, f64, f64)>,
 }
 
 /// The weights of `count` observations, oldest first: the last 25 count fully.
@@ -83,6 +101,41 @@ pub(crate) struct Column {
 impl ParzenEstimator {
     /// Puts a kernel on each observation; `weights` holds one weight per observation.
     pub(crate) fn new(columns: &[Column], weights: &[f64], config: KernelConfig) -> Self {
+        let kernels = columns
+            .iter()
+            .map(|column| match column.distribution.choices_len() {
+                Some(choices) => categorical(&column.values, choices, config),
+                None => {
+                    let d = &column.distribution;
+                    let mu: Vec<f64> = column.values.iter().map(|x| d.transform(*x)).collect();
+                    let line = Line::new(d, mu.len(), config);
+                    let mut order: Vec<u32> = (0..mu.len() as u32).collect();
+                    order.sort_by(|a, b| mu[*a as usize].total_cmp(&mu[*b as usize]));
+                    let mut sigma = vec![0.0; mu.len()];
+                    line.bandwidths(
+                        order.iter().map(|i| (*i as usize, mu[*i as usize])),
+                        |i, width| sigma[i] = width,
+                    );
+                    let factors = mu
+                        .iter()
+                        .zip(&sigma)
+                        .map(|(mu, sigma)| line.factor(*mu, *sigma))
+                        .collect();
+                    line.kernel(d, mu, sigma, factors)
+                }
+            })
+            .collect();
+        Self::from_kernels(kernels, weights, config)
+    }
+
+    /// Mixes kernels; each has one component per weight, and the prior.
+    pub(super) fn from_kernels(
+        kernels: Vec<Kernel>,
+        weights: &[f64],
+        config: KernelConfig,
+    ) -> Self {
+        /// Kernels whose normalisers are multiplied before a logarithm is taken.
+        const GROUP: usize = 8;
         let mut weights = weights.to_vec();
         weights.push(if weights.is_empty() {
             1.0
@@ -92,23 +145,32 @@ impl ParzenEstimator {
         let total: f64 = weights.iter().sum();
         weights.iter_mut().for_each(|weight| *weight /= total);
 
-        let mut offsets: Vec<f64> = weights.iter().map(|weight| weight.ln()).collect();
-        let kernels = columns
+        let continuous: Vec<&NumericKernel> = kernels
             .iter()
-            .map(|column| match column.distribution.choices_len() {
-                Some(choices) => categorical(&column.values, choices, config),
-                None => {
-                    let kernel = numeric(column, config);
-                    if kernel.distribution.step().is_none() {
-                        for (j, offset) in offsets.iter_mut().enumerate() {
-                            *offset +=
-                                kernel.inverse_sigma[j].ln() - HALF_LN_2PI - kernel.log_masses[j];
-                        }
-                    }
-                    Kernel::Numeric(kernel)
-                }
+            .filter_map(|kernel| match kernel {
+                Kernel::Continuous(kernel) => Some(kernel),
+                _ => None,
             })
             .collect();
+        let mut products = weights.clone();
+        let mut offsets = vec![0.0; weights.len()];
+        for group in continuous.chunks(GROUP) {
+            for kernel in group {
+                for (product, factor) in products.iter_mut().zip(&kernel.factors) {
+                    *product *= factor;
+                }
+            }
+            for (offset, product) in offsets.iter_mut().zip(&mut products) {
+                *offset += product.ln();
+                *product = 1.0;
+            }
+        }
+        for (offset, product) in offsets.iter_mut().zip(&products) {
+            *offset += product.ln() - continuous.len() as f64 * HALF_LN_2PI;
+        }
+        for (component, correction) in continuous.iter().flat_map(|kernel| &kernel.outside) {
+            offsets[*component] += correction;
+        }
         Self {
             weights,
             kernels,
@@ -140,60 +202,31 @@ impl ParzenEstimator {
 
     /// ln of the density at each point.
     pub(crate) fn log_pdf(&self, points: &[Vec<f64>]) -> Vec<f64> {
-        /// Components per round: their numbers stay in the first-level cache.
-        const CHUNK: usize = 256;
-        let components = self.weights.len();
-        let discrete: Vec<Option<DiscreteTerms>> = self
+        let discrete: Vec<DiscreteTerms> = self
             .kernels
             .iter()
             .enumerate()
-            .map(|(d, kernel)| DiscreteTerms::new(kernel, d, points, components))
+            .filter(|(_, kernel)| !matches!(kernel, Kernel::Continuous(_)))
+            .map(|(d, kernel)| DiscreteTerms::new(kernel, d, points))
             .collect();
-        let transformed: Vec<Vec<f64>> = points
+        points
             .iter()
-            .map(|point| {
-                self.kernels
+            .enumerate()
+            .map(|(i, point)| {
+                let coordinates: Vec<(&NumericKernel, f64)> = self
+                    .kernels
                     .iter()
                     .zip(point)
-                    .map(|(kernel, x)| kernel.transform(*x))
-                    .collect()
-            })
-            .collect();
-        let mut sums = vec![LogSum::default(); points.len()];
-        let mut terms = [0.0; CHUNK];
-        for start in (0..components).step_by(CHUNK) {
-            let range = start..(start + CHUNK).min(components);
-            let terms = &mut terms[..range.len()];
-            for (i, point) in transformed.iter().enumerate() {
-                terms.copy_from_slice(&self.offsets[range.clone()]);
-                for (d, kernel) in self.kernels.iter().enumerate() {
-                    match (&discrete[d], kernel) {
-                        (Some(table), _) => {
-                            for (term, add) in terms.iter_mut().zip(&table.row(i)[range.clone()]) {
-                                *term += add;
-                            }
+                    .filter_map(|(kernel, x)| match kernel {
+                        Kernel::Continuous(kernel) => {
+                            Some((kernel, kernel.distribution.transform(*x)))
                         }
-                        (None, Kernel::Numeric(kernel)) => {
-                            let mu = &kernel.mu[range.clone()];
-                            let inverse_sigma = &kernel.inverse_sigma[range.clone()];
-                            let x = point[d];
-                            for ((term, mu), inverse) in terms.iter_mut().zip(mu).zip(inverse_sigma)
-                            {
-                                let z = (x - mu) * inverse;
-                                *term -= 0.5 * z * z;
-                            }
-                        }
-                        (None, Kernel::Categorical { .. }) => {}
-                    }
-                }
-                sums[i].add(terms);
-            }
-        }
-        sums.into_iter()
-            .zip(&transformed)
-            .map(|(sum, point)| {
-                if self.is_inside(point) {
-                    sum.ln()
+                        _ => None,
+                    })
+                    .collect();
+                if coordinates.iter().all(|(kernel, x)| kernel.is_inside(*x)) {
+                    let rows: Vec<&[f64]> = discrete.iter().map(|terms| terms.row(i)).collect();
+                    self.log_sum(&coordinates, &rows)
                 } else {
                     f64::NEG_INFINITY
                 }
@@ -201,19 +234,55 @@ impl ParzenEstimator {
             .collect()
     }
 
-    /// Whether a continuous coordinate leaves its bounds, where every kernel is zero.
-    fn is_inside(&self, point: &[f64]) -> bool {
-        self.kernels
-            .iter()
-            .zip(point)
-            .all(|(kernel, x)| match kernel {
-                Kernel::Numeric(kernel) if kernel.distribution.step().is_none() => {
-                    // A rounding error of ln must not turn the bound itself away.
-                    let slack = 1e-12 * (kernel.high - kernel.low);
-                    kernel.low - slack <= *x && *x <= kernel.high + slack
+    /// ln of the sum over the components at one point.
+    fn log_sum(&self, coordinates: &[(&NumericKernel, f64)], rows: &[&[f64]]) -> f64 {
+        /// Components per round: their numbers stay in the first-level cache.
+        const CHUNK: usize = 256;
+        /// Coordinates after which it pays to look which components still matter.
+        const FIRST: usize = 2;
+        let components = self.weights.len();
+        let mut sum = LogSum::default();
+        // The prior is nowhere small, so it shows early what may be neglected.
+        let prior = components - 1;
+        sum.add(&[self.term(prior, self.offsets[prior], coordinates)
+            + rows.iter().map(|row| row[prior]).sum::<f64>()]);
+        let (first, rest) = coordinates.split_at(coordinates.len().min(FIRST));
+        let mut terms = [0.0; CHUNK];
+        for start in (0..prior).step_by(CHUNK) {
+            let range = start..(start + CHUNK).min(prior);
+            let terms = &mut terms[..range.len()];
+            terms.copy_from_slice(&self.offsets[range.clone()]);
+            for row in rows {
+                for (term, add) in terms.iter_mut().zip(&row[range.clone()]) {
+                    *term += add;
                 }
-                _ => true,
-            })
+            }
+            subtract_squares(terms, first, range.clone());
+            // What is still to come can only make a term smaller.
+            let least = sum.least();
+            let alive = terms.iter().filter(|term| **term > least).count();
+            if alive == 0 {
+                continue;
+            }
+            if alive * 4 > range.len() {
+                subtract_squares(terms, rest, range);
+            } else {
+                for (j, term) in range.zip(terms.iter_mut()) {
+                    if *term > least {
+                        *term = self.term(j, *term, rest);
+                    }
+                }
+            }
+            sum.add(terms);
+        }
+        sum.ln()
+    }
+
+    fn term(&self, j: usize, offset: f64, coordinates: &[(&NumericKernel, f64)]) -> f64 {
+        coordinates.iter().fold(offset, |term, (kernel, x)| {
+            let z = (x - kernel.mu[j]) * kernel.inverse_sigma[j];
+            term - 0.5 * z * z
+        })
     }
 
     #[cfg(test)]
@@ -225,7 +294,7 @@ impl ParzenEstimator {
     #[cfg(test)]
     pub(crate) fn kernel_parameters(&self, d: usize) -> Result<Vec<(f64, f64)>, Vec<Vec<f64>>> {
         match &self.kernels[d] {
-            Kernel::Numeric(k) => Ok(k
+            Kernel::Continuous(k) | Kernel::Stepped { kernel: k, .. } => Ok(k
                 .mu
                 .iter()
                 .zip(&k.inverse_sigma)
@@ -238,6 +307,21 @@ impl ParzenEstimator {
                 .chunks(*choices)
                 .map(|row| row.iter().map(|p| p.exp()).collect())
                 .collect()),
+        }
+    }
+}
+
+fn subtract_squares(
+    terms: &mut [f64],
+    coordinates: &[(&NumericKernel, f64)],
+    range: std::ops::Range<usize>,
+) {
+    for (kernel, x) in coordinates {
+        let mu = &kernel.mu[range.clone()];
+        let inverse_sigma = &kernel.inverse_sigma[range.clone()];
+        for ((term, mu), inverse) in terms.iter_mut().zip(mu).zip(inverse_sigma) {
+            let z = (x - mu) * inverse;
+            *term -= 0.5 * z * z;
         }
     }
 }
@@ -259,9 +343,12 @@ impl Default for LogSum {
 }
 
 impl LogSum {
+    /// Below this a term does not show: thousands of terms e^-45 do not reach a double's last digit.
+    fn least(self) -> f64 {
+        self.max - 45.0
+    }
+
     fn add(&mut self, terms: &[f64]) {
-        /// Terms smaller than the largest by e^-40 do not show in a double sum.
-        const NEGLIGIBLE: f64 = 40.0;
         let max = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         if max > self.max {
             self.sum *= (self.max - max).exp();
@@ -270,10 +357,7 @@ impl LogSum {
         if self.max == f64::NEG_INFINITY {
             return;
         }
-        let least = self.max - NEGLIGIBLE;
-        if max < least {
-            return;
-        }
+        let least = self.least();
         for term in terms {
             if *term > least {
                 self.sum += (term - self.max).exp();
@@ -298,10 +382,7 @@ struct DiscreteTerms {
 }
 
 impl DiscreteTerms {
-    fn new(kernel: &Kernel, d: usize, points: &[Vec<f64>], components: usize) -> Option<Self> {
-        if matches!(kernel, Kernel::Numeric(k) if k.distribution.step().is_none()) {
-            return None;
-        }
+    fn new(kernel: &Kernel, d: usize, points: &[Vec<f64>]) -> Self {
         let mut seen: Vec<f64> = Vec::new();
         let rows = points
             .iter()
@@ -312,11 +393,8 @@ impl DiscreteTerms {
                 })
             })
             .collect();
-        let terms = seen
-            .iter()
-            .map(|x| kernel.discrete_terms(*x, components))
-            .collect();
-        Some(Self { rows, terms })
+        let terms = seen.iter().map(|x| kernel.discrete_terms(*x)).collect();
+        Self { rows, terms }
     }
 
     fn row(&self, point: usize) -> &[f64] {
@@ -325,33 +403,34 @@ impl DiscreteTerms {
 }
 
 impl Kernel {
-    fn transform(&self, x: f64) -> f64 {
+    fn discrete_terms(&self, x: f64) -> Vec<f64> {
         match self {
-            Self::Numeric(kernel) => kernel.distribution.transform(x),
-            Self::Categorical { .. } => x,
-        }
-    }
-
-    fn discrete_terms(&self, x: f64, components: usize) -> Vec<f64> {
-        match self {
+            Self::Continuous(_) => Vec::new(),
             Self::Categorical {
                 choices,
                 log_probabilities,
             } => {
                 let choice = x as usize;
-                (0..components)
-                    .map(|j| log_probabilities[j * choices + choice])
+                log_probabilities
+                    .chunks(*choices)
+                    .map(|row| row[choice])
                     .collect()
             }
-            Self::Numeric(kernel) => {
+            Self::Stepped { kernel, kinds } => {
                 let half = kernel.distribution.step().unwrap_or(0.0) / 2.0;
                 let low = kernel.distribution.transform(x - half);
                 let high = kernel.distribution.transform(x + half);
-                (0..components)
-                    .map(|j| {
-                        let (mu, inverse) = (kernel.mu[j], kernel.inverse_sigma[j]);
-                        log_mass((low - mu) * inverse, (high - mu) * inverse) - kernel.log_masses[j]
+                let of_kind: Vec<f64> = kinds
+                    .parameters
+                    .iter()
+                    .map(|(mu, inverse, log_total)| {
+                        log_mass((low - mu) * inverse, (high - mu) * inverse) - log_total
                     })
+                    .collect();
+                kinds
+                    .of_component
+                    .iter()
+                    .map(|kind| of_kind[*kind as usize])
                     .collect()
             }
         }
@@ -374,7 +453,7 @@ impl Kernel {
                 }
                 (choices - 1) as f64
             }
-            Self::Numeric(kernel) => {
+            Self::Continuous(kernel) | Self::Stepped { kernel, .. } => {
                 let (mu, inverse) = (kernel.mu[component], kernel.inverse_sigma[component]);
                 let z = quantile(u, (kernel.low - mu) * inverse, (kernel.high - mu) * inverse);
                 kernel.value((mu + z / inverse).clamp(kernel.low, kernel.high))
@@ -384,6 +463,13 @@ impl Kernel {
 }
 
 impl NumericKernel {
+    /// Whether a point of the line is within the bounds; outside every kernel is zero.
+    fn is_inside(&self, x: f64) -> bool {
+        // A rounding error of ln must not turn the bound itself away.
+        let slack = 1e-12 * (self.high - self.low);
+        self.low - slack <= x && x <= self.high + slack
+    }
+
     /// The value of the distribution a point of the line stands for.
     fn value(&self, x: f64) -> f64 {
         match &*self.distribution {
@@ -405,7 +491,7 @@ impl NumericKernel {
     }
 }
 
-fn categorical(values: &[f64], choices: usize, config: KernelConfig) -> Kernel {
+pub(super) fn categorical(values: &[f64], choices: usize, config: KernelConfig) -> Kernel {
     let components = values.len() + 1;
     let prior = config.prior_weight / components as f64;
     let total = 1.0 + prior * choices as f64;
@@ -422,74 +508,137 @@ fn categorical(values: &[f64], choices: usize, config: KernelConfig) -> Kernel {
     }
 }
 
-fn numeric(column: &Column, config: KernelConfig) -> NumericKernel {
-    let distribution = &column.distribution;
-    let (low, high) = bounds(distribution);
-    let range = high - low;
-    let mut mu: Vec<f64> = column
-        .values
-        .iter()
-        .map(|x| distribution.transform(*x))
-        .collect();
-    let mut sigma = bandwidths(&mu, low, high, config);
-    mu.push(0.5 * (low + high));
-    sigma.push(range);
-    let log_masses = mu
-        .iter()
-        .zip(&sigma)
-        .map(|(mu, sigma)| log_mass((low - mu) / sigma, (high - mu) / sigma))
-        .collect();
-    let inverse_sigma = sigma.into_iter().map(|sigma| 1.0 / sigma).collect();
-    NumericKernel {
-        distribution: distribution.clone(),
-        low,
-        high,
-        mu,
-        inverse_sigma,
-        log_masses,
-    }
+/// The line the kernels of a numeric parameter live on, and how wide they may be.
+pub(super) struct Line {
+    low: f64,
+    high: f64,
+    count: usize,
+    least: f64,
+    most: f64,
+    endpoints: bool,
 }
 
-/// The line the kernels live on.
-fn bounds(distribution: &Distribution) -> (f64, f64) {
-    match distribution {
-        Distribution::Float(d) if d.is_log() => (d.low().ln(), d.high().ln()),
-        other => other.transformed_bounds(),
-    }
-}
-
-/// The width of each kernel: the distance to the farther neighbour, within limits.
-fn bandwidths(mu: &[f64], low: f64, high: f64, config: KernelConfig) -> Vec<f64> {
-    let count = mu.len();
-    let mut order: Vec<usize> = (0..count).collect();
-    order.sort_by(|a, b| mu[*a].total_cmp(&mu[*b]));
-    let mut sigma = vec![0.0; count];
-    for (rank, &i) in order.iter().enumerate() {
-        let left = mu[i] - if rank == 0 { low } else { mu[order[rank - 1]] };
-        let right = if rank + 1 == count {
-            high
-        } else {
-            mu[order[rank + 1]]
-        } - mu[i];
-        sigma[i] = if config.endpoints || count < 2 {
-            left.max(right)
-        } else if rank == 0 {
-            right
-        } else if rank + 1 == count {
-            left
-        } else {
-            left.max(right)
+impl Line {
+    /// Prepares the line for `count` observations.
+    pub(super) fn new(distribution: &Distribution, count: usize, config: KernelConfig) -> Self {
+        let (low, high) = match distribution {
+            Distribution::Float(d) if d.is_log() => (d.low().ln(), d.high().ln()),
+            other => other.transformed_bounds(),
         };
+        let range = high - low;
+        let (least, most) = if config.magic_clip {
+            (range / (count as f64 + 2.0).min(100.0), range)
+        } else {
+            (1e-12, f64::INFINITY)
+        };
+        Self {
+            low,
+            high,
+            count,
+            least,
+            most: most.max(least),
+            endpoints: config.endpoints,
+        }
     }
-    let range = high - low;
-    let (least, most) = if config.magic_clip {
-        (range / (count as f64 + 2.0).min(100.0), range)
-    } else {
-        (1e-12, f64::INFINITY)
-    };
-    // Observations outside the current range can make the widths negative or too large.
-    sigma
-        .iter_mut()
-        .for_each(|sigma| *sigma = sigma.clamp(least, most.max(least)));
-    sigma
+
+    /// Finds the width of each kernel: the distance to the farther neighbour, within limits.
+    ///
+    /// Takes (index, mu) in order of mu, and hands out (index, width).
+    pub(super) fn bandwidths(
+        &self,
+        sorted: impl Iterator<Item = (usize, f64)>,
+        mut put: impl FnMut(usize, f64),
+    ) {
+        let mut sorted = sorted.peekable();
+        let mut left_neighbour = self.low;
+        let mut is_first = true;
+        let strict = !self.endpoints && self.count >= 2;
+        while let Some((index, mu)) = sorted.next() {
+            let next = sorted.peek().map(|(_, next)| *next);
+            let left = mu - left_neighbour;
+            let right = next.unwrap_or(self.high) - mu;
+            let width = if strict && is_first {
+                right
+            } else if strict && next.is_none() {
+                left
+            } else {
+                left.max(right)
+            };
+            // Observations outside of the current range can make a width negative or too large.
+            put(index, width.clamp(self.least, self.most));
+            left_neighbour = mu;
+            is_first = false;
+        }
+    }
+
+    /// 1 / (sigma * mass within the bounds) of a kernel; the mass is left out where mu is outside.
+    pub(super) fn factor(&self, mu: f64, sigma: f64) -> f64 {
+        // Beyond this the tail is less than half a unit in the last place of 1.
+        const FAR: f64 = 8.3;
+        if mu < self.low || mu > self.high {
+            return 1.0 / sigma;
+        }
+        let (a, b) = ((self.low - mu) / sigma, (self.high - mu) / sigma);
+        let below = if a < -FAR { 0.0 } else { cdf(a) };
+        let above = if b > FAR { 0.0 } else { cdf(-b) };
+        1.0 / (sigma * (1.0 - below - above))
+    }
+
+    /// Adds the prior and makes the kernels.
+    pub(super) fn kernel(
+        &self,
+        distribution: &Arc<Distribution>,
+        mut mu: Vec<f64>,
+        mut sigma: Vec<f64>,
+        mut factors: Vec<f64>,
+    ) -> Kernel {
+        let (middle, range) = (0.5 * (self.low + self.high), self.high - self.low);
+        mu.push(middle);
+        sigma.push(range);
+        factors.push(self.factor(middle, range));
+        let kinds = distribution.step().map(|_| self.kinds(&mu, &sigma));
+        let outside = mu
+            .iter()
+            .zip(&sigma)
+            .enumerate()
+            .filter(|(_, (mu, _))| **mu < self.low || **mu > self.high)
+            .map(|(i, (mu, s))| (i, -log_mass((self.low - mu) / s, (self.high - mu) / s)))
+            .collect();
+        sigma.iter_mut().for_each(|sigma| *sigma = 1.0 / *sigma);
+        let kernel = NumericKernel {
+            distribution: distribution.clone(),
+            low: self.low,
+            high: self.high,
+            mu,
+            inverse_sigma: sigma,
+            factors,
+            outside,
+        };
+        match kinds {
+            Some(kinds) => Kernel::Stepped { kernel, kinds },
+            None => Kernel::Continuous(kernel),
+        }
+    }
+
+    fn kinds(&self, mu: &[f64], sigma: &[f64]) -> Kinds {
+        let mut known: HashMap<(u64, u64), u32> = HashMap::new();
+        let mut parameters = Vec::new();
+        let of_component = mu
+            .iter()
+            .zip(sigma)
+            .map(|(mu, sigma)| {
+                *known
+                    .entry((mu.to_bits(), sigma.to_bits()))
+                    .or_insert_with(|| {
+                        let log_total = log_mass((self.low - mu) / sigma, (self.high - mu) / sigma);
+                        parameters.push((*mu, 1.0 / sigma, log_total));
+                        parameters.len() as u32 - 1
+                    })
+            })
+            .collect();
+        Kinds {
+            of_component,
+            parameters,
+        }
+    }
 }

@@ -26,7 +26,8 @@ pub(crate) fn split(
             _ if violation > 0.0 => infeasible.push((violation, position)),
             TrialState::Complete => complete.push(position),
             _ => {
-                let (step, value) = pruned_key(trial, directions);
+                let (step, value) =
+                    pruned_key(trial, directions.first().copied().unwrap_or_default());
                 pruned.push((step, value, position));
             }
         }
@@ -56,14 +57,10 @@ pub(crate) fn split(
 }
 
 /// Pruned trials that came farther are better, then those whose last report is smaller.
-fn pruned_key(trial: &FrozenTrial, directions: &[StudyDirection]) -> (i64, f64) {
+pub(super) fn pruned_key(trial: &FrozenTrial, direction: StudyDirection) -> (i64, f64) {
     match trial.intermediate_values.last_key_value() {
         Some((step, value)) => {
-            let loss = directions
-                .first()
-                .copied()
-                .unwrap_or_default()
-                .as_loss(*value);
+            let loss = direction.as_loss(*value);
             let loss = if loss.is_nan() { f64::INFINITY } else { loss };
             (-i64::try_from(*step).unwrap_or(i64::MAX), loss)
         }
