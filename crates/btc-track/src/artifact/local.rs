@@ -114,6 +114,44 @@ impl LocalArtifacts {
         Ok(Written { size, sha256 })
     }
 
+    /// Copies a folder. One that is new appears whole or not at all.
+    fn write_folder(&self, local: &Path, target: &ArtifactPath) -> Result<()> {
+        let place = self.place(target)?;
+        if target.is_root() || place.exists() {
+            return self.copy_folder(local, target);
+        }
+        let failed = |source| Error::Artifact {
+            action: "write",
+            path: place.clone(),
+            source,
+        };
+        let uploads = self.root.join(UPLOADS);
+        fs::create_dir_all(&uploads).map_err(failed)?;
+        let staging = tempfile::tempdir_in(&uploads).map_err(failed)?;
+        // The same layout below another root, moved into place at the end.
+        let staged = Self::new(staging.path());
+        staged.copy_folder(local, target)?;
+        let files = staged.place(target)?;
+        if !files.exists() {
+            return Ok(());
+        }
+        let staged_digests = staging.path().join(DIGESTS).join(target.as_str());
+        let digests = self.root.join(DIGESTS).join(target.as_str());
+        let parents = [place.parent(), digests.parent()];
+        for parent in parents.into_iter().flatten() {
+            fs::create_dir_all(parent).map_err(failed)?;
+        }
+        // Leftovers of a folder that was deleted must not block the move.
+        let _ = fs::remove_dir_all(&digests);
+        fs::rename(staged_digests, &digests).map_err(failed)?;
+        fs::rename(&files, &place).map_err(failed)?;
+        parents
+            .into_iter()
+            .flatten()
+            .try_for_each(sync_folder)
+            .map_err(failed)
+    }
+
     fn copy_folder(&self, local: &Path, target: &ArtifactPath) -> Result<()> {
         let entries = fs::read_dir(local).map_err(Error::artifact("read", local))?;
         for entry in entries {
@@ -147,7 +185,7 @@ impl ArtifactRepository for LocalArtifacts {
     fn log_artifacts(&self, uri: &str, local: &Path, path: &str) -> Result<()> {
         let target = self.relative(uri, path)?;
         if local.is_dir() {
-            return self.copy_folder(local, &target);
+            return self.write_folder(local, &target);
         }
         let name = local
             .file_name()

@@ -22,9 +22,13 @@ mod serve;
 
 pub use serve::serve;
 
+use std::time::Duration;
+
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use serde_json::json;
@@ -33,6 +37,8 @@ use crate::client::TrackingClient;
 
 /// The largest JSON body; a data set's profile may have 16 MiB.
 const MAX_BODY: usize = 32 * 1024 * 1024;
+/// How long a request other than a transfer of files may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Everything an MLflow client asks for, with `/health` and `/version`.
 pub fn router(client: TrackingClient) -> Router {
@@ -52,7 +58,7 @@ pub fn api_router(client: TrackingClient) -> Router {
             .merge(logged_models::routes())
             .merge(registry::routes());
         router = router
-            .nest(&format!("{base}/2.0/mlflow"), v2)
+            .nest(&format!("{base}/2.0/mlflow"), v2.layer(from_fn(bounded)))
             .nest(&format!("{base}/2.0/mlflow-artifacts"), artifacts::routes())
             .route(&format!("{base}/3.0/mlflow/server-info"), get(server_info))
             .route(&format!("{base}/{{*rest}}"), any(unknown));
@@ -62,6 +68,36 @@ pub fn api_router(client: TrackingClient) -> Router {
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(client)
+}
+
+/// Refuses long bodies before they are sent, and slow ones.
+async fn bounded(request: Request, next: Next) -> Response {
+    let length = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    if length
+        .and_then(|length| length.parse().ok())
+        .is_some_and(|length: u64| length > MAX_BODY as u64)
+    {
+        let message = format!("the body is longer than {MAX_BODY} bytes");
+        return endpoint::refuse(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "INVALID_PARAMETER_VALUE",
+            &message,
+        );
+    }
+    match tokio::time::timeout(TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let message = "the request took too long";
+            endpoint::refuse(
+                StatusCode::REQUEST_TIMEOUT,
+                "REQUEST_LIMIT_EXCEEDED",
+                message,
+            )
+        }
+    }
 }
 
 async fn server_info() -> Response {

@@ -324,6 +324,9 @@ fn create_version(client: &TrackingClient, request: CreateVersion) -> Result<One
     if let (None, Some(model_id)) = (&run_id, &model_id) {
         run_id = client.tracking.logged_model(model_id)?.source_run_id;
     }
+    if run_id.is_none() && parsed.scheme == "runs" {
+        run_id = parsed.path.as_str().split('/').next().map(str::to_owned);
+    }
     let version = client.registry.create_model_version(&NewModelVersion {
         name: required_text("name", request.name)?,
         create_model: false,

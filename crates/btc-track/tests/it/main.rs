@@ -2,5 +2,16 @@
 
 #[cfg(feature = "conformance")]
 mod conformance;
+#[cfg(all(feature = "server", feature = "sqlite"))]
+mod durability;
+#[cfg(feature = "server")]
+mod hostile;
+#[cfg(feature = "server")]
+mod http;
+#[cfg(all(feature = "server", feature = "sqlite"))]
+mod mlflow;
+mod programs;
 #[cfg(feature = "sqlite")]
 mod smoke;
+#[cfg(feature = "server")]
+mod surface;
