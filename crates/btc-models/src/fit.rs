@@ -121,6 +121,17 @@ pub fn fit(
     device: &Device,
     mut on_epoch_end: impl FnMut(&EpochLogs) -> Result<ControlFlow<()>, CallbackError>,
 ) -> Result<Forecaster> {
+    train(network, frame, config, device, &mut on_epoch_end)
+}
+
+/// [`fit`], compiled once and in this crate, whatever the callback's type.
+fn train(
+    network: &NetworkConfig,
+    frame: &SeriesFrame,
+    config: &TrainConfig,
+    device: &Device,
+    on_epoch_end: &mut dyn FnMut(&EpochLogs) -> Result<ControlFlow<()>, CallbackError>,
+) -> Result<Forecaster> {
     config.validate()?;
     network.validate()?;
     let transforms = frame
@@ -161,7 +172,7 @@ pub fn fit(
         windows: &windows,
         config,
     };
-    let history = training.run(&split, &parameters, &mut on_epoch_end)?;
+    let history = training.run(&split, &parameters, on_epoch_end)?;
 
     let mut metrics = BTreeMap::new();
     let best = history.iter().min_by(|a, b| score(a).total_cmp(&score(b)));

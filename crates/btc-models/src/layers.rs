@@ -399,30 +399,36 @@ mod tests {
         }
     }
 
-    fn recurrent(gru: bool, activation: Activation, weights: &Tensor) -> Recurrent {
+    fn recurrent(gru: bool, inputs: usize, activation: Activation, weights: &Tensor) -> Recurrent {
         let mut parameters = Parameters::seeded(1, &Device::Cpu);
         let new = if gru { Recurrent::gru } else { Recurrent::lstm };
-        let mut layer = new(&mut parameters, "layer", 5, 7, activation).unwrap();
+        let mut layer = new(&mut parameters, "layer", inputs, 7, activation).unwrap();
         layer.weights = weights.clone();
         layer
     }
 
+    fn weight_count(gru: bool, inputs: usize) -> usize {
+        if gru {
+            3 * 7 * (inputs + 7 + 2)
+        } else {
+            4 * 7 * (inputs + 7 + 1)
+        }
+    }
+
     #[test]
     fn fused_recurrent_layers_equal_those_of_candle_operations() {
-        for (batch, steps) in [(4, 6), (1, 1), (3, 2)] {
+        // 40 inputs are more than the layer has gates, and take another way through the products.
+        for (batch, steps, inputs) in [(4, 6, 5), (1, 1, 5), (3, 2, 40)] {
             for gru in [false, true] {
-                let size = if gru {
-                    3 * 7 * (5 + 7 + 2)
-                } else {
-                    4 * 7 * (5 + 7 + 1)
-                };
-                let inputs = [numbers("x", &[batch, steps, 5]), numbers("w", &[size])];
+                let weights = numbers("w", &[weight_count(gru, inputs)]);
+                let given = [numbers("x", &[batch, steps, inputs]), weights];
                 for activation in Activation::ALL {
+                    let layer = |weights: &Tensor| recurrent(gru, inputs, activation, weights);
                     for output in [Output::Last, Output::Sequence] {
                         check(
-                            &inputs,
-                            |t| recurrent(gru, activation, &t[1]).forward(&t[0], output),
-                            |t| recurrent(gru, activation, &t[1]).composed(&t[0], output),
+                            &given,
+                            |t| layer(&t[1]).forward(&t[0], output),
+                            |t| layer(&t[1]).composed(&t[0], output),
                         );
                     }
                 }
@@ -430,15 +436,59 @@ mod tests {
         }
     }
 
+    #[test]
+    fn recurrent_layers_equal_those_of_pytorch() {
+        use crate::vectors::{assert_near, numbers, read};
+        let single = |values: Vec<f64>, shape: &[usize]| {
+            let values: Vec<f32> = values.into_iter().map(|x| x as f32).collect();
+            Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+        };
+        let double = |tensor: &Tensor| -> Vec<f64> {
+            let flat = tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap();
+            flat.to_vec1().unwrap()
+        };
+        for case in read("torch.json")["recurrent"].as_array().unwrap() {
+            let gru = case["kind"] == "GRU";
+            let names: &[&str] = match gru {
+                true => &["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"],
+                false => &["weight_ih_l0", "weight_hh_l0", "bias_ih_l0"],
+            };
+            let pack = |key: &str| -> Vec<f64> {
+                names
+                    .iter()
+                    .flat_map(|name| numbers(&case[key][*name]))
+                    .collect()
+            };
+            let weights = single(pack("weights"), &[weight_count(gru, 5)]);
+            let weights = Var::from_tensor(&weights).unwrap();
+            let x = Var::from_tensor(&single(numbers(&case["x"]), &[3, 4, 5])).unwrap();
+            let layer = recurrent(gru, 5, Activation::Tanh, weights.as_tensor());
+            let states = layer.forward(x.as_tensor(), Output::Sequence).unwrap();
+            assert_near(&double(&states), &numbers(&case["states"]), 1e-6, "states");
+            let slope = single(numbers(&case["gradient_of_states"]), &[3, 4, 7]);
+            let store = (states * slope)
+                .unwrap()
+                .sum_all()
+                .unwrap()
+                .backward()
+                .unwrap();
+            let found = double(store.get(&weights).unwrap());
+            assert_near(&found, &pack("gradients"), 1e-5, "gradient of the weights");
+            let found = double(store.get(&x).unwrap());
+            assert_near(
+                &found,
+                &numbers(&case["gradient_of_x"]),
+                1e-5,
+                "gradient of the inputs",
+            );
+        }
+    }
+
     /// The composed layers themselves, against differences of their values.
     #[test]
     fn gradients_of_recurrent_layers_equal_finite_differences() {
         for gru in [false, true] {
-            let size = if gru {
-                3 * 7 * (5 + 7 + 2)
-            } else {
-                4 * 7 * (5 + 7 + 1)
-            };
+            let size = weight_count(gru, 5);
             let x = numbers("x", &[2, 3, 5]).to_dtype(DType::F64).unwrap();
             let weights: Vec<f64> = numbers("w", &[size])
                 .to_dtype(DType::F64)
@@ -447,7 +497,7 @@ mod tests {
                 .unwrap();
             let value = |weights: &[f64]| {
                 let weights = Var::from_slice(weights, weights.len(), &Device::Cpu).unwrap();
-                let layer = recurrent(gru, Activation::Tanh, weights.as_tensor());
+                let layer = recurrent(gru, 5, Activation::Tanh, weights.as_tensor());
                 let y = layer.composed(&x, Output::Sequence).unwrap();
                 (y.sqr().unwrap().sum_all().unwrap(), weights)
             };

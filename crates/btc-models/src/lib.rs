@@ -62,6 +62,9 @@ mod scaler;
 mod special;
 pub mod stats;
 mod transform;
+#[cfg(test)]
+#[path = "../tests/it/vectors.rs"]
+mod vectors;
 
 pub use candle_core;
 

@@ -249,3 +249,76 @@ impl Schedule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::vectors::{assert_near, number, numbers, read};
+
+    /// Steps with the gradients of a linear function, which are its coefficients.
+    #[test]
+    fn steps_equal_those_of_pytorch() {
+        for case in read("torch.json")["optimizers"].as_array().unwrap() {
+            let optimizer: Optimizer = serde_json::from_value(case["optimizer"].clone()).unwrap();
+            let singles = |value| {
+                numbers(value)
+                    .into_iter()
+                    .map(|x| x as f32)
+                    .collect::<Vec<_>>()
+            };
+            let var = Var::from_vec(singles(&case["start"]), 4, &Device::Cpu).unwrap();
+            let mut trainer = Trainer::new(optimizer, vec![var.clone()]);
+            let gradients = case["gradients"].as_array().unwrap();
+            for (gradient, expected) in gradients.iter().zip(case["after"].as_array().unwrap()) {
+                let gradient = Tensor::from_vec(singles(gradient), 4, &Device::Cpu).unwrap();
+                let store = (var.as_tensor() * gradient).unwrap().sum_all().unwrap();
+                trainer
+                    .step(&store.backward().unwrap(), number(&case["lr"]), None)
+                    .unwrap();
+                let found: Vec<f64> = var
+                    .to_vec1::<f32>()
+                    .unwrap()
+                    .into_iter()
+                    .map(f64::from)
+                    .collect();
+                assert_near(&found, &numbers(expected), 2e-6, &format!("{optimizer:?}"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_norm_of_gradients_is_cut() {
+        let var = Var::from_vec(vec![0.0f32, 0.0], 2, &Device::Cpu).unwrap();
+        let optimizer = Optimizer::Sgd {
+            momentum: 0.0,
+            nesterov: false,
+        };
+        let mut trainer = Trainer::new(optimizer, vec![var.clone()]);
+        let gradient = Tensor::from_vec(vec![3.0f32, 4.0], 2, &Device::Cpu).unwrap();
+        let store = (var.as_tensor() * gradient)
+            .unwrap()
+            .sum_all()
+            .unwrap()
+            .backward()
+            .unwrap();
+        trainer.step(&store, 1.0, Some(1.0)).unwrap();
+        let found: Vec<f32> = var.to_vec1().unwrap();
+        assert!(
+            (found[0] + 0.6).abs() < 1e-6 && (found[1] + 0.8).abs() < 1e-6,
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn schedules_start_and_end_where_they_say() {
+        let cosine = Schedule::Cosine { final_share: 0.1 };
+        assert_eq!(cosine.factor(0.0), 1.0);
+        assert!((cosine.factor(1.0) - 0.1).abs() < 1e-12);
+        let cycle = Schedule::OneCycle { rise: 0.25 };
+        assert!((cycle.factor(0.0) - 0.04).abs() < 1e-12);
+        assert!((cycle.factor(0.25) - 1.0).abs() < 1e-12);
+        assert!(cycle.factor(1.0) < 1e-5);
+    }
+}

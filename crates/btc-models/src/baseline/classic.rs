@@ -191,6 +191,29 @@ mod tests {
     }
 
     #[test]
+    fn smoothing_equals_that_of_statsmodels() {
+        let cases = &crate::vectors::read("statistics.json")["smoothing"];
+        let series = crate::vectors::numbers(&cases["series"]);
+        let frame = crate::frame::tests::frame(&[("p", series.clone())]);
+        for (name, horizon) in [("simple", 1), ("simple", 3), ("damped", 1), ("damped", 3)] {
+            let get = |key: &str| cases[name][key].as_f64().unwrap_or(0.0);
+            let rule = Smoothing {
+                scale: ErrorScale::Absolute,
+                alpha: get("alpha"),
+                beta: get("beta"),
+                phi: get("phi"),
+                horizon,
+            };
+            let found = rule.points(&frame, 29..30).unwrap()[0];
+            let expected = crate::vectors::numbers(&cases[name]["forecasts"])[horizon - 1];
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "{name}: {found} instead of {expected}"
+            );
+        }
+    }
+
+    #[test]
     fn smoothing_follows_its_recursion() {
         let rule = Smoothing {
             scale: ErrorScale::Absolute,

@@ -273,6 +273,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_regression_equals_that_of_scikit_learn() {
+        use crate::vectors::{assert_near, numbers, read};
+        let case = &read("statistics.json")["ridge"];
+        let x: Vec<Vec<f64>> = case["x"].as_array().unwrap().iter().map(numbers).collect();
+        let found = regress(&x, &numbers(&case["y"]));
+        assert_near(
+            &found,
+            &numbers(&case["coefficients"]),
+            1e-9,
+            "coefficients",
+        );
+    }
+
+    #[test]
     fn eigenvectors_make_the_matrix_diagonal() {
         let a = vec![
             vec![4.0, 1.0, -2.0],

@@ -130,3 +130,44 @@ impl CustomOp1 for Dropped {
         Tensor::from_vec(d, x.shape(), x.device()).map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::simd::{Cpu, dispatch_on};
+    use super::*;
+
+    /// Every set of instructions that this machine has must give what the portable one gives.
+    #[test]
+    fn all_sets_of_instructions_agree() {
+        let x: Vec<f32> = (-500..=500).map(|i| i as f32 / 50.0).collect();
+        for map in [Map::Relu, Map::LeakyRelu(0.5), Map::Sigmoid, Map::Tanh] {
+            let run = |cpu| {
+                let (mut y, mut d) = (vec![0.0; x.len()], vec![1.0; x.len()]);
+                let ran = dispatch_on(
+                    cpu,
+                    Forward {
+                        map,
+                        x: &x,
+                        y: &mut y,
+                    },
+                ) && dispatch_on(
+                    cpu,
+                    Backward {
+                        map,
+                        y: &y,
+                        d: &mut d,
+                    },
+                );
+                ran.then_some((y, d))
+            };
+            let (y, d) = run(Cpu::Portable).unwrap();
+            #[cfg(target_arch = "x86_64")]
+            for (other_y, other_d) in [Cpu::Avx2, Cpu::Avx512].into_iter().filter_map(run) {
+                let near =
+                    |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+                assert!(near(&y, &other_y) && near(&d, &other_d), "{map:?}");
+            }
+            assert!(y.iter().chain(&d).all(|x| x.is_finite()));
+        }
+    }
+}

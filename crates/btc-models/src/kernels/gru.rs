@@ -7,13 +7,16 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::lstm::{activate, slope};
 use super::math::sigmoid;
-use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows};
+use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows, transpose};
 use super::simd::{Kernel, Matrix, dispatch, matmul};
 use super::{values, with_values};
 
 /// The buffers of one pass.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
+    /// Transposed weights; in the end, the first become those of their gradient.
+    w_ih: Vec<f32>,
+    w_hh: Vec<f32>,
     x: Vec<f32>,
     /// Gates after their activation: (steps, batch, 3 hidden).
     gates: Vec<f32>,
@@ -76,6 +79,14 @@ impl FusedGru {
         resize(&mut s.gates, steps * wide);
         resize(&mut s.recurrent, steps * wide);
         resize(&mut s.hidden, (steps + 1) * block);
+        if self.shape.transposes_inputs() {
+            resize(&mut s.w_ih, w_ih.len());
+            transpose(inputs, w_ih, &mut s.w_ih);
+        }
+        if 1 < steps {
+            resize(&mut s.w_hh, w_hh.len());
+            transpose(hidden, w_hh, &mut s.w_hh);
+        }
         self.shape.time_major(inputs, x, &mut s.x);
         for row in s.gates.chunks_exact_mut(3 * hidden) {
             row.copy_from_slice(b_ih);
@@ -88,7 +99,10 @@ impl FusedGru {
             &mut s.gates,
             true,
             Matrix::rows(&s.x, inputs),
-            Matrix::transposed(w_ih, inputs),
+            match self.shape.transposes_inputs() {
+                true => Matrix::rows(&s.w_ih, 3 * hidden),
+                false => Matrix::transposed(w_ih, inputs),
+            },
         );
         s.hidden[..block].fill(0.0);
         for t in 0..steps {
@@ -101,7 +115,7 @@ impl FusedGru {
                     recurrent,
                     true,
                     Matrix::rows(before, hidden),
-                    Matrix::transposed(w_hh, hidden),
+                    Matrix::rows(&s.w_hh, 3 * hidden),
                 );
             }
             let gates = &mut s.gates[t * wide..(t + 1) * wide];
@@ -177,13 +191,24 @@ impl FusedGru {
         let (d_w_ih, rest) = d_weights.split_at_mut(w_ih.len());
         let (d_w_hh, rest) = rest.split_at_mut(w_hh.len());
         let (d_b_ih, d_b_hh) = rest.split_at_mut(b_ih.len());
-        matmul(
-            (3 * hidden, inputs, steps * batch),
-            d_w_ih,
-            false,
-            Matrix::transposed(&s.d_gates, 3 * hidden),
-            Matrix::rows(&s.x, inputs),
-        );
+        if self.shape.transposes_inputs() {
+            matmul(
+                (inputs, 3 * hidden, steps * batch),
+                &mut s.w_ih,
+                false,
+                Matrix::transposed(&s.x, inputs),
+                Matrix::rows(&s.d_gates, 3 * hidden),
+            );
+            transpose(3 * hidden, &s.w_ih, d_w_ih);
+        } else {
+            matmul(
+                (3 * hidden, inputs, steps * batch),
+                d_w_ih,
+                false,
+                Matrix::transposed(&s.d_gates, 3 * hidden),
+                Matrix::rows(&s.x, inputs),
+            );
+        }
         matmul(
             (3 * hidden, hidden, (steps - 1) * batch),
             d_w_hh,

@@ -5,13 +5,16 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::math::{sigmoid, tanh};
-use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows};
+use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows, transpose};
 use super::simd::{Kernel, Matrix, dispatch, matmul};
 use super::{values, with_values};
 
 /// The buffers of one pass.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
+    /// Transposed weights; in the end, the first become those of their gradient.
+    w_ih: Vec<f32>,
+    w_hh: Vec<f32>,
     /// Inputs in the order of steps.
     x: Vec<f32>,
     /// Gates after their activation: (steps, batch, 4 hidden).
@@ -74,6 +77,14 @@ impl FusedLstm {
         for buffer in [&mut s.cell, &mut s.active, &mut s.hidden] {
             resize(buffer, steps * block);
         }
+        if self.shape.transposes_inputs() {
+            resize(&mut s.w_ih, w_ih.len());
+            transpose(inputs, w_ih, &mut s.w_ih);
+        }
+        if 1 < steps {
+            resize(&mut s.w_hh, w_hh.len());
+            transpose(hidden, w_hh, &mut s.w_hh);
+        }
         self.shape.time_major(inputs, x, &mut s.x);
         for row in s.gates.chunks_exact_mut(4 * hidden) {
             row.copy_from_slice(bias);
@@ -83,7 +94,10 @@ impl FusedLstm {
             &mut s.gates,
             true,
             Matrix::rows(&s.x, inputs),
-            Matrix::transposed(w_ih, inputs),
+            match self.shape.transposes_inputs() {
+                true => Matrix::rows(&s.w_ih, 4 * hidden),
+                false => Matrix::transposed(w_ih, inputs),
+            },
         );
         for t in 0..steps {
             let now = t * block..(t + 1) * block;
@@ -97,7 +111,7 @@ impl FusedLstm {
                     gates,
                     true,
                     Matrix::rows(&hidden_before[now.start - block..], hidden),
-                    Matrix::transposed(w_hh, hidden),
+                    Matrix::rows(&s.w_hh, 4 * hidden),
                 );
             }
             let step = StepForward {
@@ -170,13 +184,24 @@ impl FusedLstm {
         let mut d_weights = vec![0.0; weights.len()];
         let (d_w_ih, rest) = d_weights.split_at_mut(w_ih.len());
         let (d_w_hh, d_bias) = rest.split_at_mut(w_hh.len());
-        matmul(
-            (4 * hidden, inputs, steps * batch),
-            d_w_ih,
-            false,
-            Matrix::transposed(&s.d_gates, 4 * hidden),
-            Matrix::rows(&s.x, inputs),
-        );
+        if self.shape.transposes_inputs() {
+            matmul(
+                (inputs, 4 * hidden, steps * batch),
+                &mut s.w_ih,
+                false,
+                Matrix::transposed(&s.x, inputs),
+                Matrix::rows(&s.d_gates, 4 * hidden),
+            );
+            transpose(4 * hidden, &s.w_ih, d_w_ih);
+        } else {
+            matmul(
+                (4 * hidden, inputs, steps * batch),
+                d_w_ih,
+                false,
+                Matrix::transposed(&s.d_gates, 4 * hidden),
+                Matrix::rows(&s.x, inputs),
+            );
+        }
         matmul(
             (4 * hidden, hidden, (steps - 1) * batch),
             d_w_hh,
@@ -415,5 +440,62 @@ impl Kernel for Relu<StepBackward<'_>> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         self.0.run::<true>();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simd::{Cpu, dispatch_on};
+    use super::*;
+
+    #[test]
+    fn all_sets_of_instructions_agree() {
+        // A width that is no multiple of a vector's.
+        let (rows, hidden) = (3, 21);
+        let numbers = |n: usize, by: usize| -> Vec<f32> {
+            (0..n).map(|i| ((i * by) % 17) as f32 / 8.0 - 1.0).collect()
+        };
+        let run = |cpu| {
+            let mut gates = numbers(rows * 4 * hidden, 7);
+            let before = numbers(rows * hidden, 5);
+            let (mut cell, mut active, mut h) = (before.clone(), before.clone(), before.clone());
+            let ran = dispatch_on(
+                cpu,
+                Tanh(StepForward {
+                    hidden,
+                    gates: &mut gates,
+                    before: Some(&before),
+                    cell: &mut cell,
+                    active: &mut active,
+                    h: &mut h,
+                }),
+            );
+            let mut d_gates = gates.clone();
+            let ran = ran
+                && dispatch_on(
+                    cpu,
+                    Tanh(StepBackward {
+                        hidden,
+                        gates: &gates,
+                        before: Some(&before),
+                        active: &active,
+                        d_hidden: &h.clone(),
+                        d_cell: &mut cell,
+                        d_gates: &mut d_gates,
+                    }),
+                );
+            ran.then(|| [gates, cell, active, h, d_gates].concat())
+        };
+        let expected = run(Cpu::Portable).unwrap();
+        #[cfg(target_arch = "x86_64")]
+        for found in [Cpu::Avx2, Cpu::Avx512].into_iter().filter_map(run) {
+            assert!(
+                expected
+                    .iter()
+                    .zip(&found)
+                    .all(|(a, b)| (a - b).abs() < 1e-6)
+            );
+        }
+        assert!(expected.iter().all(|x| x.is_finite()));
     }
 }

@@ -21,6 +21,14 @@ pub(crate) enum Output {
 }
 
 impl SequenceShape {
+    /// Whether the products with the inputs' weights are taken with these transposed.
+    ///
+    /// With few inputs, it makes the products' longer side the one along which the vector
+    /// instructions go; with many, the copy costs more than that saves.
+    pub(crate) fn transposes_inputs(&self) -> bool {
+        self.inputs <= 4 * self.hidden
+    }
+
     /// Copies (batch, steps, width) into (steps, batch, width).
     pub(crate) fn time_major(&self, width: usize, from: &[f32], to: &mut [f32]) {
         for b in 0..self.batch {
@@ -90,6 +98,26 @@ pub(crate) fn resize(buffer: &mut Vec<f32>, length: usize) {
     if buffer.len() != length {
         buffer.clear();
         buffer.resize(length, 0.0);
+    }
+}
+
+/// Writes the transpose of rows of `width` numbers.
+///
+/// Products of matrices take rows whose numbers follow each other as they are; others are copied
+/// for every product anew, which for weights that are used in every step is worth avoiding.
+pub(crate) fn transpose(width: usize, from: &[f32], to: &mut [f32]) {
+    // Blocks small enough that both sides stay in the fastest cache.
+    const BLOCK: usize = 16;
+    let rows = from.len() / width;
+    for top in (0..rows).step_by(BLOCK) {
+        for left in (0..width).step_by(BLOCK) {
+            for column in left..(left + BLOCK).min(width) {
+                let out = &mut to[column * rows..][..rows];
+                for row in top..(top + BLOCK).min(rows) {
+                    out[row] = from[row * width + column];
+                }
+            }
+        }
     }
 }
 

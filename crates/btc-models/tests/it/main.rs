@@ -2,6 +2,8 @@
 
 mod bundles;
 mod comparison;
+mod golden;
 mod networks;
 mod support;
 mod training;
+mod vectors;
