@@ -34,6 +34,9 @@
 //! | [`store`] | where they are kept: the traits and their implementations |
 //! | [`search`] | the filter language |
 //! | [`artifact`] | files |
+//! | `mlmodel`, `mlproject` | MLflow's description files (feature `yaml`) |
+//! | `server` | MLflow's REST surface (feature `server`) |
+//! | `conformance` | what every store must do (feature `conformance`) |
 
 mod active_run;
 pub mod artifact;
@@ -43,8 +46,13 @@ mod clock;
 pub mod conformance;
 pub mod entity;
 mod error;
+#[cfg(feature = "yaml")]
+pub mod mlmodel;
+#[cfg(feature = "yaml")]
+pub mod mlproject;
 #[cfg(feature = "server")]
 mod proto;
+mod provenance;
 mod register;
 pub mod search;
 #[cfg(feature = "server")]
@@ -57,6 +65,7 @@ pub use client::TrackingClient;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entity::*;
 pub use error::{Error, Result};
+pub use provenance::{Provenance, git_commit};
 pub use register::{
     Champion, Direction, NaiveRule, RegisterBest, Registered, Verdict, WORSE_THAN_NAIVE_TAG,
     register_best,

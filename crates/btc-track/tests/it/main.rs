@@ -11,6 +11,8 @@ mod http;
 #[cfg(all(feature = "server", feature = "sqlite"))]
 mod mlflow;
 mod programs;
+#[cfg(feature = "yaml")]
+mod project;
 #[cfg(feature = "sqlite")]
 mod smoke;
 #[cfg(feature = "server")]
