@@ -90,8 +90,8 @@ fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
 
 /// A convolution over the steps of (batch, steps, channels).
 ///
-/// Its weight is stored as (outputs, kernel * channels): the channels of the first step of a
-/// window, then those of the second.
+/// Its weight is stored as (outputs, 1, kernel, channels), as PyTorch's two-dimensional
+/// convolution over an image of steps and channels has it.
 #[derive(Debug)]
 pub(crate) struct Convolution {
     unfold: Unfold,
@@ -106,7 +106,15 @@ impl Convolution {
         outputs: usize,
         unfold: Unfold,
     ) -> Result<Self> {
-        let linear = Linear::new(parameters, name, unfold.kernel * channels, outputs)?;
+        let inputs = unfold.kernel * channels;
+        let init = Init::fan_in(inputs);
+        let shape = [outputs, 1, unfold.kernel, channels];
+        let weight = parameters.weight(&format!("{name}.weight"), &shape, init)?;
+        let bias = parameters.weight(&format!("{name}.bias"), &[outputs], init)?;
+        let linear = Linear {
+            weight: weight.reshape((outputs, inputs))?,
+            bias,
+        };
         Ok(Self { unfold, linear })
     }
 
@@ -163,6 +171,8 @@ impl Recurrent {
                 Part::new(format!("{name}.bias_ih_l0"), &[4 * hidden], init),
             ],
         )?;
+        // Two biases that are always added are one; PyTorch wants both to be there.
+        parameters.zeros(format!("{name}.bias_hh_l0"), &[4 * hidden])?;
         let relu = activation == Activation::Relu;
         Ok(Self {
             cell: Cell::Lstm(Pool::default()),

@@ -53,6 +53,8 @@ pub(crate) struct Parameters {
     device: Device,
     stored: Option<BTreeMap<String, Tensor>>,
     vars: BTreeMap<String, (Var, Vec<Part>)>,
+    /// Stored for others' sake; not trained.
+    zeros: Vec<(String, Vec<usize>)>,
 }
 
 impl Parameters {
@@ -63,16 +65,15 @@ impl Parameters {
             device: device.clone(),
             stored: None,
             vars: BTreeMap::new(),
+            zeros: Vec::new(),
         }
     }
 
     /// Weights that were stored before.
     pub(crate) fn stored(tensors: BTreeMap<String, Tensor>, device: &Device) -> Self {
         Self {
-            seed: 0,
-            device: device.clone(),
             stored: Some(tensors),
-            vars: BTreeMap::new(),
+            ..Self::seeded(0, device)
         }
     }
 
@@ -89,6 +90,21 @@ impl Parameters {
     ) -> candle_core::Result<Tensor> {
         let packed = self.packed(name, &[Part::new(name, shape, init)])?;
         packed.reshape(shape)
+    }
+
+    /// Stores zeros under a name that other programs expect.
+    pub(crate) fn zeros(&mut self, name: String, shape: &[usize]) -> candle_core::Result<()> {
+        if let Some(stored) = &mut self.stored {
+            let Some(tensor) = stored.remove(&name) else {
+                candle_core::bail!("the weight {name} is missing");
+            };
+            let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+            if tensor.dims() != shape || values.iter().any(|x| *x != 0.0) {
+                candle_core::bail!("the weight {name} must be zero and of the shape {shape:?}");
+            }
+        }
+        self.zeros.push((name, shape.to_vec()));
+        Ok(())
     }
 
     /// One flat weight that consists of `parts`, each of which is stored under its own name.
@@ -172,6 +188,12 @@ impl Parameters {
     /// The weights by the names and in the shapes in which they are stored.
     pub(crate) fn tensors(&self) -> candle_core::Result<BTreeMap<String, Array>> {
         let mut tensors = BTreeMap::new();
+        for (name, shape) in &self.zeros {
+            tensors.insert(
+                name.clone(),
+                (shape.clone(), vec![0.0; shape.iter().product()]),
+            );
+        }
         for (var, parts) in self.vars.values() {
             let values: Vec<f32> = var.to_vec1()?;
             let mut rest = values.as_slice();
