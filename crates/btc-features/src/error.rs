@@ -82,7 +82,9 @@ pub enum Error {
     },
 
     /// The memory limit of the store is too small for a request.
-    #[error("the memory limit was reached: {0}; raise it, or ask for fewer entity rows or features")]
+    #[error(
+        "the memory limit was reached: {0}; raise it, or ask for fewer entity rows or features"
+    )]
     MemoryLimit(String),
 
     /// A file or folder that cannot be read or written.
@@ -129,7 +131,11 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
 
     pub(crate) fn parquet(path: &Path) -> impl FnOnce(ParquetError) -> Self {
@@ -143,15 +149,25 @@ impl Error {
         known: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let suggestion = closest(name, known).map(str::to_owned);
-        Self::UnknownObject { kind, name: name.to_owned(), suggestion }
+        Self::UnknownObject {
+            kind,
+            name: name.to_owned(),
+            suggestion,
+        }
     }
 
     pub(crate) fn invalid(object: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::InvalidDefinition { object: object.into(), reason: reason.into() }
+        Self::InvalidDefinition {
+            object: object.into(),
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn mismatch(object: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::SchemaMismatch { object: object.into(), reason: reason.into() }
+        Self::SchemaMismatch {
+            object: object.into(),
+            reason: reason.into(),
+        }
     }
 }
 

@@ -14,9 +14,12 @@ pub(crate) fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
         .tempfile_in(dir)
         .map_err(Error::io("write into", dir))?;
     file.write_all(content).map_err(Error::io("write", path))?;
-    file.as_file().sync_all().map_err(Error::io("write", path))?;
+    file.as_file()
+        .sync_all()
+        .map_err(Error::io("write", path))?;
     widen_permissions(file.as_file(), path)?;
-    file.persist(path).map_err(|error| Error::io("replace", path)(error.error))?;
+    file.persist(path)
+        .map_err(|error| Error::io("replace", path)(error.error))?;
     sync_dir(dir)
 }
 
@@ -26,7 +29,8 @@ pub(crate) fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
 pub(crate) fn widen_permissions(file: &File, path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = std::fs::metadata(path).map_or(0o644, |old| old.permissions().mode() & 0o777);
-    file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(Error::io("write", path))
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+        .map_err(Error::io("write", path))
 }
 
 #[cfg(not(unix))]
@@ -61,7 +65,9 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
 /// Makes the names in a folder as lasting as the files.
 #[cfg(unix)]
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("write into", dir))
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(Error::io("write into", dir))
 }
 
 #[cfg(not(unix))]

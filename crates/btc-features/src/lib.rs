@@ -59,6 +59,7 @@
 pub use arrow;
 pub use datafusion;
 
+mod dataset;
 mod definition;
 mod error;
 mod files;
@@ -67,11 +68,13 @@ mod interchange;
 #[cfg(feature = "sqlite")]
 mod online;
 mod proto;
+mod quality;
 mod registry;
 mod repo;
 mod selection;
 mod store;
 
+pub use dataset::{DatasetQuery, SavedDataset, SourceFile, write_parquet};
 pub use definition::{
     Definitions, Entity, FeatureService, FeatureView, FeatureViewProjection, Field, FileSource,
     ObjectKind, OnDemandFeature, OnDemandFeatureView, Tags, ValueType,
@@ -83,7 +86,8 @@ pub use online::{
     FeatureStatus, MaterializeReport, OnlineFeatures, OnlineMetadata, OnlineRequest, OnlineResult,
     OnlineSelection,
 };
-pub use registry::{Action, Change, FieldChange, Plan, Registry};
+pub use quality::{Checks, FeatureStatistics, NumericSummary, ViewStatistics, Violation};
+pub use registry::{Action, Change, DatasetEntry, FieldChange, Plan, Registry};
 pub use repo::StoreConfig;
 pub use selection::FeatureSelection;
 pub use store::{EntityRows, FeatureStore};

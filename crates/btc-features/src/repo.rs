@@ -37,7 +37,10 @@ fn online_store() -> PathBuf {
 impl StoreConfig {
     /// The settings of a project, with everything in its own folder.
     pub fn new(project: impl Into<String>) -> Self {
-        Self { project: project.into(), online_store: online_store() }
+        Self {
+            project: project.into(),
+            online_store: online_store(),
+        }
     }
 
     /// Puts the online store elsewhere.

@@ -32,11 +32,17 @@ impl FeatureSelection {
     where
         I: IntoIterator<Item: Into<String>>,
     {
-        Self::new(Wanted::Features(references.into_iter().map(Into::into).collect()))
+        Self::new(Wanted::Features(
+            references.into_iter().map(Into::into).collect(),
+        ))
     }
 
     fn new(wanted: Wanted) -> Self {
-        Self { wanted, full_feature_names: false, filter_by_created_timestamp: false }
+        Self {
+            wanted,
+            full_feature_names: false,
+            filter_by_created_timestamp: false,
+        }
     }
 
     /// Calls the columns `view__feature` instead of `feature`.

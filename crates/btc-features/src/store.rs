@@ -19,15 +19,15 @@ use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 
 use crate::definition::{Definitions, FileSource};
 use crate::error::{Error, Result};
+use crate::files::{absolute, write_atomic};
+#[cfg(feature = "sqlite")]
+use crate::historical::newest_rows;
 use crate::historical::{
     HistoricalTable, Input, Request, Tables, entity_rows_of_period, feature_columns,
     parse_on_demand, time_range,
 };
-#[cfg(feature = "sqlite")]
-use crate::historical::newest_rows;
-use crate::files::{absolute, write_atomic};
 use crate::interchange::{self, Imported};
-use crate::registry::{Plan, Registry, RegistryStore};
+use crate::registry::{DatasetEntry, Plan, Registry, RegistryStore};
 use crate::repo::{CONFIG_FILE, StoreConfig};
 use crate::selection::FeatureSelection;
 
@@ -133,11 +133,7 @@ impl FeatureStore {
     /// its files: any [`TableProvider`], as a view over a query. Among rows of
     /// one key and time the last of the last partition wins.
     #[must_use]
-    pub fn with_table(
-        mut self,
-        source: impl Into<String>,
-        table: Arc<dyn TableProvider>,
-    ) -> Self {
+    pub fn with_table(mut self, source: impl Into<String>, table: Arc<dyn TableProvider>) -> Self {
         self.tables.insert(source.into(), table);
         self
     }
@@ -231,10 +227,9 @@ impl FeatureStore {
     /// written.
     pub fn teardown(&mut self) -> Result<Plan> {
         #[cfg(feature = "sqlite")]
-        if let Some(mut database) = crate::online::OnlineDatabase::open_existing(
-            &self.online_path(),
-            &self.config.project,
-        )? {
+        if let Some(mut database) =
+            crate::online::OnlineDatabase::open_existing(&self.online_path(), &self.config.project)?
+        {
             for view in self.registry_store.read()?.definitions.feature_views.keys() {
                 database.drop_view(view)?;
             }
@@ -242,15 +237,30 @@ impl FeatureStore {
         self.update(|_| Ok(Definitions::new()))
     }
 
-    fn update(
-        &mut self,
-        next: impl FnOnce(&Definitions) -> Result<Definitions>,
-    ) -> Result<Plan> {
+    /// Adds a data set to the registry.
+    pub(crate) fn register_dataset(&mut self, entry: DatasetEntry) -> Result<()> {
+        let (registry, ()) = self.registry_store.update(|current| {
+            let mut next = current.clone();
+            next.saved_datasets.insert(entry.name.clone(), entry);
+            Ok((Some(next), ()))
+        })?;
+        self.registry = registry;
+        Ok(())
+    }
+
+    /// Whether a table stands in for the files of a source.
+    pub(crate) fn has_table(&self, source: &str) -> bool {
+        self.tables.contains_key(source)
+    }
+
+    fn update(&mut self, next: impl FnOnce(&Definitions) -> Result<Definitions>) -> Result<Plan> {
         let (registry, plan) = self.registry_store.update(|current| {
             let definitions = next(&current.definitions)?;
             let plan = self.planned(&current.definitions, &definitions)?;
-            let next = (!plan.is_empty())
-                .then(|| Registry { definitions, ..current.clone() });
+            let next = (!plan.is_empty()).then(|| Registry {
+                definitions,
+                ..current.clone()
+            });
             Ok((next, plan))
         })?;
         self.registry = registry;
@@ -281,8 +291,11 @@ impl FeatureStore {
                         .map(|entity| source.column_of(&entity.join_key).to_owned())
                         .collect();
                     input.check(&keys)?;
-                    let names: Vec<String> =
-                        view.features.iter().map(|feature| feature.name.clone()).collect();
+                    let names: Vec<String> = view
+                        .features
+                        .iter()
+                        .map(|feature| feature.name.clone())
+                        .collect();
                     feature_columns(view, &names, &input)?;
                 }
                 Err(Error::SourceMissing { name, path }) => plan.notes.push(format!(
@@ -352,7 +365,10 @@ impl FeatureStore {
                         path.display()
                     )));
                 }
-                self.context.read_parquet(text, ParquetReadOptions::default()).await?.into_view()
+                self.context
+                    .read_parquet(text, ParquetReadOptions::default())
+                    .await?
+                    .into_view()
             }
             EntityRows::Table(table) => table,
             EntityRows::DataFrame(frame) => frame.into_view(),
@@ -406,7 +422,15 @@ impl FeatureStore {
         period: (i64, i64),
     ) -> Result<RecordBatch> {
         let definitions = &self.registry.definitions;
-        newest_rows(&self.context, definitions, &self.repo_dir, &self.tables, view, period).await
+        newest_rows(
+            &self.context,
+            definitions,
+            &self.repo_dir,
+            &self.tables,
+            view,
+            period,
+        )
+        .await
     }
 }
 
@@ -457,7 +481,9 @@ impl FeatureStore {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
         let mut imported = interchange::import(&bytes, path, project)?;
         for (name, source) in &mut imported.definitions.sources {
-            let Ok(known) = self.registry.definitions.source(name) else { continue };
+            let Ok(known) = self.registry.definitions.source(name) else {
+                continue;
+            };
             let place = |source: &FileSource| absolute(&source.resolved_path(&self.repo_dir));
             if place(known) == place(source) {
                 source.path.clone_from(&known.path);
@@ -484,7 +510,10 @@ impl Limits {
         if let Some(bytes) = self.memory {
             runtime = runtime.with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes)));
         }
-        Ok(SessionContext::new_with_config_rt(config, runtime.build_arc()?))
+        Ok(SessionContext::new_with_config_rt(
+            config,
+            runtime.build_arc()?,
+        ))
     }
 }
 

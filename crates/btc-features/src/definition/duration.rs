@@ -26,7 +26,11 @@ pub(crate) fn format_duration(duration: Duration) -> String {
             parts.push(format!("{count}{unit}"));
         }
     }
-    if parts.is_empty() { "0s".into() } else { parts.join(" ") }
+    if parts.is_empty() {
+        "0s".into()
+    } else {
+        parts.join(" ")
+    }
 }
 
 /// Reads `10d`, `1h 30m`, `90s`; a bare number is seconds.
@@ -38,12 +42,20 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(wrong());
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let count: u128 = rest[..digits].parse().map_err(|_| wrong())?;
         rest = rest[digits..].trim_start();
-        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let letters = rest
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(rest.len());
         let unit = if letters == 0 { "s" } else { &rest[..letters] };
-        let nanos = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
+        let nanos = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(wrong)?
+            .1;
         total = count
             .checked_mul(nanos)
             .and_then(|part| total.checked_add(part))
@@ -55,14 +67,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::new(seconds, (total % 1_000_000_000) as u32))
 }
 
-pub(super) fn serialize<S: Serializer>(
+pub(crate) fn serialize<S: Serializer>(
     ttl: &Option<Duration>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format_duration(ttl.unwrap_or_default()))
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
     #[derive(Deserialize)]
@@ -84,7 +96,14 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        for nanos in [0, 1, 1_500_000, 90_000_000_000, 864_000_000_000_000, 93_784_000_000_001] {
+        for nanos in [
+            0,
+            1,
+            1_500_000,
+            90_000_000_000,
+            864_000_000_000_000,
+            93_784_000_000_001,
+        ] {
             let duration = Duration::from_nanos(nanos);
             assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
         }
@@ -96,7 +115,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "d", "10 weeks", "-1d", "1.5h", "99999999999999999999999999d", "½h"] {
+        for text in [
+            "",
+            "d",
+            "10 weeks",
+            "-1d",
+            "1.5h",
+            "99999999999999999999999999d",
+            "½h",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

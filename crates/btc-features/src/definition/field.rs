@@ -155,12 +155,16 @@ impl FromStr for ValueType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(text)).ok_or_else(
-            || {
+        Self::ALL
+            .into_iter()
+            .find(|known| known.name().eq_ignore_ascii_case(text))
+            .ok_or_else(|| {
                 let names: Vec<&str> = Self::ALL.iter().map(|known| known.name()).collect();
-                format!("{text:?} is no value type; the types are {}", names.join(", "))
-            },
-        )
+                format!(
+                    "{text:?} is no value type; the types are {}",
+                    names.join(", ")
+                )
+            })
     }
 }
 
@@ -204,7 +208,12 @@ pub struct Field {
 impl Field {
     /// A column of this name and type.
     pub fn new(name: impl Into<String>, value_type: ValueType) -> Self {
-        Self { name: name.into(), value_type, description: String::new(), tags: Tags::new() }
+        Self {
+            name: name.into(),
+            value_type,
+            description: String::new(),
+            tags: Tags::new(),
+        }
     }
 
     /// Says what the values are.
@@ -231,8 +240,16 @@ mod tests {
         for value_type in ValueType::ALL {
             assert_eq!(value_type.name().parse(), Ok(value_type));
             assert_eq!(value_type.name().to_lowercase().parse(), Ok(value_type));
-            assert_eq!(ValueType::from_data_type(&value_type.data_type()), Some(value_type));
+            assert_eq!(
+                ValueType::from_data_type(&value_type.data_type()),
+                Some(value_type)
+            );
         }
-        assert!("float".parse::<ValueType>().unwrap_err().contains("Float64"));
+        assert!(
+            "float"
+                .parse::<ValueType>()
+                .unwrap_err()
+                .contains("Float64")
+        );
     }
 }

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::set::{ObjectKind, twice};
-use super::{
-    Definitions, Entity, FeatureService, FeatureView, FileSource, OnDemandFeatureView,
-};
+use super::{Definitions, Entity, FeatureService, FeatureView, FileSource, OnDemandFeatureView};
 use crate::error::{Error, Result};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

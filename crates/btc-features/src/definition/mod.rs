@@ -1,6 +1,6 @@
 //! What a feature store is made of: entities, sources, views and services.
 
-mod duration;
+pub(crate) mod duration;
 mod entity;
 mod field;
 mod file;
@@ -19,11 +19,8 @@ pub use set::{Definitions, ObjectKind};
 pub use source::FileSource;
 pub use view::FeatureView;
 
-pub(crate) use duration::format_duration;
-
 /// Labels of an object: free text by name.
 pub type Tags = std::collections::BTreeMap<String, String>;
-
 
 fn yes() -> bool {
     true

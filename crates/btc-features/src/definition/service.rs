@@ -67,7 +67,10 @@ impl FeatureViewProjection {
         K: Into<String>,
         V: Into<String>,
     {
-        self.join_key_map = map.into_iter().map(|(key, name)| (key.into(), name.into())).collect();
+        self.join_key_map = map
+            .into_iter()
+            .map(|(key, name)| (key.into(), name.into()))
+            .collect();
         self
     }
 

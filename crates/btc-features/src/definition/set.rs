@@ -118,7 +118,11 @@ impl Definitions {
             let own = path.file_name().is_some_and(|name| {
                 name == crate::repo::CONFIG_FILE || name == crate::repo::REGISTRY_FILE
             });
-            if path.extension().is_some_and(|extension| extension == "toml") && !own {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+                && !own
+            {
                 paths.push(path);
             }
         }
@@ -255,9 +259,15 @@ impl Definitions {
 
     /// Puts `newer` over these: same names are replaced, others stay.
     pub(crate) fn merged(&self, newer: &Self) -> Self {
-        fn over<T: Clone>(old: &BTreeMap<String, T>, new: &BTreeMap<String, T>) -> BTreeMap<String, T> {
+        fn over<T: Clone>(
+            old: &BTreeMap<String, T>,
+            new: &BTreeMap<String, T>,
+        ) -> BTreeMap<String, T> {
             let mut all = old.clone();
-            all.extend(new.iter().map(|(name, object)| (name.clone(), object.clone())));
+            all.extend(
+                new.iter()
+                    .map(|(name, object)| (name.clone(), object.clone())),
+            );
             all
         }
         Self {
@@ -288,21 +298,38 @@ impl Definitions {
             }
             Ok(())
         }
-        into(&mut self.entities, other.entities, ObjectKind::Entity, place)?;
+        into(
+            &mut self.entities,
+            other.entities,
+            ObjectKind::Entity,
+            place,
+        )?;
         into(&mut self.sources, other.sources, ObjectKind::Source, place)?;
-        into(&mut self.feature_views, other.feature_views, ObjectKind::FeatureView, place)?;
+        into(
+            &mut self.feature_views,
+            other.feature_views,
+            ObjectKind::FeatureView,
+            place,
+        )?;
         into(
             &mut self.on_demand_feature_views,
             other.on_demand_feature_views,
             ObjectKind::OnDemandFeatureView,
             place,
         )?;
-        into(&mut self.feature_services, other.feature_services, ObjectKind::FeatureService, place)
+        into(
+            &mut self.feature_services,
+            other.feature_services,
+            ObjectKind::FeatureService,
+            place,
+        )
     }
 }
 
 pub(super) fn twice(kind: ObjectKind, name: &str, place: &str) -> Error {
-    Error::Conflict(format!("the {kind} {name:?} is declared twice{place}; keep one of the two"))
+    Error::Conflict(format!(
+        "the {kind} {name:?} is declared twice{place}; keep one of the two"
+    ))
 }
 
 fn find<'a, T>(all: &'a BTreeMap<String, T>, kind: ObjectKind, name: &str) -> Result<&'a T> {

@@ -20,7 +20,10 @@ impl Definitions {
             check_name(ObjectKind::Source, &source.name)?;
             let object = object(ObjectKind::Source, &source.name);
             if source.path.is_empty() {
-                return Err(Error::invalid(object, "its path is empty; name a file or folder"));
+                return Err(Error::invalid(
+                    object,
+                    "its path is empty; name a file or folder",
+                ));
             }
             let mut names = BTreeSet::new();
             for name in source.field_mapping.values() {
@@ -54,8 +57,9 @@ impl Definitions {
         if let Some(created) = &source.created_timestamp_column {
             taken.insert(created);
         }
-        let entities =
-            self.join_keys(view).map_err(|error| Error::invalid(&object, error.to_string()))?;
+        let entities = self
+            .join_keys(view)
+            .map_err(|error| Error::invalid(&object, error.to_string()))?;
         for entity in entities {
             if !taken.insert(&entity.join_key) {
                 return Err(Error::invalid(
@@ -65,7 +69,13 @@ impl Definitions {
             }
         }
         if view.features.is_empty() {
-            return Err(Error::invalid(object, "it has no features; declare at least one"));
+            return Err(Error::invalid(
+                object,
+                "it has no features; declare at least one",
+            ));
+        }
+        if let Some(problem) = view.checks.as_ref().and_then(|checks| checks.problem()) {
+            return Err(Error::invalid(object, format!("its checks: {problem}")));
         }
         for feature in &view.features {
             check_column(&object, &feature.name)?;
@@ -97,7 +107,10 @@ impl Definitions {
                 .map_err(|error| Error::invalid(&object, error.to_string()))?;
         }
         if view.features.is_empty() {
-            return Err(Error::invalid(object, "it has no features; declare at least one"));
+            return Err(Error::invalid(
+                object,
+                "it has no features; declare at least one",
+            ));
         }
         let mut names = BTreeSet::new();
         for name in view
@@ -132,7 +145,10 @@ impl Definitions {
             check_name(ObjectKind::FeatureView, projection.label()).map_err(invalid)?;
             let (known, keys): (Vec<&str>, Vec<&str>) =
                 if let Some(view) = self.on_demand_feature_views.get(&projection.view) {
-                    (view.features.iter().map(|f| f.name.as_str()).collect(), Vec::new())
+                    (
+                        view.features.iter().map(|f| f.name.as_str()).collect(),
+                        Vec::new(),
+                    )
                 } else {
                     let view = self.feature_view(&projection.view).map_err(invalid)?;
                     let keys = self.join_keys(view).map_err(invalid)?;

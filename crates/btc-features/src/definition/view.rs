@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Field, Tags, duration, is_true, yes};
+use crate::quality::Checks;
 
 /// Features of one source, by entity and time.
 ///
@@ -42,6 +43,9 @@ pub struct FeatureView {
     /// Labels.
     #[serde(default, skip_serializing_if = "Tags::is_empty")]
     pub tags: Tags,
+    /// Rules that its data must keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Checks>,
     /// The features.
     #[serde(default)]
     pub features: Vec<Field>,
@@ -60,6 +64,7 @@ impl FeatureView {
             description: String::new(),
             owner: String::new(),
             tags: Tags::new(),
+            checks: None,
             features: Vec::new(),
         }
     }
@@ -85,6 +90,13 @@ impl FeatureView {
     #[must_use]
     pub fn with_features(mut self, features: impl IntoIterator<Item = Field>) -> Self {
         self.features = features.into_iter().collect();
+        self
+    }
+
+    /// Sets rules that its data must keep.
+    #[must_use]
+    pub fn with_checks(mut self, checks: Checks) -> Self {
+        self.checks = Some(checks);
         self
     }
 

@@ -23,7 +23,7 @@ use super::input::{FeatureColumn, Input};
 use super::join::Join;
 use super::keys::KeyForm;
 use super::matching::Rules;
-use crate::definition::format_duration;
+use crate::definition::duration::format_duration;
 
 /// The join of one view.
 #[derive(Debug, Clone)]
@@ -66,7 +66,10 @@ impl JoinSpec {
     pub(crate) fn wanted(&self, view: usize) -> Vec<usize> {
         (0..self.views[view].features.len())
             .filter(|feature| {
-                self.columns.contains(&Origin::Feature { view, feature: *feature })
+                self.columns.contains(&Origin::Feature {
+                    view,
+                    feature: *feature,
+                })
             })
             .collect()
     }
@@ -93,7 +96,12 @@ impl PointInTimeJoinExec {
             Boundedness::Bounded,
         )
         .with_scheduling_type(SchedulingType::Cooperative);
-        Self { inputs, spec, properties: Arc::new(properties), metrics: Default::default() }
+        Self {
+            inputs,
+            spec,
+            properties: Arc::new(properties),
+            metrics: Default::default(),
+        }
     }
 }
 
@@ -211,15 +219,21 @@ impl ExecutionPlan for PointInTimeJoinExec {
             )));
         }
         let output_rows = MetricBuilder::new(&self.metrics).output_rows(partition);
-        let join =
-            Join::new(Arc::clone(&self.spec), JoinMetrics::new(&self.metrics), context);
+        let join = Join::new(
+            Arc::clone(&self.spec),
+            JoinMetrics::new(&self.metrics),
+            context,
+        );
         let inputs = self.inputs.clone();
         let stream = futures::stream::once(async move {
             Ok::<_, DataFusionError>(join.run(inputs).await?.into_stream())
         })
         .try_flatten()
         .inspect_ok(move |batch| output_rows.add(batch.num_rows()));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.spec.schema), stream)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.spec.schema),
+            stream,
+        )))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

@@ -53,20 +53,28 @@ impl Matched {
 
     /// The units that hold a matched row.
     pub(crate) fn units(&self) -> impl Iterator<Item = usize> {
-        self.units.iter().enumerate().filter_map(|(unit, rows)| rows.as_ref().map(|_| unit))
+        self.units
+            .iter()
+            .enumerate()
+            .filter_map(|(unit, rows)| rows.as_ref().map(|_| unit))
     }
 
     /// Whether the row at an address is matched.
     pub(crate) fn contains(&self, address: u64) -> bool {
         let (unit, row) = split(address);
-        self.units[unit].as_ref().is_some_and(|unit| unit.words[row / 64] >> (row % 64) & 1 == 1)
+        self.units[unit]
+            .as_ref()
+            .is_some_and(|unit| unit.words[row / 64] >> (row % 64) & 1 == 1)
     }
 
     /// Which rows of a unit are matched.
     pub(crate) fn mask(&self, unit: usize) -> Option<BooleanArray> {
         let unit = self.units[unit].as_ref()?;
         let buffer = Buffer::from_vec(unit.words.clone());
-        Some(BooleanArray::new(BooleanBuffer::new(buffer, 0, unit.rows), None))
+        Some(BooleanArray::new(
+            BooleanBuffer::new(buffer, 0, unit.rows),
+            None,
+        ))
     }
 
     /// The number of the matched row at each address; null where none is.
@@ -80,7 +88,13 @@ impl Matched {
         let valid: BooleanBuffer = addresses.iter().map(|address| *address != NO_ROW).collect();
         let numbers: Vec<u32> = addresses
             .iter()
-            .map(|address| if *address == NO_ROW { 0 } else { number(*address).unwrap_or(0) })
+            .map(|address| {
+                if *address == NO_ROW {
+                    0
+                } else {
+                    number(*address).unwrap_or(0)
+                }
+            })
             .collect();
         UInt32Array::new(numbers.into(), Some(NullBuffer::new(valid)))
     }
@@ -98,7 +112,10 @@ pub(crate) fn join_columns(
 ) -> Result<Vec<ArrayRef>, ArrowError> {
     let mut joined = Vec::with_capacity(columns);
     for column in (0..columns).rev() {
-        let parts: Vec<ArrayRef> = pieces.iter_mut().map(|piece| piece.remove(column)).collect();
+        let parts: Vec<ArrayRef> = pieces
+            .iter_mut()
+            .map(|piece| piece.remove(column))
+            .collect();
         let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
         joined.push(concat(&parts)?);
     }

@@ -67,9 +67,10 @@ impl Input {
     pub(crate) fn column_type(&self, column: &str) -> Option<&DataType> {
         match self {
             Self::Files(scan) => scan.column_type(column),
-            Self::Table(table) => {
-                table.schema.column_with_name(column).map(|(_, field)| field.data_type())
-            }
+            Self::Table(table) => table
+                .schema
+                .column_with_name(column)
+                .map(|(_, field)| field.data_type()),
         }
     }
 
@@ -101,16 +102,22 @@ pub(super) fn check_columns(
 ) -> Result<()> {
     let object = format!("source {:?}", source.name);
     let find = |column: &str| {
-        schema.column_with_name(column).map(|(_, field)| field.data_type()).ok_or_else(|| {
-            let known = schema.fields().iter().map(|field| field.name().as_str());
-            let error = Error::unknown("column", column, known);
-            Error::mismatch(
-                &object,
-                format!("in {place}, {error}; correct the definition or the data"),
-            )
-        })
+        schema
+            .column_with_name(column)
+            .map(|(_, field)| field.data_type())
+            .ok_or_else(|| {
+                let known = schema.fields().iter().map(|field| field.name().as_str());
+                let error = Error::unknown("column", column, known);
+                Error::mismatch(
+                    &object,
+                    format!("in {place}, {error}; correct the definition or the data"),
+                )
+            })
     };
-    let times = [Some(source.timestamp_field.as_str()), source.created_timestamp_column.as_deref()];
+    let times = [
+        Some(source.timestamp_field.as_str()),
+        source.created_timestamp_column.as_deref(),
+    ];
     for column in times.into_iter().flatten() {
         let data_type = find(column)?;
         if !is_time(data_type) && !is_text(data_type) && *data_type != DataType::Null {
@@ -157,7 +164,9 @@ impl SourceTable {
             .filter(|(_, support)| *support != TableProviderFilterPushDown::Unsupported)
             .map(|(filter, _)| filter)
             .collect();
-        self.provider.scan(state, Some(&wanted), &filters, None).await
+        self.provider
+            .scan(state, Some(&wanted), &filters, None)
+            .await
     }
 
     fn filters(&self, (from, to): (i64, i64)) -> Vec<Expr> {
@@ -166,7 +175,9 @@ impl SourceTable {
         };
         // A literal of another unit or zone than the column's could not be
         // compared with its statistics.
-        let DataType::Timestamp(_, zone) = field.data_type() else { return Vec::new() };
+        let DataType::Timestamp(_, zone) = field.data_type() else {
+            return Vec::new();
+        };
         let at = |nanos: i64| {
             ScalarValue::TimestampNanosecond(Some(nanos), zone.clone())
                 .cast_to(field.data_type())
@@ -185,7 +196,10 @@ impl SourceTable {
     /// The keys and timestamps of some rows.
     pub(crate) fn keys(&self, batch: &RecordBatch, keys: &[String]) -> Result<KeyRows> {
         Ok(KeyRows {
-            keys: keys.iter().map(|key| self.column(batch, key)).collect::<Result<_>>()?,
+            keys: keys
+                .iter()
+                .map(|key| self.column(batch, key))
+                .collect::<Result<_>>()?,
             times: to_nanos(&self.column(batch, &self.source.timestamp_field)?)?,
             created: match &self.source.created_timestamp_column {
                 Some(name) => Some(to_nanos(&self.column(batch, name)?)?),
@@ -229,7 +243,10 @@ pub(super) fn convert(
     if column.data_type() == &feature.data_type {
         return Ok(Arc::clone(column));
     }
-    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
     cast_with_options(column, &feature.data_type, &options).map_err(|error| {
         Error::mismatch(
             format!("source {:?}", source.name),

@@ -81,7 +81,13 @@ impl Join {
             self.memory.shrink(timeline.size());
         }
         let batch_size = self.context.session_config().batch_size();
-        Ok(Joined::new(self.spec, batches, columns, batch_size, self.memory))
+        Ok(Joined::new(
+            self.spec,
+            batches,
+            columns,
+            batch_size,
+            self.memory,
+        ))
     }
 
     /// Reads the entity rows and brings their times to UTC.
@@ -189,14 +195,19 @@ impl Join {
     ) -> Result<ViewColumns> {
         let wanted = self.spec.wanted(view);
         let features: Arc<Vec<FeatureColumn>> = Arc::new(
-            wanted.iter().map(|feature| self.spec.views[view].features[*feature].clone()).collect(),
+            wanted
+                .iter()
+                .map(|feature| self.spec.views[view].features[*feature].clone())
+                .collect(),
         );
         let (matched, pieces) = match (&self.spec.views[view].input, table) {
             (Input::Table(source), Some(plan)) => {
-                self.join_table(view, timeline, rows, plan, source, &features).await?
+                self.join_table(view, timeline, rows, plan, source, &features)
+                    .await?
             }
             (Input::Files(scan), _) => {
-                self.join_files(view, timeline, rows, scan, &features).await?
+                self.join_files(view, timeline, rows, scan, &features)
+                    .await?
             }
             (Input::Table(_), None) => {
                 return Err(DataFusionError::Internal("a table has no plan".into()).into());
@@ -207,7 +218,10 @@ impl Join {
         let joined = self
             .blocking(move || {
                 let size = |columns: &[ArrayRef]| -> usize {
-                    columns.iter().map(|column| column.get_array_memory_size()).sum()
+                    columns
+                        .iter()
+                        .map(|column| column.get_array_memory_size())
+                        .sum()
                 };
                 let before: usize = pieces.iter().map(|piece| size(piece)).sum();
                 if pieces.is_empty() {
@@ -216,7 +230,9 @@ impl Join {
                 let columns = join_columns(pieces, count)?;
                 join.memory.shrink(before);
                 join.reserve(size(&columns))?;
-                join.metrics.gathered_rows.add(columns.first().map_or(0, |c| c.len()));
+                join.metrics
+                    .gathered_rows
+                    .add(columns.first().map_or(0, |c| c.len()));
                 Ok(Some(columns))
             })
             .await?;
@@ -225,7 +241,10 @@ impl Join {
         for (feature, column) in wanted.into_iter().zip(joined.into_iter().flatten()) {
             columns[feature] = Some(column);
         }
-        Ok(ViewColumns { numbers: matched, columns })
+        Ok(ViewColumns {
+            numbers: matched,
+            columns,
+        })
     }
 
     async fn join_files(
@@ -246,7 +265,9 @@ impl Join {
             }
         };
         self.metrics.row_groups_matched.add(units.len());
-        self.metrics.row_groups_pruned.add(scan.unit_rows().len() - units.len());
+        self.metrics
+            .row_groups_pruned
+            .add(scan.unit_rows().len() - units.len());
         futures::future::try_join_all(units.into_iter().map(|unit| {
             let (join, scan) = (self.clone(), Arc::clone(scan));
             let (best, timeline) = (Arc::clone(&best), Arc::clone(&timeline));
@@ -264,16 +285,24 @@ impl Join {
             })
         }))
         .await?;
-        let (numbers, matched) = self.resolve(best, timeline, view, rows, scan.unit_rows()).await?;
+        let (numbers, matched) = self
+            .resolve(best, timeline, view, rows, scan.unit_rows())
+            .await?;
         let units: Vec<usize> = matched.units().collect();
         let pieces = futures::future::try_join_all(units.into_iter().map(|unit| {
             let (join, scan) = (self.clone(), Arc::clone(scan));
             let (matched, features) = (Arc::clone(&matched), Arc::clone(features));
             self.blocking(move || {
                 let _timer = join.metrics.gather_time.timer();
-                let Some(mask) = matched.mask(unit) else { return Ok(Vec::new()) };
+                let Some(mask) = matched.mask(unit) else {
+                    return Ok(Vec::new());
+                };
                 let pieces = scan.read_features(unit, &features, mask)?;
-                let size = pieces.iter().flatten().map(|a| a.get_array_memory_size()).sum();
+                let size = pieces
+                    .iter()
+                    .flatten()
+                    .map(|a| a.get_array_memory_size())
+                    .sum();
                 join.reserve(size)?;
                 Ok(pieces)
             })
@@ -333,7 +362,11 @@ impl Join {
                 for retained in retained {
                     pieces.extend(retained.into_pieces(&matched)?);
                 }
-                let size = pieces.iter().flatten().map(|a| a.get_array_memory_size()).sum();
+                let size = pieces
+                    .iter()
+                    .flatten()
+                    .map(|a| a.get_array_memory_size())
+                    .sum();
                 join.reserve(size)?;
                 Ok(pieces)
             })
@@ -343,7 +376,11 @@ impl Join {
 
     /// Slots without rows, with memory reserved for them.
     fn best(&self, view: usize, timeline: &Timeline) -> Result<Arc<Mutex<Best>>> {
-        let created = self.spec.views[view].input.source().created_timestamp_column.is_some();
+        let created = self.spec.views[view]
+            .input
+            .source()
+            .created_timestamp_column
+            .is_some();
         self.reserve(Best::size(timeline.len(), created))?;
         Ok(Arc::new(Mutex::new(Best::new(timeline.len(), created))))
     }
@@ -444,9 +481,16 @@ fn with_utc_times(batch: &RecordBatch, event_time: usize) -> Result<RecordBatch>
     })?;
     let schema = batch.schema();
     let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
-    fields[event_time] =
-        Arc::new(fields[event_time].as_ref().clone().with_data_type(times.data_type().clone()));
+    fields[event_time] = Arc::new(
+        fields[event_time]
+            .as_ref()
+            .clone()
+            .with_data_type(times.data_type().clone()),
+    );
     let mut columns = batch.columns().to_vec();
     columns[event_time] = times;
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
 }

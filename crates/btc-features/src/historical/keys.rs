@@ -70,22 +70,30 @@ impl KeyForm {
         Ok(match self {
             Self::Integer if column.data_type().is_floating() => {
                 let floats = cast(column, &DataType::Float64)?;
-                let exact = floats.as_primitive::<Float64Type>().unary_opt::<_, Int64Type>(|x| {
-                    (x.fract() == 0.0 && x.abs() < 9.2e18).then_some(x as i64)
-                });
+                let exact = floats
+                    .as_primitive::<Float64Type>()
+                    .unary_opt::<_, Int64Type>(|x| {
+                        (x.fract() == 0.0 && x.abs() < 9.2e18).then_some(x as i64)
+                    });
                 Arc::new(exact)
             }
             Self::Integer | Self::Boolean => cast(column, &DataType::Int64)?,
             Self::Unsigned => {
                 let unsigned = cast(column, &DataType::UInt64)?;
-                Arc::new(unsigned.as_primitive::<UInt64Type>().unary::<_, Int64Type>(u64::cast_signed))
+                Arc::new(
+                    unsigned
+                        .as_primitive::<UInt64Type>()
+                        .unary::<_, Int64Type>(u64::cast_signed),
+                )
             }
             Self::Float => {
                 let floats = cast(column, &DataType::Float64)?;
-                let bits = floats.as_primitive::<Float64Type>().unary_opt::<_, Int64Type>(|x| {
-                    // Zero has two signs; what is not a number equals nothing.
-                    (!x.is_nan()).then_some((x + 0.0).to_bits() as i64)
-                });
+                let bits = floats
+                    .as_primitive::<Float64Type>()
+                    .unary_opt::<_, Int64Type>(|x| {
+                        // Zero has two signs; what is not a number equals nothing.
+                        (!x.is_nan()).then_some((x + 0.0).to_bits() as i64)
+                    });
                 Arc::new(bits)
             }
             Self::Instant => Arc::new(to_nanos(column)?),
@@ -108,7 +116,10 @@ pub(crate) enum KeyIndex {
     /// Text.
     Text(HashMap<Box<str>, u32>),
     /// Several columns, or other types.
-    Rows { converter: RowConverter, numbers: HashMap<Box<[u8]>, u32> },
+    Rows {
+        converter: RowConverter,
+        numbers: HashMap<Box<[u8]>, u32>,
+    },
 }
 
 impl KeyIndex {
@@ -147,8 +158,10 @@ impl KeyIndex {
                 Ok((Self::Text(numbers), numbers_of_rows, count))
             }
             columns => {
-                let fields =
-                    columns.iter().map(|c| SortField::new(c.data_type().clone())).collect();
+                let fields = columns
+                    .iter()
+                    .map(|c| SortField::new(c.data_type().clone()))
+                    .collect();
                 let converter = RowConverter::new(fields)?;
                 let encoded = converter.convert_columns(columns)?;
                 let mut numbers = HashMap::new();
@@ -238,7 +251,9 @@ impl KeyIndex {
             Self::Text(numbers) => {
                 let column: &StringArray = columns[0].as_string();
                 found.extend(column.iter().map(|key| {
-                    key.and_then(|key| numbers.get(key)).copied().unwrap_or(NO_KEY)
+                    key.and_then(|key| numbers.get(key))
+                        .copied()
+                        .unwrap_or(NO_KEY)
                 }));
             }
             Self::Rows { converter, numbers } => {

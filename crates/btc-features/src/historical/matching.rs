@@ -54,7 +54,13 @@ pub(crate) struct Finder<'a> {
 impl<'a> Finder<'a> {
     pub(crate) fn new(timeline: &'a Timeline, rules: Rules) -> Self {
         let hints = timeline.starts[..timeline.keys()].to_vec();
-        Self { timeline, rules, hints, numbers: Vec::new(), candidates: Vec::new() }
+        Self {
+            timeline,
+            rules,
+            hints,
+            numbers: Vec::new(),
+            candidates: Vec::new(),
+        }
     }
 
     /// Leaves the candidates of a batch in `candidates`. The rows have the
@@ -67,7 +73,9 @@ impl<'a> Finder<'a> {
         first: u64,
     ) -> Result<(), ArrowError> {
         self.candidates.clear();
-        self.timeline.index.lookup(keys, times.len(), &mut self.numbers)?;
+        self.timeline
+            .index
+            .lookup(keys, times.len(), &mut self.numbers)?;
         let created_values = created.map(Int64Array::values);
         for (row, number) in self.numbers.iter().enumerate() {
             if *number == NO_KEY || times.is_null(row) {

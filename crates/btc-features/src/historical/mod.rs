@@ -51,4 +51,5 @@ pub(crate) use newest::newest_rows;
 pub(crate) use on_demand::parse as parse_on_demand;
 pub(crate) use period::entity_rows as entity_rows_of_period;
 pub(crate) use request::{Output, Request, RequestView, feature_columns};
+pub(crate) use scan::{FileScan, source_files};
 pub(crate) use table::{HistoricalTable, time_range};

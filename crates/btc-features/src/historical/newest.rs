@@ -36,15 +36,28 @@ pub(crate) async fn newest_rows(
     let mut timeless = view.clone();
     timeless.ttl = None;
     let mut definitions = definitions.clone();
-    definitions.feature_views.insert(view.name.clone(), timeless);
-    let features = view.features.iter().map(|feature| format!("{}:{}", view.name, feature.name));
-    let request =
-        Arc::new(Request::resolve(&FeatureSelection::features(features), &definitions)?);
+    definitions
+        .feature_views
+        .insert(view.name.clone(), timeless);
+    let features = view
+        .features
+        .iter()
+        .map(|feature| format!("{}:{}", view.name, feature.name));
+    let request = Arc::new(Request::resolve(
+        &FeatureSelection::features(features),
+        &definitions,
+    )?);
     let keys = {
         let (request, definitions) = (Arc::clone(&request), definitions.clone());
         let (repo_dir, tables) = (repo_dir.to_path_buf(), tables.clone());
         SpawnedTask::spawn_blocking(move || {
-            entity_rows(&request, &definitions, &repo_dir, &tables, period.0..=period.1)
+            entity_rows(
+                &request,
+                &definitions,
+                &repo_dir,
+                &tables,
+                period.0..=period.1,
+            )
         })
         .await
         .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))??
@@ -52,33 +65,46 @@ pub(crate) async fn newest_rows(
     let mut joins = request.joins(&keys.schema(), repo_dir, tables)?;
     let source = definitions.source(&view.source)?;
     let nanos = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
-    let times = [Some(&source.timestamp_field), source.created_timestamp_column.as_ref()];
+    let times = [
+        Some(&source.timestamp_field),
+        source.created_timestamp_column.as_ref(),
+    ];
     let join = joins
         .first_mut()
         .ok_or_else(|| Error::from(DataFusionError::Internal("a view gave no join".into())))?;
     for column in times.into_iter().flatten() {
-        join.features.push(FeatureColumn { column: column.clone(), data_type: nanos.clone() });
+        join.features.push(FeatureColumn {
+            column: column.clone(),
+            data_type: nanos.clone(),
+        });
     }
     let mut columns: Vec<Origin> = (1..keys.num_columns()).map(Origin::Entity).collect();
-    let mut fields: Vec<Field> =
-        keys.schema().fields()[1..].iter().map(|field| field.as_ref().clone()).collect();
+    let mut fields: Vec<Field> = keys.schema().fields()[1..]
+        .iter()
+        .map(|field| field.as_ref().clone())
+        .collect();
     for (feature, column) in join.features.iter().enumerate() {
         columns.push(Origin::Feature { view: 0, feature });
         // Only places count here, and a source column can be a key as well.
-        fields.push(Field::new(format!("{feature}:"), column.data_type.clone(), true));
+        fields.push(Field::new(
+            format!("{feature}:"),
+            column.data_type.clone(),
+            true,
+        ));
     }
     let schema = Arc::new(Schema::new(fields));
     let entity_rows = Arc::new(MemTable::try_new(keys.schema(), vec![vec![keys]])?);
-    let table =
-        HistoricalTable::new(entity_rows, 0, None, joins, columns, Arc::clone(&schema));
+    let table = HistoricalTable::new(entity_rows, 0, None, joins, columns, Arc::clone(&schema));
     let batches = context.read_table(Arc::new(table))?.collect().await?;
     let batch = concat_batches(&schema, &batches)?;
-    let first_time = batch.num_columns()
-        - 1
-        - usize::from(source.created_timestamp_column.is_some());
+    let first_time =
+        batch.num_columns() - 1 - usize::from(source.created_timestamp_column.is_some());
     let mut arrays: Vec<ArrayRef> = batch.columns().to_vec();
-    let mut fields: Vec<Field> =
-        schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    let mut fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone())
+        .collect();
     for place in first_time..arrays.len() {
         arrays[place] = Arc::new(to_nanos(&arrays[place])?);
         fields[place].set_data_type(DataType::Int64);
@@ -89,8 +115,10 @@ pub(crate) async fn newest_rows(
     let batch = arrow::compute::filter_record_batch(&batch, &found)?;
     // A view without entities may have older rows than the period.
     let times = to_int64(batch.column(first_time));
-    let inside: arrow::array::BooleanArray =
-        times.iter().map(|time| Some(time.is_some_and(|time| time >= period.0))).collect();
+    let inside: arrow::array::BooleanArray = times
+        .iter()
+        .map(|time| Some(time.is_some_and(|time| time >= period.0)))
+        .collect();
     Ok(arrow::compute::filter_record_batch(&batch, &inside)?)
 }
 

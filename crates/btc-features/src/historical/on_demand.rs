@@ -45,8 +45,13 @@ pub(crate) fn parse(
         )
     };
     let schema = DFSchema::new_with_metadata(fields, HashMap::new()).map_err(wrong)?;
-    let expression = context.parse_sql_expr(&feature.expression, &schema).map_err(wrong)?;
-    if expression.exists(|part| Ok(part.is_volatile_node() || is_aggregate(part))).map_err(wrong)? {
+    let expression = context
+        .parse_sql_expr(&feature.expression, &schema)
+        .map_err(wrong)?;
+    if expression
+        .exists(|part| Ok(part.is_volatile_node() || is_aggregate(part)))
+        .map_err(wrong)?
+    {
         return Err(Error::invalid(
             format!("on-demand feature view {:?}", view.name),
             format!(
@@ -94,7 +99,9 @@ impl Request {
             })
             .collect();
         for (number, view, feature) in wanted {
-            let Some(feature) = view.feature(&feature) else { continue };
+            let Some(feature) = view.feature(&feature) else {
+                continue;
+            };
             let expression = parse(context, definitions, &view, feature)?;
             for column in expression.column_refs() {
                 match &column.relation {
@@ -117,6 +124,23 @@ impl Request {
         Ok(expressions)
     }
 
+    /// Adds the views that on-demand features may be computed from.
+    pub(crate) fn add_on_demand_sources(&mut self, definitions: &Definitions) -> Result<()> {
+        let sources: Vec<String> = self
+            .outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::OnDemand { view, .. } => Some(view.sources.clone()),
+                Output::Feature { .. } => None,
+            })
+            .flatten()
+            .collect();
+        for source in sources {
+            self.source_view(definitions, &source)?;
+        }
+        Ok(())
+    }
+
     /// The projection of `view` that the request has already, or a plain one.
     fn source_view(&mut self, definitions: &Definitions, view: &str) -> Result<usize> {
         match self.views.iter().position(|known| known.view.name == view) {
@@ -129,7 +153,12 @@ impl Request {
     #[cfg(feature = "sqlite")]
     pub(crate) fn bind_labels(&self, expression: Expr) -> Result<Expr> {
         let bound = expression.transform(|part| {
-            let Expr::Column(Column { relation: Some(source), name, .. }) = &part else {
+            let Expr::Column(Column {
+                relation: Some(source),
+                name,
+                ..
+            }) = &part
+            else {
                 return Ok(Transformed::no(part));
             };
             let label = self
@@ -138,7 +167,9 @@ impl Request {
                 .find(|view| view.view.name == source.table())
                 .map_or(source.table(), |view| view.label.as_str());
             let name = format!("{label}:{name}");
-            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
+            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(
+                name,
+            ))))
         })?;
         Ok(bound.data)
     }
@@ -173,7 +204,9 @@ impl Request {
                     names[place]
                 }
             };
-            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(bare))))
+            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(
+                bare,
+            ))))
         })?;
         Ok(bound.data)
     }

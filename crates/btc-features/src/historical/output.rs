@@ -37,13 +37,17 @@ impl Joined {
         batch_size: usize,
         memory: Arc<MemoryReservation>,
     ) -> Self {
-        Self { spec, batches, views, batch_size: batch_size.max(1), _memory: memory }
+        Self {
+            spec,
+            batches,
+            views,
+            batch_size: batch_size.max(1),
+            _memory: memory,
+        }
     }
 
     /// The result in the order of the entity rows.
-    pub(crate) fn into_stream(
-        self,
-    ) -> impl futures::Stream<Item = DataFusionResult<RecordBatch>> {
+    pub(crate) fn into_stream(self) -> impl futures::Stream<Item = DataFusionResult<RecordBatch>> {
         let mut pieces = Vec::new();
         let mut first = 0;
         for (number, batch) in self.batches.iter().enumerate() {
@@ -77,6 +81,8 @@ impl Joined {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let schema = Arc::clone(&self.spec.schema);
-        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            schema, columns, &options,
+        )?)
     }
 }

@@ -36,7 +36,11 @@ pub(crate) fn entity_rows(
     let mut converter = None;
     let mut found: BTreeSet<OwnedRow> = BTreeSet::new();
     for view in request.views.iter().filter(|view| !view.keys().is_empty()) {
-        let of_rows: Vec<&str> = view.keys().iter().map(|(column, _)| column.as_str()).collect();
+        let of_rows: Vec<&str> = view
+            .keys()
+            .iter()
+            .map(|(column, _)| column.as_str())
+            .collect();
         let types: Vec<_> = definitions
             .join_keys(&view.view)?
             .into_iter()
@@ -52,14 +56,19 @@ pub(crate) fn entity_rows(
             Some(_) => {}
             None => {
                 fields.extend(
-                    of_rows.iter().zip(&types).map(|(name, t)| Field::new(*name, t.clone(), true)),
+                    of_rows
+                        .iter()
+                        .zip(&types)
+                        .map(|(name, t)| Field::new(*name, t.clone(), true)),
                 );
                 let sort = types.iter().map(|t| SortField::new(t.clone())).collect();
                 converter = Some(RowConverter::new(sort)?);
                 columns = Some(of_rows);
             }
         }
-        let Some(converter) = &converter else { continue };
+        let Some(converter) = &converter else {
+            continue;
+        };
         let Input::Files(scan) = Input::open(view.source(), repo_dir, tables)? else {
             return Err(Error::InvalidRequest(format!(
                 "a request for a period needs files, and source {:?} is a table; bring entity \
@@ -86,7 +95,10 @@ pub(crate) fn entity_rows(
                         )
                     })
                     .collect();
-                let names = keys.iter().enumerate().map(|(n, k)| (n.to_string(), Arc::clone(k)));
+                let names = keys
+                    .iter()
+                    .enumerate()
+                    .map(|(n, k)| (n.to_string(), Arc::clone(k)));
                 let keys = filter_record_batch(&RecordBatch::try_from_iter(names)?, &within)?;
                 let encoded = converter.convert_columns(keys.columns())?;
                 found.extend(encoded.iter().map(|row| row.owned()));

@@ -7,9 +7,9 @@ use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 
 use super::exec::{Origin, ViewJoin};
+use super::input::{FeatureColumn, Input, Tables};
 use super::keys::KeyForm;
 use super::matching::Rules;
-use super::input::{FeatureColumn, Input, Tables};
 use super::time::{is_text, is_time, utc_type};
 use crate::definition::{
     Definitions, FeatureView, FeatureViewProjection, FileSource, OnDemandFeatureView,
@@ -45,9 +45,17 @@ pub(crate) struct RequestView {
 #[derive(Debug)]
 pub(crate) enum Output {
     /// A feature of `views[view]`.
-    Feature { view: usize, feature: usize, name: String },
+    Feature {
+        view: usize,
+        feature: usize,
+        name: String,
+    },
     /// A feature computed by the request itself.
-    OnDemand { view: OnDemandFeatureView, feature: String, name: String },
+    OnDemand {
+        view: OnDemandFeatureView,
+        feature: String,
+        name: String,
+    },
 }
 
 impl Output {
@@ -59,10 +67,7 @@ impl Output {
 }
 
 impl Request {
-    pub(crate) fn resolve(
-        selection: &FeatureSelection,
-        definitions: &Definitions,
-    ) -> Result<Self> {
+    pub(crate) fn resolve(selection: &FeatureSelection, definitions: &Definitions) -> Result<Self> {
         let mut request = Self {
             views: Vec::new(),
             outputs: Vec::new(),
@@ -117,12 +122,20 @@ impl Request {
                 return Err(unknown_feature(definitions, &projection.view, feature));
             }
             let feature = feature.to_owned();
-            self.outputs.push(Output::OnDemand { view: view.clone(), feature, name });
+            self.outputs.push(Output::OnDemand {
+                view: view.clone(),
+                feature,
+                name,
+            });
             return Ok(());
         }
         let view = self.view(definitions, projection)?;
         let feature = self.feature(definitions, view, feature)?;
-        self.outputs.push(Output::Feature { view, feature, name });
+        self.outputs.push(Output::Feature {
+            view,
+            feature,
+            name,
+        });
         Ok(())
     }
 
@@ -132,7 +145,11 @@ impl Request {
         definitions: &Definitions,
         projection: &FeatureViewProjection,
     ) -> Result<usize> {
-        if let Some(number) = self.views.iter().position(|view| view.label == projection.label()) {
+        if let Some(number) = self
+            .views
+            .iter()
+            .position(|view| view.label == projection.label())
+        {
             return Ok(number);
         }
         let Some(view) = definitions.feature_views.get(&projection.view) else {
@@ -202,7 +219,10 @@ impl Request {
     pub(crate) fn check_names(&self, entity_rows: &Schema) -> Result<()> {
         let mut taken = std::collections::HashMap::new();
         for field in entity_rows.fields() {
-            if taken.insert(field.name().as_str(), "a column of the entity rows").is_some() {
+            if taken
+                .insert(field.name().as_str(), "a column of the entity rows")
+                .is_some()
+            {
                 return Err(Error::Collision {
                     column: field.name().clone(),
                     reason: "the entity rows have it twice; rename one".into(),
@@ -261,14 +281,19 @@ impl RequestView {
             })?;
             keys.push((column, form));
         }
-        let filter_by_created =
-            filter_by_created && self.source.created_timestamp_column.is_some();
-        let ttl = self.view.ttl.map(|ttl| i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX));
+        let filter_by_created = filter_by_created && self.source.created_timestamp_column.is_some();
+        let ttl = self
+            .view
+            .ttl
+            .map(|ttl| i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX));
         Ok(ViewJoin {
             label: self.label.clone(),
             keys,
             source_keys,
-            rules: Rules { ttl, filter_by_created },
+            rules: Rules {
+                ttl,
+                filter_by_created,
+            },
             features: feature_columns(&self.view, &self.features, &input)?,
             input,
         })
@@ -289,7 +314,11 @@ pub(crate) fn feature_columns(
             let column = input.source().column_of(&feature.name).to_owned();
             let data_type = feature.value_type.data_type();
             let Some(found) = input.column_type(&column) else {
-                let known = input.schema().fields().iter().map(|field| field.name().as_str());
+                let known = input
+                    .schema()
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().as_str());
                 let error = Error::unknown("column", &column, known);
                 return Err(Error::mismatch(
                     &object,
@@ -374,7 +403,12 @@ pub(crate) fn result_columns(
         columns.push(origin);
     };
     for output in &request.outputs {
-        if let Output::Feature { view, feature, name } = output {
+        if let Output::Feature {
+            view,
+            feature,
+            name,
+        } = output
+        {
             add(*view, *feature, name.clone());
         }
     }
@@ -388,16 +422,26 @@ pub(crate) fn result_columns(
 
 fn features_of(definitions: &Definitions, view: &str) -> Result<Vec<String>> {
     if let Some(view) = definitions.on_demand_feature_views.get(view) {
-        return Ok(view.features.iter().map(|feature| feature.name.clone()).collect());
+        return Ok(view
+            .features
+            .iter()
+            .map(|feature| feature.name.clone())
+            .collect());
     }
     let view = definitions.feature_view(view)?;
-    Ok(view.features.iter().map(|feature| feature.name.clone()).collect())
+    Ok(view
+        .features
+        .iter()
+        .map(|feature| feature.name.clone())
+        .collect())
 }
 
 fn unknown_feature(definitions: &Definitions, view: &str, feature: &str) -> Error {
     let known = features_of(definitions, view).unwrap_or_default();
     match Error::unknown("feature", feature, known.iter().map(String::as_str)) {
-        Error::UnknownObject { kind, suggestion, .. } => Error::UnknownObject {
+        Error::UnknownObject {
+            kind, suggestion, ..
+        } => Error::UnknownObject {
             kind,
             name: format!("{view}:{feature}"),
             suggestion: suggestion.map(|name| format!("{view}:{name}")),

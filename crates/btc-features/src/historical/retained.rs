@@ -41,7 +41,14 @@ impl Retained {
     ) -> Result<Self> {
         let partition = u32::try_from(partition).map_err(|_| too_many())?;
         let limit = (2 * slots).max(1 << 16);
-        Ok(Self { partition, seen: 0, pieces: Vec::new(), kept: 0, limit, memory })
+        Ok(Self {
+            partition,
+            seen: 0,
+            pieces: Vec::new(),
+            kept: 0,
+            limit,
+            memory,
+        })
     }
 
     /// The number of rows that have come.
@@ -89,10 +96,17 @@ impl Retained {
 
     fn push(&mut self, rows: Vec<u32>, columns: Vec<ArrayRef>) -> Result<()> {
         let bytes = rows.len() * 4
-            + columns.iter().map(|column| column.get_array_memory_size()).sum::<usize>();
+            + columns
+                .iter()
+                .map(|column| column.get_array_memory_size())
+                .sum::<usize>();
         self.memory.try_grow(bytes)?;
         self.kept += rows.len();
-        self.pieces.push(Piece { rows, columns, bytes });
+        self.pieces.push(Piece {
+            rows,
+            columns,
+            bytes,
+        });
         Ok(())
     }
 
@@ -111,7 +125,11 @@ impl Retained {
                 .filter(|place| held.binary_search(&piece.rows[*place as usize]).is_ok())
                 .collect();
             if !places.is_empty() {
-                let rows = places.values().iter().map(|p| piece.rows[*p as usize]).collect();
+                let rows = places
+                    .values()
+                    .iter()
+                    .map(|p| piece.rows[*p as usize])
+                    .collect();
                 let columns = piece
                     .columns
                     .iter()

@@ -70,17 +70,28 @@ impl FileScan {
                         reason: format!("row group {row_group} claims {rows} rows"),
                     });
                 }
-                units.push(Unit { file: files.len(), row_group, rows });
+                units.push(Unit {
+                    file: files.len(),
+                    row_group,
+                    rows,
+                });
             }
             files.push(ParquetFile { path, metadata });
         }
-        Ok(Self { source: source.clone(), files, units })
+        Ok(Self {
+            source: source.clone(),
+            files,
+            units,
+        })
     }
 
     /// The type of a column, in the first file that has it.
     pub(crate) fn column_type(&self, column: &str) -> Option<&DataType> {
         self.files.iter().find_map(|file| {
-            file.metadata.schema().column_with_name(column).map(|(_, field)| field.data_type())
+            file.metadata
+                .schema()
+                .column_with_name(column)
+                .map(|(_, field)| field.data_type())
         })
     }
 
@@ -96,10 +107,6 @@ impl FileScan {
     /// The number of files.
     pub(crate) fn files(&self) -> usize {
         self.files.len()
-    }
-
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.files.iter().map(|file| file.path.as_path())
     }
 
     /// Checks that every file has timestamps in the columns that the source
@@ -200,7 +207,10 @@ impl FileScan {
             .filter(|column| file.metadata.schema().column_with_name(column).is_some())
             .collect();
         let all_null = |rows: usize| -> Vec<ArrayRef> {
-            features.iter().map(|feature| new_null_array(&feature.data_type, rows)).collect()
+            features
+                .iter()
+                .map(|feature| new_null_array(&feature.data_type, rows))
+                .collect()
         };
         if present.is_empty() {
             return Ok(vec![all_null(wanted)]);
@@ -253,7 +263,10 @@ impl FileScan {
         let ParquetFile { path, metadata } = &self.files[unit.file];
         let file = File::open(path).map_err(Error::io("open", path))?;
         let roots = columns.iter().filter_map(|name| {
-            metadata.schema().column_with_name(name).map(|(position, _)| position)
+            metadata
+                .schema()
+                .column_with_name(name)
+                .map(|(position, _)| position)
         });
         let projection = ProjectionMask::roots(metadata.parquet_schema(), roots);
         let mut builder =
@@ -273,7 +286,10 @@ impl FileScan {
 /// The files of a source, by name.
 pub(crate) fn source_files(source: &FileSource, repo_dir: &Path) -> Result<Vec<PathBuf>> {
     let path = source.resolved_path(repo_dir);
-    let missing = || Error::SourceMissing { name: source.name.clone(), path: path.clone() };
+    let missing = || Error::SourceMissing {
+        name: source.name.clone(),
+        path: path.clone(),
+    };
     if path.is_file() {
         return Ok(vec![path]);
     }
@@ -282,9 +298,14 @@ pub(crate) fn source_files(source: &FileSource, repo_dir: &Path) -> Result<Vec<P
         collect_parquet(&path, &mut found)?;
     } else if source.path.contains(['*', '?', '[']) {
         let wrong = |reason: String| {
-            Error::invalid(format!("source {:?}", source.name), format!("its path: {reason}"))
+            Error::invalid(
+                format!("source {:?}", source.name),
+                format!("its path: {reason}"),
+            )
         };
-        let text = path.to_str().ok_or_else(|| wrong("it is not Unicode".into()))?;
+        let text = path
+            .to_str()
+            .ok_or_else(|| wrong("it is not Unicode".into()))?;
         for entry in glob::glob(text).map_err(|error| wrong(error.to_string()))? {
             let file = entry.map_err(|error| {
                 let path = error.path().to_path_buf();
@@ -314,7 +335,10 @@ fn collect_parquet(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
         let kind = entry.file_type().map_err(Error::io("list", dir))?;
         if kind.is_dir() {
             collect_parquet(&path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == "parquet") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "parquet")
+        {
             found.push(path);
         }
     }

@@ -43,7 +43,14 @@ impl HistoricalTable {
         columns: Vec<Origin>,
         schema: SchemaRef,
     ) -> Self {
-        Self { entity_rows, event_time, range, views, columns, schema }
+        Self {
+            entity_rows,
+            event_time,
+            range,
+            views,
+            columns,
+            schema,
+        }
     }
 
     /// Plans a request: nothing but the footers of files is read.
@@ -69,8 +76,12 @@ impl HistoricalTable {
         let views = request.joins(&entity_schema, repo_dir, tables)?;
         let (schema, columns) = result_columns(&request, &entity_schema, event_time);
         let table = Self::new(entity_rows, event_time, range, views, columns, schema);
-        let names: Vec<String> =
-            table.schema.fields().iter().map(|field| field.name().clone()).collect();
+        let names: Vec<String> = table
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut select: Vec<Expr> = (0..entity_columns.len())
             .map(|number| Expr::Column(Column::new_unqualified(names[number])))
@@ -79,16 +90,23 @@ impl HistoricalTable {
             select.push(match output {
                 Output::Feature { name, .. } => Expr::Column(Column::new_unqualified(name)),
                 Output::OnDemand { name, .. } => match expressions.remove(&number) {
-                    Some(expression) => {
-                        request.bind(expression, &table.columns, &names)?.alias(name)
-                    }
+                    Some(expression) => request
+                        .bind(expression, &table.columns, &names)?
+                        .alias(name),
                     None => continue,
                 },
             });
         }
-        let plain = request.outputs.iter().all(|output| matches!(output, Output::Feature { .. }));
+        let plain = request
+            .outputs
+            .iter()
+            .all(|output| matches!(output, Output::Feature { .. }));
         let frame = context.read_table(Arc::new(table))?;
-        if plain { Ok(frame) } else { Ok(frame.select(select)?) }
+        if plain {
+            Ok(frame)
+        } else {
+            Ok(frame.select(select)?)
+        }
     }
 }
 
@@ -113,15 +131,20 @@ impl TableProvider for HistoricalTable {
             Some(projection) => projection.clone(),
             None => (0..self.columns.len()).collect(),
         };
-        let fields: Vec<_> =
-            kept.iter().map(|column| Arc::clone(&self.schema.fields()[*column])).collect();
+        let fields: Vec<_> = kept
+            .iter()
+            .map(|column| Arc::clone(&self.schema.fields()[*column]))
+            .collect();
         // There is one row for each entity row, in their order, so that a limit
         // on the result is one on the entity rows.
         let mut inputs = vec![self.entity_rows.scan(state, None, &[], limit).await?];
         let mut spec = JoinSpec {
             event_time: self.event_time,
             views: self.views.clone(),
-            columns: kept.into_iter().map(|column| self.columns[column]).collect(),
+            columns: kept
+                .into_iter()
+                .map(|column| self.columns[column])
+                .collect(),
             schema: Arc::new(Schema::new(fields)),
             fetch: limit,
             table_inputs: Vec::new(),
@@ -138,7 +161,11 @@ impl TableProvider for HistoricalTable {
                         let from = view.rules.ttl.map(|ttl| min.saturating_sub(ttl));
                         (from.unwrap_or(i64::MIN), max)
                     });
-                    inputs.push(table.scan(state, &view.source_keys, &wanted, between).await?);
+                    inputs.push(
+                        table
+                            .scan(state, &view.source_keys, &wanted, between)
+                            .await?,
+                    );
                     Some(inputs.len() - 2)
                 }
                 _ => None,

@@ -3,14 +3,17 @@
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Date64Type, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    DataType, Date32Type, Date64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::error::ArrowError;
 
 /// Whether a column of this type can be read as instants.
 pub(crate) fn is_time(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64)
+    matches!(
+        data_type,
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
+    )
 }
 
 pub(crate) fn is_text(data_type: &DataType) -> bool {
@@ -43,18 +46,24 @@ pub(crate) fn to_utc(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
             Ok(arrow::array::make_array(data.data_type(data_type).build()?))
         }
         DataType::Date32 | DataType::Date64 => cast(
-            &cast(column, &DataType::Timestamp(
-                match column.data_type() {
-                    DataType::Date32 => TimeUnit::Second,
-                    _ => TimeUnit::Millisecond,
-                },
-                None,
-            ))?,
+            &cast(
+                column,
+                &DataType::Timestamp(
+                    match column.data_type() {
+                        DataType::Date32 => TimeUnit::Second,
+                        _ => TimeUnit::Millisecond,
+                    },
+                    None,
+                ),
+            )?,
             &utc_type(column.data_type()),
         ),
         other if is_text(other) => {
             let text = cast(column, &DataType::Utf8)?;
-            let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
+            let options = arrow::compute::CastOptions {
+                safe: false,
+                ..Default::default()
+            };
             arrow::compute::cast_with_options(&text, &utc_type(other), &options)
         }
         DataType::Null => cast(column, &utc_type(&DataType::Null)),
@@ -66,24 +75,24 @@ pub(crate) fn to_utc(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 /// hold (the years 1677 to 2262) becomes the nearest they do.
 pub(crate) fn to_nanos(column: &ArrayRef) -> Result<Int64Array, ArrowError> {
     Ok(match column.data_type() {
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            column.as_primitive::<TimestampNanosecondType>().reinterpret_cast()
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            column.as_primitive::<TimestampMicrosecondType>().unary(|v| v.saturating_mul(1_000))
-        }
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            column.as_primitive::<TimestampMillisecondType>().unary(|v| v.saturating_mul(1_000_000))
-        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => column
+            .as_primitive::<TimestampNanosecondType>()
+            .reinterpret_cast(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => column
+            .as_primitive::<TimestampMicrosecondType>()
+            .unary(|v| v.saturating_mul(1_000)),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => column
+            .as_primitive::<TimestampMillisecondType>()
+            .unary(|v| v.saturating_mul(1_000_000)),
         DataType::Timestamp(TimeUnit::Second, _) => column
             .as_primitive::<TimestampSecondType>()
             .unary(|v| v.saturating_mul(1_000_000_000)),
         DataType::Date32 => column
             .as_primitive::<Date32Type>()
             .unary(|days| i64::from(days).saturating_mul(86_400_000_000_000)),
-        DataType::Date64 => {
-            column.as_primitive::<Date64Type>().unary(|v| v.saturating_mul(1_000_000))
-        }
+        DataType::Date64 => column
+            .as_primitive::<Date64Type>()
+            .unary(|v| v.saturating_mul(1_000_000)),
         _ => {
             let utc = to_utc(column)?;
             return to_nanos(&utc);
@@ -93,5 +102,8 @@ pub(crate) fn to_nanos(column: &ArrayRef) -> Result<Int64Array, ArrowError> {
 
 /// Whether all instants of a column are exact in nanoseconds.
 pub(crate) fn fits_nanos(nanos: &Int64Array) -> bool {
-    nanos.iter().flatten().all(|value| value != i64::MAX && value != i64::MIN)
+    nanos
+        .iter()
+        .flatten()
+        .all(|value| value != i64::MAX && value != i64::MIN)
 }

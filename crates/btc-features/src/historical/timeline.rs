@@ -58,12 +58,13 @@ impl Timeline {
                 group.sort_unstable();
             }
         }
-        let range = sorted
-            .iter()
-            .map(|(time, _)| *time)
-            .fold(None, |range: Option<(i64, i64)>, time| {
-                Some(range.map_or((time, time), |(min, max)| (min.min(time), max.max(time))))
-            });
+        let range =
+            sorted
+                .iter()
+                .map(|(time, _)| *time)
+                .fold(None, |range: Option<(i64, i64)>, time| {
+                    Some(range.map_or((time, time), |(min, max)| (min.min(time), max.max(time))))
+                });
         Ok(Self {
             index,
             starts,
@@ -136,7 +137,11 @@ mod tests {
         let keys: ArrayRef = Arc::new(Int64Array::from(vec![7; 8]));
         let timeline = Timeline::build(&[keys], &times).unwrap();
         for time in 0..100 {
-            let expected = timeline.times.iter().position(|t| *t >= time).map(|p| p as u32);
+            let expected = timeline
+                .times
+                .iter()
+                .position(|t| *t >= time)
+                .map(|p| p as u32);
             for hint in 0..=9 {
                 assert_eq!(timeline.slot(0, time, hint), expected, "{time} from {hint}");
             }

@@ -35,11 +35,23 @@ pub(crate) fn export(
     materialized: &Materialized,
     now: DateTime<Utc>,
 ) -> Result<Exported> {
-    let exporter = Exporter { definitions, project, repo_dir, now: seconds(now) };
+    let exporter = Exporter {
+        definitions,
+        project,
+        repo_dir,
+        now: seconds(now),
+    };
     let mut notes = Vec::new();
-    let mut entities: Vec<proto::Entity> =
-        definitions.entities.values().map(|entity| exporter.entity(entity)).collect();
-    if definitions.feature_views.values().any(|view| view.entities.is_empty()) {
+    let mut entities: Vec<proto::Entity> = definitions
+        .entities
+        .values()
+        .map(|entity| exporter.entity(entity))
+        .collect();
+    if definitions
+        .feature_views
+        .values()
+        .any(|view| view.entities.is_empty())
+    {
         entities.push(exporter.dummy());
     }
     let mut feature_views = Vec::new();
@@ -70,15 +82,24 @@ pub(crate) fn export(
         feature_services,
         on_demand_feature_views: Vec::new(),
         infra: Some(proto::Empty {}),
-        data_sources: definitions.sources.values().map(|source| exporter.source(source)).collect(),
+        data_sources: definitions
+            .sources
+            .values()
+            .map(|source| exporter.source(source))
+            .collect(),
         stream_feature_views: Vec::new(),
         projects: vec![proto::Project {
-            spec: Some(proto::ProjectSpec { name: project.to_owned() }),
+            spec: Some(proto::ProjectSpec {
+                name: project.to_owned(),
+            }),
             meta: Some(exporter.meta()),
         }],
         label_views: Vec::new(),
     };
-    Ok(Exported { bytes: registry.encode_to_vec(), notes })
+    Ok(Exported {
+        bytes: registry.encode_to_vec(),
+        notes,
+    })
 }
 
 struct Exporter<'a> {
@@ -90,7 +111,10 @@ struct Exporter<'a> {
 
 impl Exporter<'_> {
     fn meta(&self) -> Meta {
-        Meta { created_timestamp: Some(self.now), last_updated_timestamp: Some(self.now) }
+        Meta {
+            created_timestamp: Some(self.now),
+            last_updated_timestamp: Some(self.now),
+        }
     }
 
     fn entity(&self, entity: &Entity) -> proto::Entity {
@@ -120,7 +144,9 @@ impl Exporter<'_> {
             timestamp_field: source.timestamp_field.clone(),
             created_timestamp_column: source.created_timestamp_column.clone().unwrap_or_default(),
             file_options: Some(proto::FileOptions {
-                file_format: Some(proto::FileFormat { parquet_format: Some(proto::Empty {}) }),
+                file_format: Some(proto::FileFormat {
+                    parquet_format: Some(proto::Empty {}),
+                }),
                 uri: path.to_string_lossy().into_owned(),
             }),
             data_source_class_type: "feast.infra.offline_stores.file_source.FileSource".into(),
@@ -188,7 +214,11 @@ impl Exporter<'_> {
     ) -> Result<Option<proto::FeatureService>> {
         let mut features = Vec::new();
         for projection in &service.views {
-            if self.definitions.on_demand_feature_views.contains_key(&projection.view) {
+            if self
+                .definitions
+                .on_demand_feature_views
+                .contains_key(&projection.view)
+            {
                 notes.push(format!(
                     "feature service {:?} goes without the on-demand feature view {:?}",
                     service.name, projection.view

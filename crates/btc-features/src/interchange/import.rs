@@ -26,19 +26,31 @@ pub struct Imported {
 /// Reads the objects of one project from the content of a `registry.db`. With
 /// no project named, there must be only one.
 pub(crate) fn import(bytes: &[u8], path: &Path, project: Option<&str>) -> Result<Imported> {
-    let corrupt = |reason: String| Error::Corrupt { path: path.to_path_buf(), reason };
+    let corrupt = |reason: String| Error::Corrupt {
+        path: path.to_path_buf(),
+        reason,
+    };
     let registry = proto::Registry::decode(bytes).map_err(|error| {
-        corrupt(format!("it is no registry file of Feast (a protobuf `Registry`): {error}"))
+        corrupt(format!(
+            "it is no registry file of Feast (a protobuf `Registry`): {error}"
+        ))
     })?;
     if registry.registry_schema_version.is_empty() {
-        return Err(corrupt("it is no registry file of Feast: it has no schema version".into()));
+        return Err(corrupt(
+            "it is no registry file of Feast: it has no schema version".into(),
+        ));
     }
     let mut projects: Vec<String> = registry
         .projects
         .iter()
         .filter_map(|project| project.spec.as_ref())
         .map(|spec| spec.name.clone())
-        .chain(registry.feature_views.iter().filter_map(|view| Some(view.spec.as_ref()?.project.clone())))
+        .chain(
+            registry
+                .feature_views
+                .iter()
+                .filter_map(|view| Some(view.spec.as_ref()?.project.clone())),
+        )
         .collect();
     projects.sort();
     projects.dedup();
@@ -54,11 +66,18 @@ pub(crate) fn import(bytes: &[u8], path: &Path, project: Option<&str>) -> Result
             )));
         }
     };
-    let mut importer =
-        Importer { project, definitions: Definitions::new(), notes: Vec::new() };
+    let mut importer = Importer {
+        project,
+        definitions: Definitions::new(),
+        notes: Vec::new(),
+    };
     importer.read(&registry);
     importer.definitions.validate()?;
-    Ok(Imported { definitions: importer.definitions, projects, notes: importer.notes })
+    Ok(Imported {
+        definitions: importer.definitions,
+        projects,
+        notes: importer.notes,
+    })
 }
 
 struct Importer {
@@ -69,7 +88,11 @@ struct Importer {
 
 impl Importer {
     fn read(&mut self, registry: &proto::Registry) {
-        for spec in registry.entities.iter().filter_map(|entity| entity.spec.as_ref()) {
+        for spec in registry
+            .entities
+            .iter()
+            .filter_map(|entity| entity.spec.as_ref())
+        {
             if self.wants(&spec.project) && spec.name != DUMMY_ENTITY {
                 self.entity(spec);
             }
@@ -79,24 +102,45 @@ impl Importer {
                 self.source(source);
             }
         }
-        for spec in registry.feature_views.iter().filter_map(|view| view.spec.as_ref()) {
+        for spec in registry
+            .feature_views
+            .iter()
+            .filter_map(|view| view.spec.as_ref())
+        {
             if self.wants(&spec.project) {
                 self.view(spec);
             }
         }
         let kinds = [
-            ("on-demand feature view", &registry.on_demand_feature_views, "it is a Python function"),
-            ("stream feature view", &registry.stream_feature_views, "streams are not read here"),
-            ("label view", &registry.label_views, "labels are columns of entity rows here"),
+            (
+                "on-demand feature view",
+                &registry.on_demand_feature_views,
+                "it is a Python function",
+            ),
+            (
+                "stream feature view",
+                &registry.stream_feature_views,
+                "streams are not read here",
+            ),
+            (
+                "label view",
+                &registry.label_views,
+                "labels are columns of entity rows here",
+            ),
         ];
         for (kind, views, reason) in kinds {
             for spec in views.iter().filter_map(|view| view.spec.as_ref()) {
                 if self.wants(&spec.project) {
-                    self.notes.push(format!("{kind} {:?} is left out: {reason}", spec.name));
+                    self.notes
+                        .push(format!("{kind} {:?} is left out: {reason}", spec.name));
                 }
             }
         }
-        for spec in registry.feature_services.iter().filter_map(|service| service.spec.as_ref()) {
+        for spec in registry
+            .feature_services
+            .iter()
+            .filter_map(|service| service.spec.as_ref())
+        {
             if self.wants(&spec.project) {
                 self.service(spec);
             }
@@ -121,7 +165,11 @@ impl Importer {
 
     /// Reads a source of files; its name, unless it is of another kind.
     fn source(&mut self, spec: &proto::DataSource) -> Option<String> {
-        let Some(options) = spec.file_options.as_ref().filter(|_| spec.kind == BATCH_FILE) else {
+        let Some(options) = spec
+            .file_options
+            .as_ref()
+            .filter(|_| spec.kind == BATCH_FILE)
+        else {
             // A push source stands before the files that it is backed by.
             if let Some(files) = &spec.batch_source {
                 self.notes.push(format!(
@@ -130,10 +178,17 @@ impl Importer {
                 ));
                 return self.source(files);
             }
-            self.notes.push(format!("source {:?} is left out: it is not of files", spec.name));
+            self.notes.push(format!(
+                "source {:?} is left out: it is not of files",
+                spec.name
+            ));
             return None;
         };
-        let name = if spec.name.is_empty() { source_name(&options.uri) } else { spec.name.clone() };
+        let name = if spec.name.is_empty() {
+            source_name(&options.uri)
+        } else {
+            spec.name.clone()
+        };
         let mut source = FileSource::new(&name, &options.uri, &spec.timestamp_field)
             .with_description(&spec.description)
             .with_owner(&spec.owner);
@@ -147,7 +202,10 @@ impl Importer {
     }
 
     fn view(&mut self, spec: &proto::FeatureViewSpec) {
-        let source = spec.batch_source.as_ref().and_then(|source| self.source(source));
+        let source = spec
+            .batch_source
+            .as_ref()
+            .and_then(|source| self.source(source));
         let Some(source) = source else {
             self.notes.push(format!(
                 "feature view {:?} is left out: it has no source of files",
@@ -157,11 +215,19 @@ impl Importer {
         };
         let features = self.fields(&spec.name, &spec.features);
         if features.is_empty() {
-            self.notes.push(format!("feature view {:?} is left out: no feature of it is kept", spec.name));
+            self.notes.push(format!(
+                "feature view {:?} is left out: no feature of it is kept",
+                spec.name
+            ));
             return;
         }
         let mut view = FeatureView::new(&spec.name, source)
-            .with_entities(spec.entities.iter().filter(|name| *name != DUMMY_ENTITY).cloned())
+            .with_entities(
+                spec.entities
+                    .iter()
+                    .filter(|name| *name != DUMMY_ENTITY)
+                    .cloned(),
+            )
             .with_features(features)
             .with_online(spec.online)
             .with_description(&spec.description)
@@ -173,7 +239,11 @@ impl Importer {
             ));
         }
         view.tags = spec.tags.clone();
-        for column in spec.entity_columns.iter().filter(|column| column.name != DUMMY_KEY) {
+        for column in spec
+            .entity_columns
+            .iter()
+            .filter(|column| column.name != DUMMY_KEY)
+        {
             // Entities whose type Feast does not know are typed by their views.
             if let Some(value_type) = type_of(column.value_type) {
                 for name in &view.entities {
@@ -185,7 +255,9 @@ impl Importer {
                 }
             }
         }
-        self.definitions.feature_views.insert(view.name.clone(), view);
+        self.definitions
+            .feature_views
+            .insert(view.name.clone(), view);
     }
 
     fn fields(&mut self, view: &str, specs: &[proto::Feature]) -> Vec<Field> {
@@ -198,8 +270,7 @@ impl Importer {
                 ));
                 continue;
             };
-            let mut field =
-                Field::new(&spec.name, value_type).with_description(&spec.description);
+            let mut field = Field::new(&spec.name, value_type).with_description(&spec.description);
             field.tags = spec.tags.clone();
             fields.push(field);
         }
@@ -223,9 +294,13 @@ impl Importer {
                 .map(|column| &column.name)
                 .filter(|column| view.feature(column).is_some())
                 .collect();
-            let all = view.features.iter().map(|feature| &feature.name).eq(wanted.iter().copied());
-            let mut part = FeatureViewProjection::new(name)
-                .with_join_key_map(projection.join_key_map.clone());
+            let all = view
+                .features
+                .iter()
+                .map(|feature| &feature.name)
+                .eq(wanted.iter().copied());
+            let mut part =
+                FeatureViewProjection::new(name).with_join_key_map(projection.join_key_map.clone());
             if !all {
                 part = part.with_features(wanted);
             }
@@ -235,14 +310,19 @@ impl Importer {
             views.push(part);
         }
         if views.is_empty() {
-            self.notes.push(format!("feature service {:?} is left out: it is empty", spec.name));
+            self.notes.push(format!(
+                "feature service {:?} is left out: it is empty",
+                spec.name
+            ));
             return;
         }
         let mut service = FeatureService::new(&spec.name, views)
             .with_description(&spec.description)
             .with_owner(&spec.owner);
         service.tags = spec.tags.clone();
-        self.definitions.feature_services.insert(spec.name.clone(), service);
+        self.definitions
+            .feature_services
+            .insert(spec.name.clone(), service);
     }
 }
 
@@ -250,7 +330,19 @@ impl Importer {
 fn source_name(uri: &str) -> String {
     let name = uri.trim_end_matches('/').rsplit('/').next().unwrap_or(uri);
     let name = name.strip_suffix(".parquet").unwrap_or(name);
-    let safe: String =
-        name.chars().map(|c| if c.is_alphanumeric() || "_-.".contains(c) { c } else { '_' }).collect();
-    if safe.is_empty() { "source".into() } else { safe.replace("__", "_") }
+    let safe: String = name
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "_-.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    if safe.is_empty() {
+        "source".into()
+    } else {
+        safe.replace("__", "_")
+    }
 }

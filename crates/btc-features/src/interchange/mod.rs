@@ -39,5 +39,7 @@ pub(crate) fn type_number(value_type: ValueType) -> i32 {
 
 /// The type with a number in `feast.types.ValueType`, if there is one here.
 pub(crate) fn type_of(number: i32) -> Option<ValueType> {
-    ValueType::ALL.into_iter().find(|value_type| type_number(*value_type) == number)
+    ValueType::ALL
+        .into_iter()
+        .find(|value_type| type_number(*value_type) == number)
 }

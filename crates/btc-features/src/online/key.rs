@@ -58,7 +58,11 @@ mod tests {
     #[test]
     fn keys_are_encoded_as_feast_encodes_them() {
         let hex = |keys: &[(&str, Val)]| -> String {
-            encode(keys).unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
+            encode(keys)
+                .unwrap()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect()
         };
         assert_eq!(
             hex(&[]),

@@ -72,16 +72,16 @@ impl FeatureStore {
     ) -> Result<Vec<MaterializeReport>> {
         let mut reports = Vec::new();
         for view in self.chosen(views)? {
-            let known = match OnlineDatabase::open_existing(
-                &self.online_path(),
-                &self.config().project,
-            )? {
-                Some(database) => database.progress(&view.name)?,
-                None => None,
-            };
+            let known =
+                match OnlineDatabase::open_existing(&self.online_path(), &self.config().project)? {
+                    Some(database) => database.progress(&view.name)?,
+                    None => None,
+                };
             let start = match known {
                 Some((_, last)) => Some(DateTime::from_timestamp_nanos(last)),
-                None => view.ttl.and_then(|ttl| end.checked_sub_signed(chrono::TimeDelta::from_std(ttl).ok()?)),
+                None => view
+                    .ttl
+                    .and_then(|ttl| end.checked_sub_signed(chrono::TimeDelta::from_std(ttl).ok()?)),
             };
             reports.push(self.materialize_view(view, start, end).await?);
         }
@@ -93,7 +93,10 @@ impl FeatureStore {
         if views.is_empty() {
             return Ok(definitions.feature_views.values().collect());
         }
-        views.iter().map(|view| definitions.feature_view(view)).collect()
+        views
+            .iter()
+            .map(|view| definitions.feature_view(view))
+            .collect()
     }
 
     async fn materialize_view(
@@ -102,8 +105,13 @@ impl FeatureStore {
         start: Option<DateTime<Utc>>,
         end: DateTime<Utc>,
     ) -> Result<MaterializeReport> {
-        let mut report =
-            MaterializeReport { view: view.name.clone(), keys: 0, start, end, skipped: None };
+        let mut report = MaterializeReport {
+            view: view.name.clone(),
+            keys: 0,
+            start,
+            end,
+            skipped: None,
+        };
         if !view.online {
             report.skipped = Some("the view is not for the online store (online = false)".into());
             return Ok(report);
@@ -143,21 +151,41 @@ impl Rows {
     fn new(definitions: &Definitions, view: &FeatureView, batch: RecordBatch) -> Result<Self> {
         let entities = definitions.join_keys(view)?;
         let mut columns = batch.columns().iter();
-        let missing =
-            || Error::from(DataFusionError::Internal("the newest rows lack a column".into()));
+        let missing = || {
+            Error::from(DataFusionError::Internal(
+                "the newest rows lack a column".into(),
+            ))
+        };
         let mut keys = Vec::new();
         for entity in entities {
             let column = columns.next().ok_or_else(missing)?;
-            keys.push((entity.join_key.clone(), from_column(column, entity.value_type)?));
+            keys.push((
+                entity.join_key.clone(),
+                from_column(column, entity.value_type)?,
+            ));
         }
         let mut features = Vec::new();
         for feature in &view.features {
             let column = columns.next().ok_or_else(missing)?;
-            features.push((feature.name.clone(), from_column(column, feature.value_type)?));
+            features.push((
+                feature.name.clone(),
+                from_column(column, feature.value_type)?,
+            ));
         }
-        let event_times = columns.next().ok_or_else(missing)?.as_primitive::<Int64Type>().clone();
-        let created = columns.next().map(|column| column.as_primitive::<Int64Type>().clone());
-        Ok(Self { keys, features, event_times, created })
+        let event_times = columns
+            .next()
+            .ok_or_else(missing)?
+            .as_primitive::<Int64Type>()
+            .clone();
+        let created = columns
+            .next()
+            .map(|column| column.as_primitive::<Int64Type>().clone());
+        Ok(Self {
+            keys,
+            features,
+            event_times,
+            created,
+        })
     }
 
     fn len(&self) -> usize {

@@ -54,7 +54,12 @@ impl OnlineRequest {
             OnlineSelection::Features(features) => (features, None),
             OnlineSelection::Service(service) => (Vec::new(), Some(service)),
         };
-        Self { features, feature_service, entities, full_feature_names: false }
+        Self {
+            features,
+            feature_service,
+            entities,
+            full_feature_names: false,
+        }
     }
 }
 
@@ -152,14 +157,22 @@ impl FeatureStore {
         let expressions = plan.parse_on_demand(self.context(), definitions, &columns)?;
         let rows = request.rows()?;
         let keys = request.typed(definitions, &plan)?;
-        let database =
-            OnlineDatabase::open_existing(&self.online_path(), &self.config().project)?;
+        let database = OnlineDatabase::open_existing(&self.online_path(), &self.config().project)?;
         let mut views = Vec::with_capacity(plan.views.len());
         for view in &plan.views {
-            views.push(view_columns(view, &keys, rows, database.as_ref(), definitions, now)?);
+            views.push(view_columns(
+                view,
+                &keys,
+                rows,
+                database.as_ref(),
+                definitions,
+                now,
+            )?);
         }
         let mut answer = OnlineFeatures {
-            metadata: OnlineMetadata { feature_names: Vec::new() },
+            metadata: OnlineMetadata {
+                feature_names: Vec::new(),
+            },
             results: Vec::new(),
         };
         for (name, values) in &keys {
@@ -174,7 +187,9 @@ impl FeatureStore {
             let column = match output {
                 Output::Feature { view, feature, .. } => views[*view][*feature].clone(),
                 Output::OnDemand { view, feature, .. } => {
-                    let Some(expression) = expressions.get(&number) else { continue };
+                    let Some(expression) = expressions.get(&number) else {
+                        continue;
+                    };
                     let value_type = view
                         .feature(feature)
                         .map_or(ValueType::Float64, |feature| feature.value_type);
@@ -185,7 +200,11 @@ impl FeatureStore {
                         None => FeatureStatus::NullValue,
                     };
                     let statuses = values.iter().map(status).collect();
-                    Column { values, statuses, event_times: vec![0; rows] }
+                    Column {
+                        values,
+                        statuses,
+                        event_times: vec![0; rows],
+                    }
                 }
             };
             answer.push(output.name().to_owned(), &column);
@@ -207,14 +226,22 @@ impl FeatureStore {
         let mut arrays = Vec::new();
         for (view, columns) in plan.views.iter().zip(views) {
             for (name, column) in view.features.iter().zip(columns) {
-                let Some(field) = view.view.feature(name) else { continue };
+                let Some(field) = view.view.feature(name) else {
+                    continue;
+                };
                 let qualified = format!("{}:{name}", view.label);
-                fields.push(ArrowField::new(qualified, field.value_type.data_type(), true));
+                fields.push(ArrowField::new(
+                    qualified,
+                    field.value_type.data_type(),
+                    true,
+                ));
                 arrays.push(to_column(&column.values, field.value_type)?);
             }
         }
         for (name, values) in keys {
-            let value_type = request_type(definitions, plan, name);
+            let Some(value_type) = request_type(definitions, plan, name) else {
+                continue;
+            };
             fields.push(ArrowField::new(name, value_type.data_type(), true));
             arrays.push(to_column(values, value_type)?);
         }
@@ -237,7 +264,11 @@ impl OnlineFeatures {
         self.results.push(OnlineResult {
             values: column.values.iter().map(to_json).collect(),
             statuses: column.statuses.clone(),
-            event_timestamps: column.event_times.iter().map(|time| time_text(*time)).collect(),
+            event_timestamps: column
+                .event_times
+                .iter()
+                .map(|time| time_text(*time))
+                .collect(),
         });
     }
 }
@@ -261,27 +292,29 @@ impl OnlineRequest {
         definitions: &Definitions,
         plan: &Request,
     ) -> Result<Vec<(String, Vec<Value>)>> {
-        self.entities
-            .iter()
-            .map(|(name, values)| {
-                let value_type = request_type(definitions, plan, name);
-                let values = values
-                    .iter()
-                    .map(|value| from_json(name, value, value_type))
-                    .collect::<Result<_>>()?;
-                Ok((name.clone(), values))
-            })
-            .collect()
+        let mut typed = Vec::with_capacity(self.entities.len());
+        for (name, values) in &self.entities {
+            // What no view needs says how many entities there are, and no more.
+            let Some(value_type) = request_type(definitions, plan, name) else {
+                continue;
+            };
+            let values = values
+                .iter()
+                .map(|value| from_json(name, value, value_type))
+                .collect::<Result<_>>()?;
+            typed.push((name.clone(), values));
+        }
+        Ok(typed)
     }
 }
 
 /// The type of a key or of a column that on-demand features need.
-fn request_type(definitions: &Definitions, plan: &Request, name: &str) -> ValueType {
+fn request_type(definitions: &Definitions, plan: &Request, name: &str) -> Option<ValueType> {
     for view in &plan.views {
         let entities = definitions.join_keys(&view.view).unwrap_or_default();
         for (entity, (column, _)) in entities.iter().zip(view.keys()) {
             if column == name {
-                return entity.value_type;
+                return Some(entity.value_type);
             }
         }
     }
@@ -289,10 +322,10 @@ fn request_type(definitions: &Definitions, plan: &Request, name: &str) -> ValueT
         if let Output::OnDemand { view, .. } = output
             && let Some(field) = view.request.iter().find(|field| field.name == name)
         {
-            return field.value_type;
+            return Some(field.value_type);
         }
     }
-    ValueType::String
+    None
 }
 
 fn view_columns(
@@ -303,8 +336,10 @@ fn view_columns(
     definitions: &Definitions,
     now: DateTime<Utc>,
 ) -> Result<Vec<Column>> {
-    let by_name: HashMap<&str, &Vec<Value>> =
-        request.iter().map(|(name, values)| (name.as_str(), values)).collect();
+    let by_name: HashMap<&str, &Vec<Value>> = request
+        .iter()
+        .map(|(name, values)| (name.as_str(), values))
+        .collect();
     let mut keys: Vec<Option<Vec<u8>>> = Vec::with_capacity(rows);
     let entities = definitions.join_keys(&view.view)?;
     for row in 0..rows {
@@ -322,7 +357,11 @@ fn view_columns(
         }
         // A null key is found nowhere.
         let whole = parts.len() == entities.len();
-        keys.push(if whole { Some(key::encode(&parts)?) } else { None });
+        keys.push(if whole {
+            Some(key::encode(&parts)?)
+        } else {
+            None
+        });
     }
     let wanted: Vec<Vec<u8>> = keys.iter().flatten().cloned().collect();
     let found: Vec<Option<OnlineRow>> = match database {
@@ -330,19 +369,26 @@ fn view_columns(
         None => vec![None; wanted.len()],
     };
     let mut found = found.into_iter();
-    let found: Vec<Option<OnlineRow>> =
-        keys.iter().map(|key| key.as_ref().and_then(|_| found.next().flatten())).collect();
-    let ttl = view.view.ttl.map(|ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
+    let found: Vec<Option<OnlineRow>> = keys
+        .iter()
+        .map(|key| key.as_ref().and_then(|_| found.next().flatten()))
+        .collect();
+    let ttl = view
+        .view
+        .ttl
+        .map(|ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
     let columns = view.features.iter().map(|feature| {
-        let mut column =
-            Column { values: Vec::new(), statuses: Vec::new(), event_times: Vec::new() };
+        let mut column = Column {
+            values: Vec::new(),
+            statuses: Vec::new(),
+            event_times: Vec::new(),
+        };
         for row in &found {
             let (value, status, time) = match row {
                 None => (None, FeatureStatus::NotFound, 0),
                 Some(row) => {
-                    let old = ttl.is_some_and(|ttl| {
-                        row.event_time < now.timestamp().saturating_sub(ttl)
-                    });
+                    let old =
+                        ttl.is_some_and(|ttl| row.event_time < now.timestamp().saturating_sub(ttl));
                     match row.values.get(feature).and_then(|value| value.val.clone()) {
                         _ if old => (None, FeatureStatus::OutsideMaxAge, row.event_time),
                         Some(value) => (Some(value), FeatureStatus::Present, row.event_time),

@@ -49,12 +49,20 @@ impl OnlineDatabase {
         connection
             .busy_timeout(Duration::from_secs(60))
             .map_err(failed(path, "was opened"))?;
-        Ok(Self { path: path.to_path_buf(), project: project.to_owned(), connection })
+        Ok(Self {
+            path: path.to_path_buf(),
+            project: project.to_owned(),
+            connection,
+        })
     }
 
     /// Opens the database if there is one.
     pub(crate) fn open_existing(path: &Path, project: &str) -> Result<Option<Self>> {
-        if path.is_file() { Self::open(path, project).map(Some) } else { Ok(None) }
+        if path.is_file() {
+            Self::open(path, project).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     fn failed(&self, action: &str) -> impl Fn(rusqlite::Error) -> Error + use<> {
@@ -207,9 +215,11 @@ impl OnlineDatabase {
             .execute_batch(&format!("DROP TABLE IF EXISTS {};", quoted(&table)))
             .map_err(&failed)?;
         let known: bool = transaction
-            .query_row("SELECT count(*) FROM sqlite_master WHERE name = ?1", [PROGRESS], |row| {
-                row.get(0)
-            })
+            .query_row(
+                "SELECT count(*) FROM sqlite_master WHERE name = ?1",
+                [PROGRESS],
+                |row| row.get(0),
+            )
             .map_err(&failed)?;
         if known {
             transaction
@@ -232,7 +242,11 @@ impl OnlineDatabase {
 
 fn failed(path: &Path, action: &str) -> impl Fn(rusqlite::Error) -> Error + use<> {
     let (path, action) = (path.to_path_buf(), action.to_owned());
-    move |source| Error::OnlineStore { path: path.clone(), action: action.clone(), source }
+    move |source| Error::OnlineStore {
+        path: path.clone(),
+        action: action.clone(),
+        source,
+    }
 }
 
 fn quoted(name: &str) -> String {

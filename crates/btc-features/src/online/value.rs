@@ -21,7 +21,11 @@ pub(super) fn from_column(column: &ArrayRef, value_type: ValueType) -> Result<Ve
     let column = cast(column, &value_type.data_type())?;
     (0..column.len())
         .map(|row| {
-            let val = if column.is_null(row) { None } else { Some(at(&column, row, value_type)?) };
+            let val = if column.is_null(row) {
+                None
+            } else {
+                Some(at(&column, row, value_type)?)
+            };
             Ok(Value { val })
         })
         .collect()
@@ -42,22 +46,48 @@ fn at(column: &ArrayRef, row: usize, value_type: ValueType) -> Result<Val> {
             column.as_primitive::<TimestampNanosecondType>().value(row),
         )),
         ValueType::BytesList => Val::BytesList(BytesList {
-            val: items().as_binary::<i32>().iter().flatten().map(<[u8]>::to_vec).collect(),
+            val: items()
+                .as_binary::<i32>()
+                .iter()
+                .flatten()
+                .map(<[u8]>::to_vec)
+                .collect(),
         }),
         ValueType::StringList => Val::StringList(StringList {
-            val: items().as_string::<i32>().iter().flatten().map(str::to_owned).collect(),
+            val: items()
+                .as_string::<i32>()
+                .iter()
+                .flatten()
+                .map(str::to_owned)
+                .collect(),
         }),
         ValueType::Int32List => Val::Int32List(Int32List {
-            val: items().as_primitive::<Int32Type>().iter().flatten().collect(),
+            val: items()
+                .as_primitive::<Int32Type>()
+                .iter()
+                .flatten()
+                .collect(),
         }),
         ValueType::Int64List => Val::Int64List(Int64List {
-            val: items().as_primitive::<Int64Type>().iter().flatten().collect(),
+            val: items()
+                .as_primitive::<Int64Type>()
+                .iter()
+                .flatten()
+                .collect(),
         }),
         ValueType::Float64List => Val::DoubleList(DoubleList {
-            val: items().as_primitive::<Float64Type>().iter().flatten().collect(),
+            val: items()
+                .as_primitive::<Float64Type>()
+                .iter()
+                .flatten()
+                .collect(),
         }),
         ValueType::Float32List => Val::FloatList(FloatList {
-            val: items().as_primitive::<Float32Type>().iter().flatten().collect(),
+            val: items()
+                .as_primitive::<Float32Type>()
+                .iter()
+                .flatten()
+                .collect(),
         }),
         ValueType::BoolList => Val::BoolList(BoolList {
             val: items().as_boolean().iter().flatten().collect(),
@@ -128,15 +158,17 @@ pub(super) fn to_text(value: &Value) -> Option<String> {
 
 /// Reads a key, or a column of a request, from JSON.
 pub(super) fn from_json(name: &str, json: &Json, value_type: ValueType) -> Result<Value> {
-    let wrong = || {
-        Error::InvalidRequest(format!("{name:?} is {json}, which is no {value_type}"))
-    };
+    let wrong = || Error::InvalidRequest(format!("{name:?} is {json}, which is no {value_type}"));
     if json.is_null() {
         return Ok(Value { val: None });
     }
     let integer = || {
         json.as_i64()
-            .or_else(|| json.as_f64().filter(|x| x.fract() == 0.0 && x.abs() < 9e18).map(|x| x as i64))
+            .or_else(|| {
+                json.as_f64()
+                    .filter(|x| x.fract() == 0.0 && x.abs() < 9e18)
+                    .map(|x| x as i64)
+            })
             .or_else(|| json.as_str()?.parse().ok())
     };
     let val = match value_type {
@@ -146,7 +178,9 @@ pub(super) fn from_json(name: &str, json: &Json, value_type: ValueType) -> Resul
             _ => return Err(wrong()),
         },
         ValueType::Int32 => {
-            let value = integer().and_then(|x| i32::try_from(x).ok()).ok_or_else(wrong)?;
+            let value = integer()
+                .and_then(|x| i32::try_from(x).ok())
+                .ok_or_else(wrong)?;
             Val::Int32(value)
         }
         ValueType::Int64 => Val::Int64(integer().ok_or_else(wrong)?),
@@ -154,9 +188,9 @@ pub(super) fn from_json(name: &str, json: &Json, value_type: ValueType) -> Resul
         ValueType::Float32 => Val::Float(json.as_f64().ok_or_else(wrong)? as f32),
         ValueType::Bool => Val::Bool(json.as_bool().ok_or_else(wrong)?),
         ValueType::UnixTimestamp => Val::UnixTimestamp(match json {
-            Json::String(text) => {
-                DateTime::parse_from_rfc3339(text).map_err(|_| wrong())?.timestamp()
-            }
+            Json::String(text) => DateTime::parse_from_rfc3339(text)
+                .map_err(|_| wrong())?
+                .timestamp(),
             _ => integer().ok_or_else(wrong)?,
         }),
         _ => return Err(wrong()),
@@ -168,20 +202,30 @@ pub(super) fn from_json(name: &str, json: &Json, value_type: ValueType) -> Resul
 pub(super) fn to_column(values: &[Value], value_type: ValueType) -> Result<ArrayRef> {
     let json: Vec<Json> = values.iter().map(to_json).collect();
     let column: ArrayRef = match value_type {
-        ValueType::String => {
-            Arc::new(json.iter().map(Json::as_str).collect::<arrow::array::StringArray>())
-        }
-        ValueType::Bool => {
-            Arc::new(json.iter().map(Json::as_bool).collect::<arrow::array::BooleanArray>())
-        }
+        ValueType::String => Arc::new(
+            json.iter()
+                .map(Json::as_str)
+                .collect::<arrow::array::StringArray>(),
+        ),
+        ValueType::Bool => Arc::new(
+            json.iter()
+                .map(Json::as_bool)
+                .collect::<arrow::array::BooleanArray>(),
+        ),
         ValueType::Int32 | ValueType::Int64 => {
-            let integers: ArrayRef =
-                Arc::new(json.iter().map(Json::as_i64).collect::<arrow::array::Int64Array>());
+            let integers: ArrayRef = Arc::new(
+                json.iter()
+                    .map(Json::as_i64)
+                    .collect::<arrow::array::Int64Array>(),
+            );
             cast(&integers, &value_type.data_type())?
         }
         ValueType::UnixTimestamp => {
-            let seconds: ArrayRef =
-                Arc::new(json.iter().map(Json::as_i64).collect::<arrow::array::Int64Array>());
+            let seconds: ArrayRef = Arc::new(
+                json.iter()
+                    .map(Json::as_i64)
+                    .collect::<arrow::array::Int64Array>(),
+            );
             let times = DataType::Timestamp(TimeUnit::Second, Some("UTC".into()));
             cast(&cast(&seconds, &times)?, &value_type.data_type())?
         }
@@ -214,11 +258,17 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte))
+        let group = chunk
+            .iter()
+            .fold(0_u32, |group, byte| group << 8 | u32::from(*byte))
             << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let letter = LETTERS[(group >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= chunk.len() { char::from(letter) } else { '=' });
+            text.push(if place <= chunk.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
         }
     }
     text
@@ -230,8 +280,10 @@ mod tests {
 
     #[test]
     fn base64_is_padded() {
-        let texts: Vec<String> =
-            [&b""[..], b"f", b"fo", b"foo", b"foob"].iter().map(|bytes| base64(bytes)).collect();
+        let texts: Vec<String> = [&b""[..], b"f", b"fo", b"foo", b"foob"]
+            .iter()
+            .map(|bytes| base64(bytes))
+            .collect();
         assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
     }
 }

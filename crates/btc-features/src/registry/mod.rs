@@ -2,8 +2,10 @@
 
 mod plan;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use plan::{Action, Change, FieldChange, Plan};
@@ -23,6 +25,25 @@ pub struct Registry {
     pub version: u64,
     /// The definitions.
     pub definitions: Definitions,
+    /// The saved data sets, by name.
+    pub saved_datasets: BTreeMap<String, DatasetEntry>,
+}
+
+/// A saved data set, as the registry knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct DatasetEntry {
+    /// The name.
+    pub name: String,
+    /// The Parquet file.
+    pub path: PathBuf,
+    /// When it was made.
+    pub created: DateTime<Utc>,
+    /// The number of rows.
+    pub rows: usize,
+    /// The SHA-256 of the file.
+    pub sha256: String,
 }
 
 /// The registry as it lies on disk.
@@ -34,6 +55,8 @@ struct RegistryFile {
     version: u64,
     #[serde(default)]
     definitions: Definitions,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    saved_dataset: Vec<DatasetEntry>,
 }
 
 /// The registry file of a store and the right to change it.
@@ -45,7 +68,10 @@ pub(crate) struct RegistryStore {
 
 impl RegistryStore {
     pub(crate) fn new(repo_dir: &Path, project: &str) -> Self {
-        Self { path: repo_dir.join(REGISTRY_FILE), project: project.to_owned() }
+        Self {
+            path: repo_dir.join(REGISTRY_FILE),
+            project: project.to_owned(),
+        }
     }
 
     /// Reads what is applied; nothing, if there is no file yet.
@@ -59,9 +85,7 @@ impl RegistryStore {
         };
         let corrupt = |reason: String| Error::Corrupt {
             path: self.path.clone(),
-            reason: format!(
-                "{reason}; restore it, or delete it and apply the definitions again"
-            ),
+            reason: format!("{reason}; restore it, or delete it and apply the definitions again"),
         };
         let file: RegistryFile =
             toml::from_str(&text).map_err(|error| corrupt(error.to_string().trim_end().into()))?;
@@ -80,7 +104,16 @@ impl RegistryStore {
                 self.project
             )));
         }
-        Ok(Registry { version: file.version, definitions: file.definitions })
+        let saved_datasets = file
+            .saved_dataset
+            .into_iter()
+            .map(|entry| (entry.name.clone(), entry))
+            .collect();
+        Ok(Registry {
+            version: file.version,
+            definitions: file.definitions,
+            saved_datasets,
+        })
     }
 
     /// Lets `change` turn the newest registry into the next, with no other
@@ -92,13 +125,16 @@ impl RegistryStore {
         let _lock = lock(&self.path.with_extension("lock"))?;
         let current = self.read()?;
         let (next, value) = change(&current)?;
-        let Some(mut next) = next else { return Ok((current, value)) };
-        next.version = current.version + 1;
+        let Some(mut next) = next else {
+            return Ok((current, value));
+        };
+        next.version = current.version + u64::from(next.definitions != current.definitions);
         let file = RegistryFile {
             format_version: FORMAT_VERSION,
             project: self.project.clone(),
             version: next.version,
             definitions: next.definitions.clone(),
+            saved_dataset: next.saved_datasets.values().cloned().collect(),
         };
         let body = toml::to_string(&file).expect("the registry is a table of plain values");
         let text = format!("# Written by `apply`; change the definitions instead.\n\n{body}");

@@ -73,9 +73,19 @@ impl Plan {
 
     pub(crate) fn between(old: &Definitions, new: &Definitions) -> Self {
         let mut changes = Vec::new();
-        compare(&mut changes, ObjectKind::Entity, &old.entities, &new.entities);
+        compare(
+            &mut changes,
+            ObjectKind::Entity,
+            &old.entities,
+            &new.entities,
+        );
         compare(&mut changes, ObjectKind::Source, &old.sources, &new.sources);
-        compare(&mut changes, ObjectKind::FeatureView, &old.feature_views, &new.feature_views);
+        compare(
+            &mut changes,
+            ObjectKind::FeatureView,
+            &old.feature_views,
+            &new.feature_views,
+        );
         compare(
             &mut changes,
             ObjectKind::OnDemandFeatureView,
@@ -88,7 +98,10 @@ impl Plan {
             &old.feature_services,
             &new.feature_services,
         );
-        Self { changes, notes: Vec::new() }
+        Self {
+            changes,
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -108,7 +121,12 @@ fn compare<T: PartialEq + Serialize>(
             (None, _) => (Action::Create, Vec::new()),
             (_, None) => (Action::Delete, Vec::new()),
         };
-        changes.push(Change { action, kind, name: name.clone(), fields });
+        changes.push(Change {
+            action,
+            kind,
+            name: name.clone(),
+            fields,
+        });
     }
 }
 
@@ -144,7 +162,11 @@ impl fmt::Display for Plan {
             };
             writeln!(f, "{sign} {} {:?}", change.kind, change.name)?;
             for field in &change.fields {
-                writeln!(f, "    {}: {} -> {}", field.field, field.before, field.after)?;
+                writeln!(
+                    f,
+                    "    {}: {} -> {}",
+                    field.field, field.before, field.after
+                )?;
             }
         }
         for note in &self.notes {

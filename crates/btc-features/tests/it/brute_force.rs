@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use btc_features::arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
 };
 use btc_features::arrow::compute::cast;
 use btc_features::arrow::datatypes::{DataType, Float64Type, TimeUnit};
@@ -77,8 +77,20 @@ fn case() -> impl Strategy<Value = Case> {
     ];
     let key = || prop::option::weighted(0.9, 0..4_u8);
     let tick = || prop::option::weighted(0.95, 0..40_i64);
-    let row = (key(), key(), tick(), tick(), prop::option::weighted(0.8, any::<i32>()))
-        .prop_map(|(key, place, time, created, value)| Row { key, place, time, created, value });
+    let row = (
+        key(),
+        key(),
+        tick(),
+        tick(),
+        prop::option::weighted(0.8, any::<i32>()),
+    )
+        .prop_map(|(key, place, time, created, value)| Row {
+            key,
+            place,
+            time,
+            created,
+            value,
+        });
     let entity_row =
         (key(), key(), tick()).prop_map(|(key, place, time)| EntityRow { key, place, time });
     (
@@ -129,9 +141,7 @@ impl Case {
         let same = |a: Option<u8>, b: Option<u8>| a.is_some() && a == b;
         match self.keys {
             Keys::None => true,
-            Keys::Composite => {
-                same(row.key, entity_row.key) && same(row.place, entity_row.place)
-            }
+            Keys::Composite => same(row.key, entity_row.key) && same(row.place, entity_row.place),
             _ => same(row.key, entity_row.key),
         }
     }
@@ -163,10 +173,20 @@ impl Case {
         wide: bool,
     ) -> Vec<(&'static str, ArrayRef)> {
         let integers = |values: &[Option<u8>], factor: i64| -> ArrayRef {
-            Arc::new(values.iter().map(|v| v.map(|v| i64::from(v) * factor)).collect::<Int64Array>())
+            Arc::new(
+                values
+                    .iter()
+                    .map(|v| v.map(|v| i64::from(v) * factor))
+                    .collect::<Int64Array>(),
+            )
         };
         let text = |values: &[Option<u8>]| -> ArrayRef {
-            Arc::new(values.iter().map(|v| v.map(|v| format!("k{v}"))).collect::<StringArray>())
+            Arc::new(
+                values
+                    .iter()
+                    .map(|v| v.map(|v| format!("k{v}")))
+                    .collect::<StringArray>(),
+            )
         };
         match self.keys {
             Keys::None => vec![],
@@ -187,13 +207,29 @@ impl Case {
         let places: Vec<_> = self.rows.iter().map(|row| row.place).collect();
         let mut columns = self.key_columns(&keys, &places, true);
         let times = |values: Vec<Option<i64>>| {
-            instants(values.into_iter().map(|v| v.map(|v| self.nanos(v))).collect(), self.unit)
+            instants(
+                values
+                    .into_iter()
+                    .map(|v| v.map(|v| self.nanos(v)))
+                    .collect(),
+                self.unit,
+            )
         };
-        columns.push(("event_timestamp", times(self.rows.iter().map(|r| r.time).collect())));
+        columns.push((
+            "event_timestamp",
+            times(self.rows.iter().map(|r| r.time).collect()),
+        ));
         if self.has_created {
-            columns.push(("created", times(self.rows.iter().map(|r| r.created).collect())));
+            columns.push((
+                "created",
+                times(self.rows.iter().map(|r| r.created).collect()),
+            ));
         }
-        let values: Float64Array = self.rows.iter().map(|row| row.value.map(f64::from)).collect();
+        let values: Float64Array = self
+            .rows
+            .iter()
+            .map(|row| row.value.map(f64::from))
+            .collect();
         columns.push(("x", Arc::new(values)));
         batch(columns)
     }
@@ -202,7 +238,11 @@ impl Case {
         let keys: Vec<_> = self.entity_rows.iter().map(|row| row.key).collect();
         let places: Vec<_> = self.entity_rows.iter().map(|row| row.place).collect();
         let mut columns = self.key_columns(&keys, &places, false);
-        let times = self.entity_rows.iter().map(|r| r.time.map(|t| self.nanos(t))).collect();
+        let times = self
+            .entity_rows
+            .iter()
+            .map(|r| r.time.map(|t| self.nanos(t)))
+            .collect();
         columns.push(("event_timestamp", instants(times, self.entity_unit)));
         batch(columns)
     }
@@ -235,7 +275,9 @@ impl Case {
         let mut cuts: Vec<usize> = self.cuts.iter().map(|c| c % (all.num_rows() + 1)).collect();
         cuts.extend([0, all.num_rows()]);
         cuts.sort_unstable();
-        cuts.windows(2).map(|cut| all.slice(cut[0], cut[1] - cut[0])).collect()
+        cuts.windows(2)
+            .map(|cut| all.slice(cut[0], cut[1] - cut[0]))
+            .collect()
     }
 
     fn run(&self, dir: &Path) -> Vec<Option<f64>> {
@@ -267,8 +309,8 @@ impl Case {
             }
         }
         store.apply(&self.definitions()).unwrap();
-        let selection = FeatureSelection::features(["v:x"])
-            .with_filter_by_created_timestamp(self.filter);
+        let selection =
+            FeatureSelection::features(["v:x"]).with_filter_by_created_timestamp(self.filter);
         let joined = runtime
             .block_on(store.get_historical_features(self.entity_batch(), &selection))
             .unwrap();
@@ -293,7 +335,9 @@ fn instants(nanos: Vec<Option<i64>>, unit: TimeUnit) -> ArrayRef {
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(
-        columns.into_iter().map(|(name, column)| (name, column, true)),
+        columns
+            .into_iter()
+            .map(|(name, column)| (name, column, true)),
     )
     .unwrap()
 }

@@ -32,7 +32,13 @@ async fn every_case_gives_the_expected_rows() {
         }
     }
     assert!(!cases.is_empty());
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
 }
 
 async fn check(case: &Value, entities: &Value) -> Result<(), String> {
@@ -40,7 +46,11 @@ async fn check(case: &Value, entities: &Value) -> Result<(), String> {
     let mut store = FeatureStore::init(dir.path(), "golden").unwrap();
     let definitions = definitions(case, entities, dir.path());
     let texts = |list: &Value| -> Vec<String> {
-        list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|text| text.as_str().unwrap().to_owned())
+            .collect()
     };
     let selection = match case.get("service") {
         Some(Value::Array(_)) => FeatureSelection::service("service"),
@@ -49,22 +59,35 @@ async fn check(case: &Value, entities: &Value) -> Result<(), String> {
     let selection = selection
         .with_full_feature_names(case["full_feature_names"].as_bool().unwrap_or(false))
         .with_filter_by_created_timestamp(
-            case.get("filter_by_created_timestamp").and_then(Value::as_bool).unwrap_or(false),
+            case.get("filter_by_created_timestamp")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
         );
     let expected = &case["expected"];
     let result = match store.apply(&definitions) {
         Err(error) => Err(error),
-        Ok(_) => store.get_historical_features(entity_rows(case), &selection).await,
+        Ok(_) => {
+            store
+                .get_historical_features(entity_rows(case), &selection)
+                .await
+        }
     };
     let batch = match (result, expected.get("error").and_then(Value::as_str)) {
         (Err(Error::Collision { .. }), Some("collision")) => return Ok(()),
         (other, Some(error)) => return Err(format!("expected {error}, got {other:?}")),
         (result, None) => result.map_err(|error| format!("{error} ({error:?})"))?,
     };
-    let columns: Vec<String> =
-        batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let columns: Vec<String> = batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
     if columns != texts(&expected["columns"]) {
-        return Err(format!("columns {columns:?}, expected {}", expected["columns"]));
+        return Err(format!(
+            "columns {columns:?}, expected {}",
+            expected["columns"]
+        ));
     }
     let mut rows = rows(&batch);
     let mut wanted: Vec<Vec<Value>> = expected["rows"]
@@ -129,8 +152,12 @@ fn definitions(case: &Value, entities: &Value, dir: &Path) -> Definitions {
             };
             features.push(Field::new(feature, value_type));
         }
-        let names: Vec<&str> =
-            view["entities"].as_array().unwrap().iter().map(|e| e.as_str().unwrap()).collect();
+        let names: Vec<&str> = view["entities"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| e.as_str().unwrap())
+            .collect();
         for name in &names {
             let key = entities[name].as_str().unwrap();
             let value_type = batch
@@ -165,14 +192,15 @@ fn definitions(case: &Value, entities: &Value, dir: &Path) -> Definitions {
     }
     if let Some(Value::Array(projections)) = case.get("service") {
         let projections = projections.iter().map(|projection| {
-            let mut declared =
-                FeatureViewProjection::new(projection["view"].as_str().unwrap());
+            let mut declared = FeatureViewProjection::new(projection["view"].as_str().unwrap());
             if let Some(alias) = projection.get("alias").and_then(Value::as_str) {
                 declared = declared.with_alias(alias);
             }
             let map = projection.get("join_key_map").and_then(Value::as_object);
             declared.with_join_key_map(
-                map.into_iter().flatten().map(|(key, to)| (key, to.as_str().unwrap())),
+                map.into_iter()
+                    .flatten()
+                    .map(|(key, to)| (key, to.as_str().unwrap())),
             )
         });
         definitions = definitions.with_feature_service(FeatureService::new("service", projections));
@@ -191,9 +219,19 @@ fn entity_rows(case: &Value) -> EntityRows {
         return EntityRows::between(instant(&case["start_date"]), instant(&case["end_date"]));
     };
     let zone = case["entity_tz"].as_str();
-    let column = case["entity_ts_col"].as_str().unwrap_or("event_timestamp").to_owned();
-    let times = if zone == Some("string") { Vec::new() } else { vec![column] };
-    let unit = case.get("entity_unit").and_then(Value::as_str).unwrap_or("us");
+    let column = case["entity_ts_col"]
+        .as_str()
+        .unwrap_or("event_timestamp")
+        .to_owned();
+    let times = if zone == Some("string") {
+        Vec::new()
+    } else {
+        vec![column]
+    };
+    let unit = case
+        .get("entity_unit")
+        .and_then(Value::as_str)
+        .unwrap_or("us");
     table(rows, None, &times, zone, unit).into()
 }
 
@@ -206,7 +244,10 @@ fn table(
     unit: &str,
 ) -> RecordBatch {
     let mut names: Vec<String> = match columns.and_then(Value::as_array) {
-        Some(names) => names.iter().map(|name| name.as_str().unwrap().to_owned()).collect(),
+        Some(names) => names
+            .iter()
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect(),
         None => Vec::new(),
     };
     for row in rows {
@@ -236,8 +277,12 @@ fn instants(values: &[&Value], zone: Option<&str>, unit: &str) -> ArrayRef {
         "ns" => TimeUnit::Nanosecond,
         _ => TimeUnit::Microsecond,
     };
-    let text: ArrayRef =
-        Arc::new(values.iter().map(|value| value.as_str()).collect::<StringArray>());
+    let text: ArrayRef = Arc::new(
+        values
+            .iter()
+            .map(|value| value.as_str())
+            .collect::<StringArray>(),
+    );
     let naive = cast(&text, &DataType::Timestamp(unit, None)).unwrap();
     // New York keeps standard time, five hours behind, in the cases' months.
     let behind = match zone {
@@ -251,23 +296,48 @@ fn instants(values: &[&Value], zone: Option<&str>, unit: &str) -> ArrayRef {
         TimeUnit::Nanosecond => 1_000_000_000,
     };
     let numbers = cast(&naive, &DataType::Int64).unwrap();
-    let numbers: Int64Array =
-        numbers.as_primitive::<Int64Type>().unary(|value| value + behind * scale);
+    let numbers: Int64Array = numbers
+        .as_primitive::<Int64Type>()
+        .unary(|value| value + behind * scale);
     cast(&numbers, &DataType::Timestamp(unit, zone.map(Into::into))).unwrap()
 }
 
 fn plain(values: &[&Value]) -> ArrayRef {
-    let known: Vec<&Value> = values.iter().copied().filter(|value| !value.is_null()).collect();
+    let known: Vec<&Value> = values
+        .iter()
+        .copied()
+        .filter(|value| !value.is_null())
+        .collect();
     if known.is_empty() {
         Arc::new(NullArray::new(values.len()))
     } else if known.iter().all(|value| value.is_i64()) {
-        Arc::new(values.iter().map(|value| value.as_i64()).collect::<Int64Array>())
+        Arc::new(
+            values
+                .iter()
+                .map(|value| value.as_i64())
+                .collect::<Int64Array>(),
+        )
     } else if known.iter().all(|value| value.is_number()) {
-        Arc::new(values.iter().map(|value| value.as_f64()).collect::<Float64Array>())
+        Arc::new(
+            values
+                .iter()
+                .map(|value| value.as_f64())
+                .collect::<Float64Array>(),
+        )
     } else if known.iter().all(|value| value.is_boolean()) {
-        Arc::new(values.iter().map(|value| value.as_bool()).collect::<BooleanArray>())
+        Arc::new(
+            values
+                .iter()
+                .map(|value| value.as_bool())
+                .collect::<BooleanArray>(),
+        )
     } else {
-        Arc::new(values.iter().map(|value| value.as_str()).collect::<StringArray>())
+        Arc::new(
+            values
+                .iter()
+                .map(|value| value.as_str())
+                .collect::<StringArray>(),
+        )
     }
 }
 
@@ -280,7 +350,13 @@ fn rows(batch: &RecordBatch) -> Vec<Vec<Value>> {
 }
 
 fn values(column: &ArrayRef) -> Vec<Value> {
-    let valid = |value: Value, row: usize| if column.is_null(row) { Value::Null } else { value };
+    let valid = |value: Value, row: usize| {
+        if column.is_null(row) {
+            Value::Null
+        } else {
+            value
+        }
+    };
     match column.data_type() {
         DataType::Timestamp(_, zone) => {
             assert_eq!(zone.as_deref(), Some("UTC"), "instants come out in UTC");
@@ -297,15 +373,20 @@ fn values(column: &ArrayRef) -> Vec<Value> {
             .iter()
             .map(|text| text.map_or(Value::Null, Value::from))
             .collect(),
-        DataType::Boolean => {
-            column.as_boolean().iter().map(|v| v.map_or(Value::Null, Value::from)).collect()
-        }
+        DataType::Boolean => column
+            .as_boolean()
+            .iter()
+            .map(|v| v.map_or(Value::Null, Value::from))
+            .collect(),
         DataType::Null => vec![Value::Null; column.len()],
         _ => {
             let options = Default::default();
             let floats = cast_with_options(column, &DataType::Float64, &options).unwrap();
             let floats = floats.as_primitive::<Float64Type>();
-            floats.iter().map(|v| v.map_or(Value::Null, Value::from)).collect()
+            floats
+                .iter()
+                .map(|v| v.map_or(Value::Null, Value::from))
+                .collect()
         }
     }
 }

@@ -1,10 +1,14 @@
 //! The integration tests of btc-features.
 
 mod brute_force;
+mod crash;
+mod dataset;
+#[cfg(feature = "sqlite")]
 mod feast;
 mod golden;
 #[cfg(feature = "sqlite")]
 mod online;
+mod quality;
 mod registry;
 mod retrieval;
 mod support;

@@ -20,8 +20,9 @@ fn at(day: i64) -> DateTime<Utc> {
 
 fn write(dir: &Path, name: &str, rows: &[(i64, i64, Option<i64>)]) {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
-    let days: ArrayRef =
-        Arc::new(TimestampSecondArray::from_iter_values(rows.iter().map(|r| r.1 * 86_400)));
+    let days: ArrayRef = Arc::new(TimestampSecondArray::from_iter_values(
+        rows.iter().map(|r| r.1 * 86_400),
+    ));
     let trips: ArrayRef = Arc::new(rows.iter().map(|row| row.2).collect::<Int64Array>());
     let batch = RecordBatch::try_from_iter_with_nullable([
         ("driver_id", ids, false),
@@ -33,7 +34,16 @@ fn write(dir: &Path, name: &str, rows: &[(i64, i64, Option<i64>)]) {
 }
 
 fn store(dir: &Path) -> FeatureStore {
-    write(dir, "1.parquet", &[(1, 1, Some(11)), (2, 1, Some(21)), (1, 2, Some(12)), (3, 5, None)]);
+    write(
+        dir,
+        "1.parquet",
+        &[
+            (1, 1, Some(11)),
+            (2, 1, Some(21)),
+            (1, 2, Some(12)),
+            (3, 5, None),
+        ],
+    );
     let view = |name: &str| {
         FeatureView::new(name, "stats")
             .with_entities(["driver"])
@@ -75,7 +85,10 @@ fn trips(store: &FeatureStore, ids: &[i64], now: DateTime<Utc>) -> (Value, Vec<F
     let body = json!({"features": ["stats:trips"], "entities": {"driver_id": ids}});
     let answer = store.get_online_features(&request(body), now).unwrap();
     assert_eq!(answer.metadata.feature_names, ["driver_id", "trips"]);
-    (Value::from(answer.results[1].values.clone()), answer.results[1].statuses.clone())
+    (
+        Value::from(answer.results[1].values.clone()),
+        answer.results[1].statuses.clone(),
+    )
 }
 
 #[tokio::test]
@@ -86,30 +99,55 @@ async fn each_value_has_a_status() {
     assert_eq!(trips(&store, &[1], at(6)), (json!([null]), vec![NotFound]));
     let reports = store.materialize(&[], at(0)..=at(6)).await.unwrap();
     assert_eq!(reports[0].view, "offline");
-    assert!(reports[0].skipped.as_deref().unwrap().contains("online = false"));
+    assert!(
+        reports[0]
+            .skipped
+            .as_deref()
+            .unwrap()
+            .contains("online = false")
+    );
     assert_eq!((reports[1].keys, reports[1].skipped.as_deref()), (3, None));
     assert_eq!(
         trips(&store, &[1, 2, 3, 4], at(6)),
-        (json!([12, 21, null, null]), vec![Present, Present, NullValue, NotFound])
+        (
+            json!([12, 21, null, null]),
+            vec![Present, Present, NullValue, NotFound]
+        )
     );
     // Ten days after day 2, and a second more.
     assert_eq!(trips(&store, &[1], at(12)), (json!([12]), vec![Present]));
     let later = at(12) + chrono::TimeDelta::seconds(1);
-    assert_eq!(trips(&store, &[1], later), (json!([null]), vec![OutsideMaxAge]));
+    assert_eq!(
+        trips(&store, &[1], later),
+        (json!([null]), vec![OutsideMaxAge])
+    );
 }
 
 #[tokio::test]
 async fn incremental_runs_go_on_from_the_last_and_never_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    let first = store.materialize_incremental(&["stats"], at(1)).await.unwrap();
+    let first = store
+        .materialize_incremental(&["stats"], at(1))
+        .await
+        .unwrap();
     assert_eq!((first[0].start, first[0].keys), (Some(at(-9)), 2));
     assert_eq!(trips(&store, &[1], at(2)).0, json!([11]));
-    write(dir.path(), "2.parquet", &[(1, 3, Some(13)), (2, 8, Some(28))]);
-    let second = store.materialize_incremental(&["stats"], at(6)).await.unwrap();
+    write(
+        dir.path(),
+        "2.parquet",
+        &[(1, 3, Some(13)), (2, 8, Some(28))],
+    );
+    let second = store
+        .materialize_incremental(&["stats"], at(6))
+        .await
+        .unwrap();
     assert_eq!((second[0].start, second[0].end), (Some(at(1)), at(6)));
     assert_eq!(trips(&store, &[1, 2], at(6)).0, json!([13, 21]));
-    let again = store.materialize_incremental(&["stats"], at(3)).await.unwrap();
+    let again = store
+        .materialize_incremental(&["stats"], at(3))
+        .await
+        .unwrap();
     assert!(again[0].skipped.is_some());
     // An older period does not undo a newer one.
     store.materialize(&["stats"], at(0)..=at(1)).await.unwrap();
@@ -162,7 +200,10 @@ fn requests_that_make_no_sense_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     let error = |body: Value| {
-        store.get_online_features(&request(body), at(1)).unwrap_err().to_string()
+        store
+            .get_online_features(&request(body), at(1))
+            .unwrap_err()
+            .to_string()
     };
     assert!(error(json!({})).contains("feature service"));
     let text = error(json!({"features": ["stats:trips"], "entities": {}}));
@@ -182,6 +223,9 @@ async fn teardown_empties_the_online_store() {
     store.teardown().unwrap();
     store.apply(&definitions).unwrap();
     assert_eq!(trips(&store, &[1], at(6)).1, [FeatureStatus::NotFound]);
-    let reports = store.materialize_incremental(&["stats"], at(6)).await.unwrap();
+    let reports = store
+        .materialize_incremental(&["stats"], at(6))
+        .await
+        .unwrap();
     assert_eq!(reports[0].start, Some(at(-4)));
 }

@@ -1,6 +1,8 @@
 //! Applying definitions.
 
-use btc_features::{Action, Definitions, Error, FeatureStore, FeatureView, Field, FileSource, ValueType};
+use btc_features::{
+    Action, Definitions, Error, FeatureStore, FeatureView, Field, FileSource, ValueType,
+};
 
 fn prices() -> Definitions {
     Definitions::new()
@@ -17,8 +19,15 @@ fn what_is_applied_is_there_after_reopening_and_gone_after_teardown() {
     let mut store = FeatureStore::init(dir.path(), "bitcoin").unwrap();
     let plan = store.plan(&prices()).unwrap();
     assert_eq!(plan.changes.len(), 2);
-    assert!(plan.changes.iter().all(|change| change.action == Action::Create));
-    assert!(store.registry().definitions.is_empty(), "a plan changes nothing");
+    assert!(
+        plan.changes
+            .iter()
+            .all(|change| change.action == Action::Create)
+    );
+    assert!(
+        store.registry().definitions.is_empty(),
+        "a plan changes nothing"
+    );
     assert_eq!(store.apply(&prices()).unwrap(), plan);
     assert!(store.apply(&prices()).unwrap().is_empty());
     let mut again = FeatureStore::open(dir.path()).unwrap();
@@ -34,6 +43,11 @@ fn a_registry_of_another_project_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = FeatureStore::init(dir.path(), "bitcoin").unwrap();
     store.apply(&prices()).unwrap();
-    btc_features::StoreConfig::new("gold").write(dir.path()).unwrap();
-    assert!(matches!(FeatureStore::open(dir.path()), Err(Error::Conflict(_))));
+    btc_features::StoreConfig::new("gold")
+        .write(dir.path())
+        .unwrap();
+    assert!(matches!(
+        FeatureStore::open(dir.path()),
+        Err(Error::Conflict(_))
+    ));
 }

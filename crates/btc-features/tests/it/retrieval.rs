@@ -19,7 +19,9 @@ use crate::support::write_parquet;
 const DAY: i64 = 86_400;
 
 fn days(days: impl IntoIterator<Item = i64>) -> ArrayRef {
-    Arc::new(TimestampSecondArray::from_iter_values(days.into_iter().map(|day| day * DAY)))
+    Arc::new(TimestampSecondArray::from_iter_values(
+        days.into_iter().map(|day| day * DAY),
+    ))
 }
 
 fn numbers(values: impl IntoIterator<Item = i64>) -> ArrayRef {
@@ -31,9 +33,14 @@ fn numbers(values: impl IntoIterator<Item = i64>) -> ArrayRef {
 fn store(dir: &Path) -> FeatureStore {
     let rows = (0..100).flat_map(|day| (0..10).map(move |driver| (driver, day)));
     let (drivers, at): (Vec<i64>, Vec<i64>) = rows.unzip();
-    let trips: Vec<i64> = drivers.iter().zip(&at).map(|(driver, day)| 100 * driver + day).collect();
-    let rating: ArrayRef =
-        Arc::new(Float64Array::from_iter_values(trips.iter().map(|trips| *trips as f64 / 10.0)));
+    let trips: Vec<i64> = drivers
+        .iter()
+        .zip(&at)
+        .map(|(driver, day)| 100 * driver + day)
+        .collect();
+    let rating: ArrayRef = Arc::new(Float64Array::from_iter_values(
+        trips.iter().map(|trips| *trips as f64 / 10.0),
+    ));
     let batch = RecordBatch::try_from_iter([
         ("driver_id", numbers(drivers)),
         ("event_timestamp", days(at)),
@@ -50,7 +57,9 @@ fn store(dir: &Path) -> FeatureStore {
 fn definitions() -> Definitions {
     Definitions::new()
         .with_entity(
-            Entity::new("driver").with_join_key("driver_id").with_value_type(ValueType::Int64),
+            Entity::new("driver")
+                .with_join_key("driver_id")
+                .with_value_type(ValueType::Int64),
         )
         .with_source(FileSource::new("stats", "stats.parquet", "event_timestamp"))
         .with_feature_view(
@@ -96,15 +105,27 @@ async fn entity_rows_come_from_a_file_a_query_or_a_table() {
     let expected = [Some(350), Some(720), Some(349)];
     let file = dir.path().join("entities.parquet");
     write_parquet(&file, &[entity_rows()], 2);
-    let joined = store.get_historical_features(file.as_path(), &selection).await.unwrap();
+    let joined = store
+        .get_historical_features(file.as_path(), &selection)
+        .await
+        .unwrap();
     assert_eq!(trips(&joined), expected);
-    store.context().register_batch("orders", entity_rows()).unwrap();
+    store
+        .context()
+        .register_batch("orders", entity_rows())
+        .unwrap();
     let query = "select driver_id, event_timestamp from orders where fare > 2 order by fare";
     let frame = store.context().sql(query).await.unwrap();
-    let joined = store.get_historical_features(frame, &selection).await.unwrap();
+    let joined = store
+        .get_historical_features(frame, &selection)
+        .await
+        .unwrap();
     assert_eq!(trips(&joined), expected[1..]);
     let missing = dir.path().join("nothing.parquet");
-    let error = store.get_historical_features(missing.as_path(), &selection).await.unwrap_err();
+    let error = store
+        .get_historical_features(missing.as_path(), &selection)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::InvalidRequest(_)), "{error}");
 }
 
@@ -113,14 +134,23 @@ async fn an_on_demand_feature_brings_what_it_needs_and_shows_only_itself() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     let selection = FeatureSelection::features(["pay:earned"]);
-    let joined = store.get_historical_features(entity_rows(), &selection).await.unwrap();
+    let joined = store
+        .get_historical_features(entity_rows(), &selection)
+        .await
+        .unwrap();
     let schema = joined.schema();
     let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
     assert_eq!(names, ["driver_id", "event_timestamp", "fare", "earned"]);
-    let earned: Vec<_> = joined["earned"].as_primitive::<Float64Type>().iter().collect();
+    let earned: Vec<_> = joined["earned"]
+        .as_primitive::<Float64Type>()
+        .iter()
+        .collect();
     assert_eq!(earned, [Some(700.0), Some(2160.0), Some(1396.0)]);
     let full = selection.with_full_feature_names(true);
-    let joined = store.get_historical_features(entity_rows(), &full).await.unwrap();
+    let joined = store
+        .get_historical_features(entity_rows(), &full)
+        .await
+        .unwrap();
     assert!(joined.column_by_name("pay__earned").is_some());
     let without = entity_rows().project(&[0, 1]).unwrap();
     let error = store
@@ -135,13 +165,30 @@ async fn the_plan_shows_the_join_and_reads_no_more_than_it_needs() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     let selection = FeatureSelection::features(["stats:trips", "stats:rating"]);
-    let frame = store.historical_features(entity_rows(), &selection).await.unwrap();
+    let frame = store
+        .historical_features(entity_rows(), &selection)
+        .await
+        .unwrap();
     let narrow = frame.select_columns(&["driver_id", "trips"]).unwrap();
-    let plan = narrow.clone().explain(false, false).unwrap().collect().await.unwrap();
+    let plan = narrow
+        .clone()
+        .explain(false, false)
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
     let plan = pretty_format_batches(&plan).unwrap().to_string();
-    assert!(plan.contains("PointInTimeJoinExec: views=[stats(keys=[driver_id], ttl=5d"), "{plan}");
+    assert!(
+        plan.contains("PointInTimeJoinExec: views=[stats(keys=[driver_id], ttl=5d"),
+        "{plan}"
+    );
     assert!(plan.contains("columns=[trips]"), "{plan}");
-    let plan = narrow.explain(false, true).unwrap().collect().await.unwrap();
+    let plan = narrow
+        .explain(false, true)
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
     let plan = pretty_format_batches(&plan).unwrap().to_string();
     // Ten row groups of ten days each; the entity rows reach from day 20 - 5
     // to day 50.
@@ -155,11 +202,17 @@ async fn a_limit_on_the_result_is_one_on_the_entity_rows() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     let selection = FeatureSelection::features(["stats:trips"]);
-    let frame = store.historical_features(entity_rows(), &selection).await.unwrap();
+    let frame = store
+        .historical_features(entity_rows(), &selection)
+        .await
+        .unwrap();
     let batches = frame.limit(0, Some(2)).unwrap().collect().await.unwrap();
     let rows: Vec<_> = batches.iter().flat_map(trips).collect();
     assert_eq!(rows, [Some(350), Some(720)]);
-    let frame = store.historical_features(entity_rows(), &selection).await.unwrap();
+    let frame = store
+        .historical_features(entity_rows(), &selection)
+        .await
+        .unwrap();
     assert_eq!(frame.count().await.unwrap(), 3);
 }
 
@@ -169,7 +222,10 @@ async fn no_entity_rows_give_no_rows_and_all_columns() {
     let store = store(dir.path());
     let selection = FeatureSelection::features(["stats:trips"]);
     let none = entity_rows().slice(0, 0);
-    let joined = store.get_historical_features(none, &selection).await.unwrap();
+    let joined = store
+        .get_historical_features(none, &selection)
+        .await
+        .unwrap();
     assert_eq!((joined.num_rows(), joined.num_columns()), (0, 4));
 }
 
@@ -178,16 +234,25 @@ async fn a_memory_limit_ends_a_request_that_needs_more_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path()).with_memory_limit(200_000).unwrap();
     let selection = FeatureSelection::features(["stats:trips"]);
-    store.get_historical_features(entity_rows(), &selection).await.unwrap();
+    store
+        .get_historical_features(entity_rows(), &selection)
+        .await
+        .unwrap();
     let many = RecordBatch::try_from_iter([
         ("driver_id", numbers((0..20_000).map(|row| row % 10))),
         ("event_timestamp", days((0..20_000).map(|row| row % 100))),
     ])
     .unwrap();
-    let error = store.get_historical_features(many, &selection).await.unwrap_err();
+    let error = store
+        .get_historical_features(many, &selection)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::MemoryLimit(_)), "{error:?}");
     // What the failed request held is free again.
-    store.get_historical_features(entity_rows(), &selection).await.unwrap();
+    store
+        .get_historical_features(entity_rows(), &selection)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -198,7 +263,11 @@ async fn what_cannot_be_answered_says_what_to_do() {
         let selection = FeatureSelection::features([features]);
         let store = &store;
         async move {
-            store.get_historical_features(rows, &selection).await.unwrap_err().to_string()
+            store
+                .get_historical_features(rows, &selection)
+                .await
+                .unwrap_err()
+                .to_string()
         }
     };
     let text = error(entity_rows(), "stats:tripps").await;
@@ -222,9 +291,17 @@ async fn what_cannot_be_answered_says_what_to_do() {
 async fn a_broken_file_is_named_and_leaves_other_views_alone() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = store(dir.path());
-    std::fs::write(dir.path().join("broken.parquet"), b"PAR1 this is not Parquet PAR1").unwrap();
+    std::fs::write(
+        dir.path().join("broken.parquet"),
+        b"PAR1 this is not Parquet PAR1",
+    )
+    .unwrap();
     let broken = Definitions::new()
-        .with_source(FileSource::new("broken", "broken.parquet", "event_timestamp"))
+        .with_source(FileSource::new(
+            "broken",
+            "broken.parquet",
+            "event_timestamp",
+        ))
         .with_feature_view(
             FeatureView::new("broken", "broken")
                 .with_features([Field::new("x", ValueType::Float64)]),
@@ -232,7 +309,10 @@ async fn a_broken_file_is_named_and_leaves_other_views_alone() {
     let error = store.apply(&broken).unwrap_err();
     assert!(error.to_string().contains("broken.parquet"), "{error}");
     let selection = FeatureSelection::features(["stats:trips"]);
-    store.get_historical_features(entity_rows(), &selection).await.unwrap();
+    store
+        .get_historical_features(entity_rows(), &selection)
+        .await
+        .unwrap();
     // A file that ends early is found out when its rows are read.
     let whole = std::fs::read(dir.path().join("stats.parquet")).unwrap();
     let mut cut = whole.clone();
@@ -240,12 +320,13 @@ async fn a_broken_file_is_named_and_leaves_other_views_alone() {
         *byte ^= 0x5a;
     }
     std::fs::write(dir.path().join("stats.parquet"), cut).unwrap();
-    let early = RecordBatch::try_from_iter([
-        ("driver_id", numbers([3])),
-        ("event_timestamp", days([5])),
-    ])
-    .unwrap();
-    let error = store.get_historical_features(early, &selection).await.unwrap_err();
+    let early =
+        RecordBatch::try_from_iter([("driver_id", numbers([3])), ("event_timestamp", days([5]))])
+            .unwrap();
+    let error = store
+        .get_historical_features(early, &selection)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("stats.parquet"), "{error}");
 }
 
@@ -256,6 +337,14 @@ async fn keys_for_a_period_come_once_each_and_in_order() {
     let at = |day: i64| chrono::DateTime::from_timestamp(day * DAY, 0).unwrap();
     let selection = FeatureSelection::features(["stats:trips"]);
     let rows = EntityRows::between(at(97), at(98));
-    let joined = store.get_historical_features(rows, &selection).await.unwrap();
-    assert_eq!(trips(&joined), (0..10).map(|driver| Some(100 * driver + 98)).collect::<Vec<_>>());
+    let joined = store
+        .get_historical_features(rows, &selection)
+        .await
+        .unwrap();
+    assert_eq!(
+        trips(&joined),
+        (0..10)
+            .map(|driver| Some(100 * driver + 98))
+            .collect::<Vec<_>>()
+    );
 }

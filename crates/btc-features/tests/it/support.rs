@@ -10,11 +10,11 @@ use btc_features::datafusion::parquet::file::properties::WriterProperties;
 /// Writes a Parquet file with row groups of `row_group` rows.
 pub(crate) fn write_parquet(path: &Path, batches: &[RecordBatch], row_group: usize) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let properties =
-        WriterProperties::builder().set_max_row_group_row_count(Some(row_group)).build();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(row_group))
+        .build();
     let file = File::create(path).unwrap();
-    let mut writer =
-        ArrowWriter::try_new(file, batches[0].schema(), Some(properties)).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batches[0].schema(), Some(properties)).unwrap();
     for batch in batches {
         writer.write(batch).unwrap();
     }
@@ -22,14 +22,19 @@ pub(crate) fn write_parquet(path: &Path, batches: &[RecordBatch], row_group: usi
 }
 
 /// A variable of the test's environment.
-#[expect(clippy::disallowed_methods, reason = "tests are steered by the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are steered by the environment"
+)]
 pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 /// A golden file: the one in the folder `BTC_VECTORS`, or the committed one.
 pub(crate) fn fixture(name: &str) -> String {
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name);
     let path = env("BTC_VECTORS")
         .map(|dir| PathBuf::from(dir).join(name))
         .filter(|path| path.is_file())
@@ -50,7 +55,10 @@ pub(crate) fn python_with(module: &str) -> Option<std::process::Command> {
     }
     let required = env("BTC_REQUIRE").unwrap_or_default();
     let required = required.split([',', ' ']).any(|name| name == module);
-    assert!(!required, "{python} cannot import {module}, which BTC_REQUIRE names");
+    assert!(
+        !required,
+        "{python} cannot import {module}, which BTC_REQUIRE names"
+    );
     println!("skipped: {python} cannot import {module}");
     None
 }

@@ -1,0 +1,9 @@
+//! The quality of features: how fresh they are, what is missing, and whether
+//! their values have changed; and rules that say what is good enough.
+
+mod drift;
+mod profile;
+mod rules;
+
+pub use profile::{FeatureStatistics, NumericSummary, ViewStatistics};
+pub use rules::{Checks, Violation};
