@@ -8,6 +8,8 @@ mod durability;
 mod hostile;
 #[cfg(feature = "server")]
 mod http;
+#[cfg(feature = "sqlite")]
+mod large;
 #[cfg(all(feature = "server", feature = "sqlite"))]
 mod mlflow;
 mod programs;

@@ -1,9 +1,12 @@
 use rusqlite::params;
 
-use super::{SqliteStore, decode, encode, runs};
+use super::{SqliteStore, decode, encode, rollup, runs, search};
 use crate::entity::*;
 use crate::error::{Error, Result};
 use crate::store::*;
+
+/// So many values are downsampled without their summaries.
+const MAX_RAW: u64 = 50_000;
 
 impl SqliteStore {
     pub(super) fn read_history(
@@ -61,13 +64,26 @@ impl SqliteStore {
         key: &str,
         buckets: usize,
     ) -> Result<Vec<MetricBucket>> {
+        if buckets == 0 {
+            return Err(Error::invalid("a history needs at least one bucket"));
+        }
         self.read(|connection| {
             let (run, _) = runs::info(connection, id)?;
+            let Some(row) = search::metric_key(connection, key)? else {
+                return Ok(Vec::new());
+            };
+            let summaries = rollup::read(connection, run, row)?;
+            let count: u64 = summaries.iter().map(|summary| summary.count).sum();
+            // Few values are read one by one, and so are values that crowd on
+            // so few steps that their summaries would be too coarse.
+            if count > MAX_RAW && summaries.len() * 4 >= buckets {
+                let merged = rollup::merge(&summaries, buckets);
+                return Ok(merged.iter().map(|summary| summary.bucket(key)).collect());
+            }
             let mut statement = connection.prepare_cached(
-                "SELECT step, timestamp, value FROM metric
-                 WHERE run = ?1 AND key = (SELECT id FROM metric_key WHERE name = ?2)",
+                "SELECT step, timestamp, value FROM metric WHERE run = ?1 AND key = ?2",
             )?;
-            let rows = statement.query_map(params![run, key], |r| {
+            let rows = statement.query_map(params![run, row], |r| {
                 let (step, timestamp, value) = (r.get(0)?, r.get(1)?, decode(r.get(2)?));
                 Ok(Metric {
                     key: String::new(),

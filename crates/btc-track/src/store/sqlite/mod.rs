@@ -1,9 +1,11 @@
 //! Runs and models in one SQLite file.
 
+mod complete;
 mod experiments;
 mod history;
 mod logged_models;
 mod registry;
+mod rollup;
 mod runs;
 mod schema;
 mod search;
@@ -25,7 +27,7 @@ use writer::Writer;
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections kept open for reading.
-const MAX_IDLE_READERS: usize = 8;
+const MAX_IDLE_READERS: usize = 4;
 
 /// What a returned write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,7 +134,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(128);
-    connection.pragma_update(None, "cache_size", -4096)?;
+    // KiB for each connection; the operating system caches the rest.
+    connection.pragma_update(None, "cache_size", -2048)?;
     Ok(connection)
 }
 

@@ -3,8 +3,10 @@ use std::sync::PoisonError;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::complete::complete;
 use super::experiments::{active, stage};
-use super::{SqliteStore, decode, encode, found, key_values, read_tags};
+use super::rollup::Rollup;
+use super::{SqliteStore, encode, found};
 use crate::entity::*;
 use crate::error::{Error, Result};
 use crate::store::*;
@@ -50,85 +52,6 @@ fn active_run(connection: &Connection, id: &str) -> Result<(i64, i64)> {
         });
     }
     Ok((run, experiment))
-}
-
-/// Everything a run has recorded.
-pub(super) fn complete(connection: &Connection, (row, info): (i64, RunInfo)) -> Result<Run> {
-    let mut statement = connection.prepare_cached(
-        "SELECT k.name, m.value, m.timestamp, m.step
-         FROM latest_metric m JOIN metric_key k ON k.id = m.key WHERE m.run = ?1 ORDER BY k.name",
-    )?;
-    let metrics = statement.query_map([row], |r| {
-        Ok(Metric {
-            key: r.get(0)?,
-            value: decode(r.get(1)?),
-            timestamp: r.get(2)?,
-            step: r.get(3)?,
-        })
-    })?;
-    let metrics = metrics.collect::<Result<_, _>>()?;
-    let mut statement =
-        connection.prepare_cached("SELECT key, value FROM param WHERE run = ?1 ORDER BY key")?;
-    let params = statement
-        .query_map([row], key_values)?
-        .map(|r| r.map(|(key, value)| Param { key, value }))
-        .collect::<Result<_, _>>()?;
-    let tags = read_tags(
-        connection,
-        "SELECT key, value FROM tag WHERE run = ?1 ORDER BY key",
-        row,
-    )?;
-    let data = RunData {
-        metrics,
-        params,
-        tags,
-    };
-    Ok(Run {
-        info,
-        data,
-        inputs: inputs(connection, row)?,
-        outputs: outputs(connection, row)?,
-    })
-}
-
-fn inputs(connection: &Connection, run: i64) -> Result<Vec<DatasetInput>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT name, digest, source_type, source, schema, profile, tags FROM run_dataset
-         WHERE run = ?1",
-    )?;
-    let rows = statement.query_map([run], |r| {
-        let dataset = Dataset {
-            name: r.get(0)?,
-            digest: r.get(1)?,
-            source_type: r.get(2)?,
-            source: r.get(3)?,
-            schema: r.get(4)?,
-            profile: r.get(5)?,
-        };
-        Ok((dataset, r.get::<_, String>(6)?))
-    })?;
-    rows.map(|row| {
-        let (dataset, tags) = row?;
-        let pairs: Vec<(String, String)> = serde_json::from_str(&tags).unwrap_or_default();
-        let tags = pairs
-            .into_iter()
-            .map(|(key, value)| Tag { key, value })
-            .collect();
-        Ok(DatasetInput { dataset, tags })
-    })
-    .collect()
-}
-
-fn outputs(connection: &Connection, run: i64) -> Result<Vec<ModelOutput>> {
-    let mut statement =
-        connection.prepare_cached("SELECT model_id, step FROM run_output WHERE run = ?1")?;
-    let rows = statement.query_map([run], |r| {
-        Ok(ModelOutput {
-            model_id: r.get(0)?,
-            step: r.get(1)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn set_tag(connection: &Connection, run: i64, tag: &Tag) -> Result<()> {
@@ -266,6 +189,7 @@ impl SqliteStore {
         let mut insert = connection.prepare_cached(
             "INSERT INTO metric VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
         )?;
+        let mut rollup = Rollup::default();
         let mut latest: BTreeMap<&str, (i64, &Metric)> = BTreeMap::new();
         for metric in metrics {
             let key = match latest.get_mut(metric.key.as_str()) {
@@ -281,14 +205,14 @@ impl SqliteStore {
                     key
                 }
             };
-            insert.execute((
-                run,
-                key,
-                metric.timestamp,
-                metric.step,
-                encode(metric.value),
-            ))?;
+            let value = encode(metric.value);
+            let inserted = insert.execute((run, key, metric.timestamp, metric.step, value))?;
+            // Duplicates are not counted again.
+            if inserted > 0 {
+                rollup.add(key, metric);
+            }
         }
+        rollup.write(connection, run)?;
         let mut upsert = connection.prepare_cached(
             "INSERT INTO latest_metric VALUES(?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT(run, key) DO UPDATE SET

@@ -45,6 +45,9 @@ CREATE TABLE latest_metric(
   timestamp INTEGER NOT NULL, step INTEGER NOT NULL, value REAL NOT NULL,
   PRIMARY KEY(run, key)) WITHOUT ROWID;
 CREATE INDEX latest_metric_by_value ON latest_metric(key, experiment, value, run);
+CREATE TABLE metric_rollup(
+  run INTEGER NOT NULL, key INTEGER NOT NULL, bucket INTEGER NOT NULL, summary BLOB NOT NULL,
+  PRIMARY KEY(run, key, bucket)) WITHOUT ROWID;
 CREATE TABLE param(
   run INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
   PRIMARY KEY(run, key)) WITHOUT ROWID;

@@ -122,10 +122,8 @@ impl Search<'_> {
             Some(((_, info), terms)) if more => Some(token(terms, &info.run_id)),
             _ => None,
         };
-        let items = rows
-            .into_iter()
-            .map(|(run, _)| runs::complete(self.connection, run))
-            .collect::<Result<_>>()?;
+        let runs = rows.into_iter().map(|(run, _)| run).collect();
+        let items = super::complete::complete_all(self.connection, runs)?;
         Ok(Page {
             items,
             next_page_token,

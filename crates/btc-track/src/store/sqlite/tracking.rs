@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
 
+use super::complete::complete;
 use super::{SqliteStore, experiments, runs};
 use crate::entity::*;
 use crate::error::Result;
@@ -33,7 +34,7 @@ impl TrackingStore for SqliteStore {
     }
 
     fn run(&self, id: &str) -> Result<Run> {
-        self.read(|connection| runs::complete(connection, runs::info(connection, id)?))
+        self.read(|connection| complete(connection, runs::info(connection, id)?))
     }
 
     fn update_run(&self, id: &str, update: &RunUpdate) -> Result<RunInfo> {
