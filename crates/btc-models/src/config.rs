@@ -276,7 +276,13 @@ impl TrainConfig {
             }
             Ok(())
         };
-        positive("timesteps", self.timesteps)?;
+        if self.timesteps == 0 || 4096 < self.timesteps {
+            return Err(Error::invalid(
+                "timesteps",
+                self.timesteps,
+                "between 1 and 4096",
+            ));
+        }
         positive("horizon", self.horizon)?;
         positive("batch_size", self.batch_size)?;
         positive("epochs", self.epochs)?;

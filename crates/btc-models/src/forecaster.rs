@@ -130,37 +130,102 @@ impl Forecaster {
         let price = frame.price();
         let series = self.manifest.preprocessor.apply(frame)?;
         let variance = ewma_variance(&price, self.manifest.conformal.scale);
-        let horizon = self.horizon() as u64;
         origins
             .map(|row| {
-                let naive = price[row];
-                let point = self.point(&series, row, naive)?;
-                if !point.is_finite() {
-                    return Err(Error::series(format!(
-                        "the forecast from row {row} is not a finite number"
-                    )));
-                }
-                let deviation = (variance[row] * horizon as f64).sqrt();
+                let output = self.output(&series, row)?;
+                let deviation = (variance[row] * self.horizon() as f64).sqrt();
                 let known_until = frame.known_at()[row];
-                Ok(Forecast {
-                    point,
-                    naive,
-                    intervals: self.manifest.conformal.intervals(point, deviation),
-                    known_until,
-                    target_time: known_until + Days::new(horizon),
-                })
+                self.express(&output, price[row], deviation, known_until)
             })
             .collect()
     }
 
-    /// The price forecast from row `end`, whose price is `last`.
+    /// Forecasts the next `steps` rows one after the other, each from the forecasts before it.
+    ///
+    /// The first is [`forecast`](Self::forecast). For the others, the price goes on as forecast
+    /// and the other features stay as they were last known, as far as the model lets them; so do
+    /// errors add up, and a model trained for the wanted horizon is the better choice where there
+    /// is one. The intervals widen with the square root of the time.
+    ///
+    /// # Errors
+    ///
+    /// As [`forecast`](Self::forecast); the model must be one for the next row.
+    pub fn forecast_path(&self, frame: &SeriesFrame, steps: usize) -> Result<Vec<Forecast>> {
+        if self.horizon() != 1 {
+            let expected = "1 to forecast one row after the other";
+            return Err(Error::invalid("horizon", self.horizon(), expected));
+        }
+        let Some(first) = (0 < steps).then(|| self.forecast(frame)).transpose()? else {
+            return Ok(Vec::new());
+        };
+        let scale = self.manifest.conformal.scale;
+        let variance = ewma_variance(&frame.price(), scale)
+            .pop()
+            .unwrap_or_default();
+        let (naive, known_until) = (first.naive, first.known_until);
+        let mut path = vec![first];
+        let mut frame = frame.clone();
+        while path.len() < steps {
+            let last = &path[path.len() - 1];
+            frame = frame.with_row(last.target_time, last.point)?;
+            let series = self.manifest.preprocessor.apply(&frame)?;
+            let output = self.output(&series, frame.rows() - 1)?;
+            let ahead = path.len() + 1;
+            let deviation = (variance * ahead as f64).sqrt();
+            let mut next = self.express(&output, last.point, deviation, last.target_time)?;
+            // What the network knows of one step's spread says nothing of several.
+            next.intervals = self.manifest.conformal.intervals(next.point, deviation);
+            path.push(Forecast {
+                naive,
+                known_until,
+                ..next
+            });
+        }
+        Ok(path)
+    }
+
+    /// A network's outputs as a forecast after the price `last`.
+    fn express(
+        &self,
+        output: &[f32],
+        last: f64,
+        deviation: f64,
+        known_until: DateTime<Utc>,
+    ) -> Result<Forecast> {
+        let price = |scaled| self.manifest.target.price(last, scaled);
+        let point = price(self.manifest.loss.point(output));
+        if !point.is_finite() {
+            let reason = format!("the forecast from what is known at {known_until} is not finite");
+            return Err(Error::series(reason));
+        }
+        let mut intervals = self.manifest.conformal.intervals(point, deviation);
+        for interval in &mut intervals {
+            if let Some((low, high)) = self.manifest.loss.range(output, interval.level) {
+                (interval.low, interval.high) = (price(low), price(high));
+            }
+        }
+        Ok(Forecast {
+            point,
+            naive: last,
+            intervals,
+            known_until,
+            target_time: known_until + Days::new(self.horizon() as u64),
+        })
+    }
+
+    /// What the network returns for the window that ends in row `end`.
     ///
     /// One window at a time: in a larger batch the sums could be taken in another order, and a
     /// forecast must not depend on what else is forecast with it.
-    pub(crate) fn point(&self, series: &Series, end: usize, last: f64) -> Result<f64> {
+    fn output(&self, series: &Series, end: usize) -> Result<Vec<f32>> {
         let x = series.windows(&[end], self.timesteps(), &self.device)?;
         let output = self.network.forward(&x, &mut Mode::Evaluate)?;
-        let output: Vec<f32> = output.flatten_all()?.to_vec1()?;
+        Ok(output.flatten_all()?.to_vec1()?)
+    }
+
+    /// The price forecast from row `end`, whose price is `last`.
+    pub(crate) fn point(&self, series: &Series, end: usize, last: f64) -> Result<f64> {
+        let output = self.output(series, end)?;
         Ok(self
             .manifest
             .target

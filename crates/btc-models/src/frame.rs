@@ -124,6 +124,17 @@ impl SeriesFrame {
         })
     }
 
+    /// The frame with one more row, of which only the price is known.
+    pub(crate) fn with_row(&self, known_at: DateTime<Utc>, price: f64) -> Result<Self> {
+        let row: Vec<f64> = (0..self.names.len())
+            .map(|at| if at == self.price { price } else { f64::NAN })
+            .collect();
+        let row = Tensor::from_vec(row, (1, self.names.len()), self.values.device())?;
+        let times = self.known_at.iter().copied().chain([known_at]).collect();
+        let values = Tensor::cat(&[&self.values, &row], 0)?;
+        Self::new(times, self.names.clone(), values, self.price_name())
+    }
+
     /// The columns' names, in order.
     pub fn names(&self) -> &[String] {
         &self.names

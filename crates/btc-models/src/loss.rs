@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::special::normal_quantile;
 use crate::{Error, Result};
 
 /// What training makes small, on the scaled target.
@@ -128,6 +129,30 @@ impl Loss {
                 f64::from(outputs[nearest.unwrap_or(0)])
             }
             _ => f64::from(outputs[0]),
+        }
+    }
+
+    /// The range in one window's outputs that holds a share `level` of the targets, if the loss
+    /// trains the network to know it.
+    pub(crate) fn range(&self, outputs: &[f32], level: f64) -> Option<(f64, f64)> {
+        match self {
+            Self::Pinball { quantiles } => {
+                let find = |wanted: f64| {
+                    let at = quantiles.iter().position(|q| (q - wanted).abs() < 1e-9)?;
+                    Some(f64::from(outputs[at]))
+                };
+                let (low, high) = (find(0.5 - 0.5 * level)?, find(0.5 + 0.5 * level)?);
+                // Quantiles are trained one by one and may cross.
+                Some((low.min(high), low.max(high)))
+            }
+            Self::GaussianNll => {
+                let deviation =
+                    (0.5 * f64::from(outputs[1]).clamp(LOG_VARIANCE.0, LOG_VARIANCE.1)).exp();
+                let half = normal_quantile(0.5 + 0.5 * level) * deviation;
+                let mean = f64::from(outputs[0]);
+                Some((mean - half, mean + half))
+            }
+            _ => None,
         }
     }
 

@@ -428,8 +428,8 @@ impl NetworkConfig {
     /// Checks sizes that no network can have.
     pub(crate) fn validate(&self) -> Result<()> {
         let positive = |name, value: usize| {
-            if value == 0 || 65_536 < value {
-                return Err(Error::invalid(name, value, "between 1 and 65536"));
+            if value == 0 || 4096 < value {
+                return Err(Error::invalid(name, value, "between 1 and 4096"));
             }
             Ok(())
         };

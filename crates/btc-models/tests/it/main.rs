@@ -4,6 +4,7 @@ mod bundles;
 mod comparison;
 mod golden;
 mod networks;
+mod properties;
 mod python;
 mod support;
 mod training;

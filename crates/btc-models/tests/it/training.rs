@@ -232,3 +232,69 @@ fn a_frame_that_does_not_fit_the_model_is_an_error() {
     assert!(again.intervals[0].low < again.point && again.point < again.intervals[0].high);
     assert_eq!((again.target_time - again.known_until).num_days(), 1);
 }
+
+#[test]
+fn quantile_heads_give_the_intervals_they_were_trained_for() {
+    let whole = random_walk(31, 700);
+    for loss in [
+        btc_models::Loss::Pinball {
+            quantiles: vec![0.05, 0.1, 0.5, 0.9, 0.95],
+        },
+        btc_models::Loss::GaussianNll,
+    ] {
+        let config = TrainConfig::default()
+            .with_loss(loss.clone())
+            .with_epochs(30);
+        let forecaster = train(
+            &network(ModelType::NLinear, true),
+            &whole.slice(0..500).unwrap(),
+            &config,
+        );
+        let forecasts = forecaster.forecast_at(&whole, 500..699).unwrap();
+        let price = whole.price();
+        for (at, level) in [(0, 0.8), (1, 0.9)] {
+            let held = forecasts.iter().enumerate().filter(|(row, forecast)| {
+                let interval = forecast.intervals[at];
+                assert_eq!(interval.level, level);
+                interval.low <= price[501 + row] && price[501 + row] <= interval.high
+            });
+            let coverage = held.count() as f64 / 199.0;
+            assert!(
+                (coverage - level).abs() < 0.12,
+                "{loss:?}: {coverage} at {level}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_path_starts_with_the_forecast_and_widens() {
+    let whole = random_walk(2, 120);
+    let forecaster = train(
+        &network(ModelType::Gru, true),
+        &whole,
+        &TrainConfig::default(),
+    );
+    let path = forecaster.forecast_path(&whole, 7).unwrap();
+    assert_eq!(path[0], forecaster.forecast(&whole).unwrap());
+    for (ahead, pair) in path.windows(2).enumerate() {
+        assert_eq!((pair[1].target_time - pair[0].target_time).num_days(), 1);
+        assert_eq!(pair[1].known_until, pair[0].known_until);
+        let width = |forecast: &btc_models::Forecast| {
+            (forecast.intervals[1].high / forecast.intervals[1].low).ln()
+        };
+        let expected = ((ahead + 2) as f64 / (ahead + 1) as f64).sqrt();
+        assert!((width(&pair[1]) / width(&pair[0]) - expected).abs() < 1e-9);
+    }
+    assert!(forecaster.forecast_path(&whole, 0).unwrap().is_empty());
+    let config = TrainConfig::default().with_horizon(2).with_epochs(1);
+    let direct = train(&network(ModelType::Gru, true), &whole, &config);
+    assert_eq!(
+        (direct.forecast(&whole).unwrap().target_time - path[0].known_until).num_days(),
+        2
+    );
+    assert!(matches!(
+        direct.forecast_path(&whole, 2),
+        Err(Error::InvalidConfig { .. })
+    ));
+}
