@@ -1,5 +1,6 @@
 //! Declare features and join them as of a time, on DataFusion.
 //!
+//!
 //! A feature view says where values are and from when on they were known. A
 //! request brings keys and times, and gets what was known then, and nothing
 //! that came later:

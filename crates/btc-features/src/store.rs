@@ -218,6 +218,37 @@ impl FeatureStore {
         self.update(|_| Definitions::from_dir(&dir))
     }
 
+    /// Writes definitions into the file `name` of the store's folder, in place
+    /// of what it declared, and applies them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`]; nothing is written then.
+    pub fn declare(&mut self, definitions: &Definitions, name: &str) -> Result<Plan> {
+        self.plan(definitions)?;
+        // Objects that other files declare stay there.
+        let others = Definitions::from_dir_but(&self.repo_dir, name)?;
+        let mut own = definitions.clone();
+        own.without(&others);
+        write_atomic(&self.repo_dir.join(name), own.to_toml().as_bytes())?;
+        let mut plan = self.apply(definitions)?;
+        let mut shared = definitions.clone();
+        shared.without(&own);
+        for change in Plan::between(&others, &others.merged(&shared)).changes {
+            plan.notes.push(format!(
+                "{} {:?} is declared otherwise in another file, which the next apply of the \
+                 folder brings back; remove one of the two",
+                change.kind, change.name
+            ));
+        }
+        Ok(plan)
+    }
+
+    /// Says what [`Self::teardown`] would remove.
+    pub fn plan_teardown(&self) -> Plan {
+        Plan::between(&self.registry.definitions, &Definitions::new())
+    }
+
     /// Removes everything from the registry and the online store; data and
     /// definitions stay.
     ///

@@ -112,11 +112,18 @@ impl Definitions {
     /// the TOML of definitions, and [`Error::Conflict`] if two files declare
     /// objects of one kind and name.
     pub fn from_dir(dir: &Path) -> Result<Self> {
+        Self::from_dir_but(dir, "")
+    }
+
+    /// The same without one file.
+    pub(crate) fn from_dir_but(dir: &Path, but: &str) -> Result<Self> {
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(dir).map_err(Error::io("list", dir))? {
             let path = entry.map_err(Error::io("list", dir))?.path();
             let own = path.file_name().is_some_and(|name| {
-                name == crate::repo::CONFIG_FILE || name == crate::repo::REGISTRY_FILE
+                name == crate::repo::CONFIG_FILE
+                    || name == crate::repo::REGISTRY_FILE
+                    || name == but
             });
             if path
                 .extension()
@@ -255,6 +262,20 @@ impl Definitions {
     /// [`Error::UnknownObject`] if an entity of the view is not defined.
     pub fn join_keys(&self, view: &FeatureView) -> Result<Vec<&Entity>> {
         view.entities.iter().map(|name| self.entity(name)).collect()
+    }
+
+    /// Takes away the objects whose kinds and names `other` has too.
+    pub(crate) fn without(&mut self, other: &Self) {
+        self.entities
+            .retain(|name, _| !other.entities.contains_key(name));
+        self.sources
+            .retain(|name, _| !other.sources.contains_key(name));
+        self.feature_views
+            .retain(|name, _| !other.feature_views.contains_key(name));
+        self.on_demand_feature_views
+            .retain(|name, _| !other.on_demand_feature_views.contains_key(name));
+        self.feature_services
+            .retain(|name, _| !other.feature_services.contains_key(name));
     }
 
     /// Puts `newer` over these: same names are replaced, others stay.
