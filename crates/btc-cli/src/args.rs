@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::aliases::AliasCommand;
 use crate::commands::{
-    backtest, config, data, features, model, pipeline, predict, serve, tune,
+    backtest, config, data, features, model, pipeline, predict, run, serve, track, tune,
 };
 
 /// From market data to a registered Bitcoin price model and its forecast.
@@ -73,6 +73,11 @@ pub(crate) enum Command {
     /// Register models and look at them
     #[command(subcommand)]
     Model(model::ModelCommand),
+    /// Look at experiments, runs and their artifacts
+    #[command(subcommand)]
+    Track(track::TrackCommand),
+    /// Run an entry point of an MLproject file and record it
+    Run(run::RunArgs),
     /// Forecast the next day with a registered model
     Predict(predict::PredictArgs),
     /// Compare models over past days, beside baselines

@@ -87,6 +87,13 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             _ => None,
         };
     }
+    if let Some(error) = cause.downcast_ref::<btc_track::Error>() {
+        return match error {
+            _ if error.is_not_found() => Some(NOT_FOUND),
+            _ if error.code() == "INVALID_PARAMETER_VALUE" => Some(USAGE),
+            _ => None,
+        };
+    }
     if let Some(error) = cause.downcast_ref::<btc_ingest::Error>() {
         return error.is_upstream().then_some(UPSTREAM);
     }

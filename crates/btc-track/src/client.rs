@@ -183,6 +183,72 @@ impl TrackingClient {
         self.tracking.run(id)
     }
 
+    /// Deletes a run; [`TrackingClient::restore_run`] brings it back.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is none.
+    pub fn delete_run(&self, id: &str) -> Result<()> {
+        self.tracking.set_run_lifecycle(id, LifecycleStage::Deleted)
+    }
+
+    /// Restores a deleted run.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is none, `Inactive` if its experiment is deleted.
+    pub fn restore_run(&self, id: &str) -> Result<()> {
+        self.tracking.set_run_lifecycle(id, LifecycleStage::Active)
+    }
+
+    /// Writes one artifact to a local file, which appears whole or not at
+    /// all, and returns its size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is no such artifact, `Artifact` if the file cannot
+    /// be written.
+    pub fn download(&self, uri: &str, path: &str, output: &Path) -> Result<u64> {
+        let (mut content, _) = self.artifacts.open(uri, path)?;
+        let failed = |source| Error::Artifact {
+            action: "write",
+            path: output.to_owned(),
+            source,
+        };
+        let folder = output
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        let size = std::io::copy(&mut content, &mut file).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(output).map_err(|error| failed(error.error))?;
+        Ok(size)
+    }
+
+    /// Removes for good what was deleted before `deleted_before` (milliseconds
+    /// since 1970 UTC), with its artifacts.
+    ///
+    /// # Errors
+    ///
+    /// `Artifact` if files cannot be deleted; the records are gone then.
+    pub fn gc(&self, deleted_before: i64) -> Result<Purged> {
+        let purged = self.tracking.purge(deleted_before)?;
+        for uri in &purged.artifact_uris {
+            self.artifacts.delete(uri, "")?;
+        }
+        Ok(purged)
+    }
+
+    /// What [`TrackingClient::gc`] would remove.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub fn purgeable(&self, deleted_before: i64) -> Result<Purged> {
+        self.tracking.purgeable(deleted_before)
+    }
+
     /// All values of a metric, in the order (timestamp, step, value).
     ///
     /// # Errors
@@ -285,6 +351,19 @@ impl TrackingClient {
     /// `NotFound` if the version is missing.
     pub fn set_alias(&self, name: &str, alias: &str, version: u64) -> Result<()> {
         let change = RegisteredModelChange::SetAlias(alias.to_owned(), version);
+        self.registry
+            .change_registered_model(name, &change)
+            .map(|_| ())
+    }
+
+    /// Removes an alias.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the model or the alias is missing.
+    pub fn delete_alias(&self, name: &str, alias: &str) -> Result<()> {
+        self.registry.model_version_by_alias(name, alias)?;
+        let change = RegisteredModelChange::DeleteAlias(alias.to_owned());
         self.registry
             .change_registered_model(name, &change)
             .map(|_| ())

@@ -997,7 +997,9 @@ fn purge_removes_what_was_deleted(store: &Store) -> Result<()> {
         Purged::default(),
         "not older than now"
     );
+    let purgeable = store.tracking().purgeable(now + 1)?;
     let purged = store.tracking().purge(now + 1)?;
+    assert_eq!(purgeable, purged, "and asking has removed nothing");
     assert_eq!(
         purged.artifact_uris,
         [gone_uri],

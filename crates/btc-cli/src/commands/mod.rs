@@ -7,7 +7,9 @@ pub(crate) mod features;
 pub(crate) mod model;
 pub(crate) mod pipeline;
 pub(crate) mod predict;
+pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod track;
 pub(crate) mod tune;
 
 use std::process::ExitCode;
@@ -34,6 +36,8 @@ pub(crate) fn dispatch(
         Command::Features(command) => block_on(features::run(command, settings, printer)),
         Command::Tune(command) => block_on(tune::run(command, settings, printer)),
         Command::Model(command) => block_on(model::run(command, settings, printer)),
+        Command::Track(command) => track::run(command, settings, printer),
+        Command::Run(args) => run::run(args, settings, printer),
         Command::Predict(args) => block_on(predict::run(args, settings, printer)),
         Command::Backtest(args) => block_on(backtest::run(args, settings, printer)),
         Command::Pipeline(command) => block_on(pipeline::run(command, settings, printer)),

@@ -28,6 +28,46 @@ pub(crate) enum ModelCommand {
         #[arg(default_value = MODEL_NAME)]
         name: String,
     },
+    /// Make a version the champion
+    #[command(after_help = "Examples:\n  btc model promote bitcoin-regression 2\n  btc model promote bitcoin-regression 2 --alias challenger")]
+    Promote {
+        /// The model's name
+        name: String,
+        /// The version
+        version: u64,
+        /// The alias to move
+        #[arg(long, value_name = "ALIAS", default_value = btc_pipeline::CHAMPION)]
+        alias: String,
+    },
+    /// Point an alias to a version, or remove it
+    #[command(after_help = "Examples:\n  btc model alias bitcoin-regression challenger 3\n  btc model alias bitcoin-regression challenger --remove")]
+    Alias {
+        /// The model's name
+        name: String,
+        /// The alias
+        alias: String,
+        /// The version
+        #[arg(required_unless_present = "remove", conflicts_with = "remove")]
+        version: Option<u64>,
+        /// Remove the alias
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Delete a version, or a whole model
+    #[command(after_help = "Examples:\n  btc model delete bitcoin-regression 2\n  btc model delete bitcoin-regression --all --dry-run")]
+    Delete {
+        /// The model's name
+        name: String,
+        /// The version
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        version: Option<u64>,
+        /// Delete the model with all its versions
+        #[arg(long)]
+        all: bool,
+        /// Say what would be deleted, and delete nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Clone, Args)]
@@ -72,6 +112,15 @@ pub(crate) async fn run(
         ModelCommand::RegisterBest(args) => register_best(args, settings, printer).await?,
         ModelCommand::List => list(settings, printer)?,
         ModelCommand::Show { name } => show(&name, settings, printer)?,
+        ModelCommand::Promote { name, version, alias } => {
+            set_alias(&name, &alias, Some(version), settings, printer)?;
+        }
+        ModelCommand::Alias { name, alias, version, remove: _ } => {
+            set_alias(&name, &alias, version, settings, printer)?;
+        }
+        ModelCommand::Delete { name, version, all: _, dry_run } => {
+            delete(&name, version, dry_run, settings, printer)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -169,6 +218,53 @@ fn show(name: &str, settings: &Settings, printer: &mut Printer) -> anyhow::Resul
         &["version", "network", "MAPE", "hold-out MAPE", "naive MAPE", "aliases", "run"],
         &rows,
     )
+}
+
+/// Points an alias to a version, or removes it without one.
+fn set_alias(
+    name: &str,
+    alias: &str,
+    version: Option<u64>,
+    settings: &Settings,
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    let client = tracking_client(settings)?;
+    match version {
+        Some(version) => {
+            client.set_alias(name, alias, version)?;
+            printer.note(format!("{name}@{alias} is now version {version}"));
+        }
+        None => {
+            client.delete_alias(name, alias)?;
+            printer.note(format!("{name}@{alias} is gone"));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes one version, or the model with all of them.
+fn delete(
+    name: &str,
+    version: Option<u64>,
+    dry_run: bool,
+    settings: &Settings,
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    let client = tracking_client(settings)?;
+    let versions = match version {
+        Some(version) => vec![client.model_version(name, version)?],
+        None => client.model_versions(name)?,
+    };
+    for version in &versions {
+        let verb = if dry_run { "would delete" } else { "deleting" };
+        printer.note(format!("{verb} {name} version {}", version.version));
+    }
+    match version {
+        _ if dry_run => {}
+        Some(version) => client.registry.delete_model_version(name, version)?,
+        None => client.registry.delete_registered_model(name)?,
+    }
+    Ok(())
 }
 
 /// A version as `--json` shows it.

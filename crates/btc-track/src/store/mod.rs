@@ -343,6 +343,8 @@ pub trait TrackingStore: Debug + Send + Sync {
     /// Removes for good what was deleted before `deleted_before` (milliseconds
     /// since 1970 UTC); the caller deletes the artifacts.
     fn purge(&self, deleted_before: i64) -> Result<Purged>;
+    /// What [`TrackingStore::purge`] would remove.
+    fn purgeable(&self, deleted_before: i64) -> Result<Purged>;
 }
 
 /// A registered model to be created.

@@ -20,7 +20,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct State {
     experiments: BTreeMap<i64, Experiment>,
     runs: BTreeMap<RunId, Record>,
@@ -29,7 +29,7 @@ struct State {
     next_experiment: i64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Record {
     run: Run,
     history: BTreeMap<String, Vec<Metric>>,
@@ -37,7 +37,7 @@ struct Record {
     deleted_with_experiment: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Logged {
     model: LoggedModel,
     /// Every value; the model itself shows the latest ones.
@@ -45,7 +45,7 @@ struct Logged {
     deleted_time: Option<i64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Registered {
     model: RegisteredModel,
     versions: BTreeMap<u64, ModelVersion>,

@@ -376,4 +376,8 @@ impl TrackingStore for MemoryStore {
     fn purge(&self, deleted_before: i64) -> Result<Purged> {
         self.write(|state, _| Ok(state.purge(deleted_before)))
     }
+
+    fn purgeable(&self, deleted_before: i64) -> Result<Purged> {
+        Ok(self.lock().clone().purge(deleted_before))
+    }
 }

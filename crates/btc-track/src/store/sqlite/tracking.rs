@@ -102,6 +102,11 @@ impl TrackingStore for SqliteStore {
     fn purge(&self, deleted_before: i64) -> Result<Purged> {
         self.write(|connection| purge(connection, deleted_before))
     }
+
+    fn purgeable(&self, deleted_before: i64) -> Result<Purged> {
+        // What a read does to its snapshot is undone at its end.
+        self.read(|connection| purge(connection, deleted_before))
+    }
 }
 
 fn purge(connection: &Connection, before: i64) -> Result<Purged> {
@@ -117,6 +122,7 @@ fn purge(connection: &Connection, before: i64) -> Result<Purged> {
         for table in [
             "metric",
             "latest_metric",
+            "metric_rollup",
             "param",
             "tag",
             "run_dataset",
