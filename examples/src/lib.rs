@@ -1,1 +1,1 @@
-//! See the README of this folder.
+//! Examples that use several btc crates together; see the README beside.

@@ -67,6 +67,17 @@ pub enum Error {
         /// What was looked for, where, and what there is.
         what: String,
     },
+    /// The best run is no better than repeating the last close.
+    #[error(
+        "the best run, {run}, is no better than the naive forecast (MAE relative to naive \
+         {relative_mae:.4}); nothing is registered; --allow-worse-than-naive registers it all the same"
+    )]
+    WorseThanNaive {
+        /// The run's name.
+        run: String,
+        /// Its mean absolute error relative to the naive forecast's.
+        relative_mae: f64,
+    },
     /// A column of the training table is not what the workflow expects.
     #[error("column {column:?} of the training table {problem}")]
     Column {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use arrow::array::RecordBatch;
 use btc_models::candle_core::Device;
 use btc_models::{Forecaster, Interval};
-use btc_track::{ActiveRun, ModelVersion, RunSpec, RunStatus, TrackingClient};
+use btc_track::{
+    ActiveRun, ModelVersion, RunSpec, RunStatus, TrackingClient, WORSE_THAN_NAIVE_TAG,
+};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
@@ -51,6 +53,9 @@ pub struct Prediction {
     pub version: u64,
     /// The network.
     pub model_type: String,
+    /// The instant up to which the model was trained; a forecast made from
+    /// earlier data says nothing about its skill.
+    pub trained_until: DateTime<Utc>,
     /// Whether the version was registered although it is no better than naive.
     pub worse_than_naive: bool,
     /// The run that records this forecast.
@@ -171,7 +176,8 @@ pub fn predict(
         known_until: forecast.known_until,
         interval: forecast.intervals.iter().find(|shown| shown.level == SHOWN_LEVEL).copied(),
         intervals: forecast.intervals,
-        worse_than_naive: version.tag("worse_than_naive") == Some("true"),
+        trained_until: forecaster.training_range().end,
+        worse_than_naive: version.tag(WORSE_THAN_NAIVE_TAG) == Some("true"),
         model: version.name,
         version: version.version,
         model_type: forecaster.model_type().to_string(),

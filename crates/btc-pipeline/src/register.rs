@@ -93,9 +93,9 @@ impl Registration {
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] without the experiment or a run to register, and the
-/// store's own error if the model is no better than repeating the last close
-/// and that is not allowed.
+/// [`Error::NotFound`] without the experiment or a run to register,
+/// [`Error::WorseThanNaive`] if the model is no better than repeating the last
+/// close and that is not allowed, and the stores' own errors.
 pub fn register_best(
     client: &TrackingClient,
     config: &RegisterConfig,
@@ -195,6 +195,10 @@ fn explain(error: btc_track::Error, client: &TrackingClient, config: &RegisterCo
                 "experiment {experiment:?} has nothing to register: {reason}; \
                  run `btc tune run` first, or name another --metric"
             ),
+        },
+        btc_track::Error::WorseThanNaive { run, value, .. } => Error::WorseThanNaive {
+            run: client.run(&run).map_or(run, |run| run.info.run_name),
+            relative_mae: value,
         },
         other => other.into(),
     }

@@ -64,6 +64,9 @@ pub async fn training_table(
 
 /// The instants, ascending, at which a day with a price had closed.
 fn price_instants(data_dir: &Path) -> Result<Vec<i64>> {
+    if btc_ingest::last_complete_day(data_dir)?.is_none() {
+        return Err(Error::NoData { path: data_dir.to_owned() });
+    }
     let prices = btc_ingest::read_table(data_dir, Table::Ohlcv, Revisions::Latest)?;
     let times = column_as::<TimestampNanosecondArray>(&prices, EVENT_TIMESTAMP)?;
     let closes = column_as::<Float64Array>(&prices, PRICE)?;

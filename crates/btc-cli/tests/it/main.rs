@@ -1,3 +1,50 @@
 //! The integration tests of the `btc` command.
 
+mod errors;
+mod help;
 mod tidy;
+mod workflow;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The command, with nothing of the caller's environment that would steer it.
+fn btc(root: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_btc"))
+        .arg("--root")
+        .arg(root)
+        .args(arguments)
+        .env_remove("ALPHAVANTAGE_API_KEY")
+        .env_remove("MLFLOW_TRACKING_URI")
+        .env_remove("MLFLOW_EXPERIMENT_NAME")
+        .env_remove("BTC_ROOT")
+        .env_remove("HTTPS_PROXY")
+        .output()
+        .expect("the command starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("data is text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+fn succeed(root: &Path, arguments: &[&str]) -> String {
+    let output = btc(root, arguments);
+    assert!(output.status.success(), "btc {}: {}", arguments.join(" "), stderr(&output));
+    stdout(&output)
+}
+
+/// Checks the exit code and that the error is one line that says `says`.
+#[track_caller]
+fn fail(root: &Path, arguments: &[&str], code: i32, says: &str) {
+    let output = btc(root, arguments);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "btc {}: {text}", arguments.join(" "));
+    let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{text}");
+    assert!(errors[0].contains(says), "{text}");
+}

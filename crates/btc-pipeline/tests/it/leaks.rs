@@ -1,0 +1,124 @@
+//! Nothing that became known later changes what was forecast before.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+use btc_pipeline::{PredictConfig, frame, predict, register_best};
+use btc_track::TrackingClient;
+use btc_tune::InMemoryStorage;
+use proptest::prelude::*;
+
+use crate::{config, project, register_config, run_search, series, table};
+
+/// `table` with every number from row `from` on replaced by `value`.
+fn corrupted(table: &RecordBatch, from: usize, value: f64) -> RecordBatch {
+    let columns = table.columns().iter().map(|column| -> ArrayRef {
+        match column.as_any().downcast_ref::<Float64Array>() {
+            Some(numbers) => {
+                let changed = numbers.iter().enumerate();
+                let changed = changed.map(|(row, old)| if row < from { old } else { Some(value) });
+                Arc::new(changed.collect::<Float64Array>())
+            }
+            None => column.clone(),
+        }
+    });
+    RecordBatch::try_new(table.schema(), columns.collect()).unwrap()
+}
+
+#[test]
+fn a_search_does_not_look_at_the_hold_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path());
+    let table = table(&project);
+    let found = |table: &RecordBatch| {
+        let client = TrackingClient::in_memory(&project.artifacts()).unwrap();
+        let storage = Arc::new(InMemoryStorage::new());
+        let outcome = run_search(&client, storage, &series(table), &config(2)).unwrap();
+        (outcome.best_trial, outcome.best_mape.to_bits())
+    };
+    let first_unseen = table.num_rows() - 60;
+    assert_eq!(found(&table), found(&corrupted(&table, first_unseen, 123.0)));
+}
+
+#[test]
+fn selection_does_not_look_beyond_its_own_targets() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path());
+    let table = table(&project);
+    let first_selected = table.num_rows() - 70;
+    // The fit sees rows before the selection set only: a change after the first
+    // origin changes the score, not the weights.
+    let fitted = |table: &RecordBatch| {
+        let client = TrackingClient::open(
+            &project.root().join(format!("{}.db", table.get_array_memory_size())),
+            &project.artifacts(),
+        )
+        .unwrap();
+        run_search(&client, Arc::new(InMemoryStorage::new()), &series(table), &config(1)).unwrap();
+        let experiment = client.experiment("search").unwrap();
+        let query = btc_track::RunQuery::new([experiment.experiment_id]);
+        let run = client.tracking.search_runs(&query).unwrap().items.remove(0);
+        let bundle = client.artifacts.local_path(&format!("{}/model", run.info.artifact_uri));
+        std::fs::read(bundle.unwrap().join("weights.safetensors")).unwrap()
+    };
+    assert_eq!(fitted(&table), fitted(&corrupted(&table, first_selected, 321.0)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn a_forecast_is_the_same_without_the_rows_after_it(cut in 1usize..200, junk in 1.0f64..1e6) {
+        let folder = tempfile::tempdir().unwrap();
+        let project = project(folder.path());
+        let table = table(&project);
+        let client = TrackingClient::in_memory(&project.artifacts()).unwrap();
+        let storage = Arc::new(InMemoryStorage::new());
+        run_search(&client, storage, &series(&table), &config(1)).unwrap();
+        register_best(&client, &register_config(), &table).unwrap();
+        let forecaster = btc_pipeline::load_version(&client, "model", None).unwrap().1;
+
+        let rows = table.num_rows() - cut;
+        let truncated = btc_pipeline::frame_of(&table.slice(0, rows), &forecaster.feature_names());
+        let whole = corrupted(&table, rows, junk);
+        let whole = btc_pipeline::frame_of(&whole, &forecaster.feature_names()).unwrap();
+        let alone = forecaster.forecast(&truncated.unwrap()).unwrap();
+        let among = forecaster.forecast_at(&whole, rows - 1..rows).unwrap().remove(0);
+        prop_assert_eq!(alone.point.to_bits(), among.point.to_bits());
+        prop_assert_eq!(alone.intervals, among.intervals);
+    }
+
+    #[test]
+    fn the_columns_of_a_frame_do_not_depend_on_unseen_rows(unseen in 0usize..300, junk in 1.0f64..1e6) {
+        let folder = tempfile::tempdir().unwrap();
+        let table = table(&project(folder.path()));
+        let from = table.num_rows() - unseen;
+        let (seen, changed) = (frame(&table, unseen).unwrap(), frame(&corrupted(&table, from, junk), unseen).unwrap());
+        prop_assert_eq!(seen.names(), changed.names());
+        prop_assert_eq!(seen.rows(), changed.rows());
+        prop_assert_eq!(
+            seen.slice(0..seen.rows() - unseen).unwrap().price(),
+            changed.slice(0..seen.rows() - unseen).unwrap().price()
+        );
+    }
+}
+
+#[test]
+fn a_registered_forecast_of_an_earlier_day_uses_that_days_rows_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path());
+    let table = table(&project);
+    let client = TrackingClient::in_memory(&project.artifacts()).unwrap();
+    run_search(&client, Arc::new(InMemoryStorage::new()), &series(&table), &config(1)).unwrap();
+    register_best(&client, &register_config(), &table).unwrap();
+    let earlier = table.slice(0, table.num_rows() - 30);
+    let config = PredictConfig {
+        model_name: "model".into(),
+        version: None,
+        date_end: None,
+        timesteps: None,
+        data_hash: String::new(),
+    };
+    let prediction = predict(&client, &config, &earlier).unwrap();
+    let naive = series(&earlier).price().last().copied();
+    assert_eq!(Some(prediction.naive), naive);
+}

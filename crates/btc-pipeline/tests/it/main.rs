@@ -1,0 +1,68 @@
+//! The workflow on the synthetic market.
+
+mod leaks;
+mod workflow;
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+use btc_models::{ModelType, SeriesFrame, Target};
+use btc_pipeline::{
+    METRIC, Project, RegisterConfig, SERVICE, SearchConfig, SearchOutcome, SearchSpace,
+    feature_store, frame, open_study, retrieve_sample, search, training_table,
+};
+use btc_track::TrackingClient;
+use btc_tune::Storage;
+
+/// A project on the synthetic market in a folder.
+fn project(folder: &Path) -> Project {
+    let project = Project::new(folder);
+    retrieve_sample(&project).unwrap();
+    project
+}
+
+fn table(project: &Project) -> arrow::array::RecordBatch {
+    let store = feature_store(project).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(training_table(project, &store, SERVICE, None)).unwrap()
+}
+
+fn config(n_trials: usize) -> SearchConfig {
+    SearchConfig {
+        space: SearchSpace { model_types: vec![ModelType::Cnn], timesteps: Some(5) },
+        n_trials: NonZeroUsize::new(n_trials).unwrap(),
+        jobs: NonZeroUsize::MIN,
+        prediction_length: 10,
+        holdout: 60,
+        target: Target::LogReturn,
+        seed: 7,
+        data_hash: "abc".into(),
+        stop: Arc::default(),
+    }
+}
+
+fn run_search(
+    client: &TrackingClient,
+    storage: Arc<dyn Storage>,
+    series: &SeriesFrame,
+    config: &SearchConfig,
+) -> btc_pipeline::Result<SearchOutcome> {
+    let experiment = client.get_or_create_experiment("search").unwrap();
+    let study = open_study(storage, "search", config.seed).unwrap();
+    search(&study, client, &experiment.experiment_id, series, config, &())
+}
+
+fn register_config() -> RegisterConfig {
+    RegisterConfig {
+        experiment: "search".into(),
+        metric: METRIC.into(),
+        maximize: false,
+        model_name: "model".into(),
+        allow_worse_than_naive: true,
+    }
+}
+
+fn series(table: &arrow::array::RecordBatch) -> SeriesFrame {
+    frame(table, 70).unwrap()
+}

@@ -1,0 +1,225 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::array::RecordBatch;
+use btc_pipeline::{
+    CHAMPION, Error, ErrorKind, PredictConfig, RegisterConfig, forecast_experiment, predict,
+    register_best,
+};
+use btc_track::{RunQuery, TrackingClient};
+use btc_tune::{InMemoryStorage, TrialState};
+
+use crate::{config, project, register_config, run_search, series, table};
+
+fn predict_config() -> PredictConfig {
+    PredictConfig {
+        model_name: "model".into(),
+        version: None,
+        date_end: None,
+        timesteps: None,
+        data_hash: "abc".into(),
+    }
+}
+
+/// Runs two trials and registers the better; returns the client and the table.
+fn registered(folder: &std::path::Path) -> (TrackingClient, RecordBatch) {
+    let project = project(folder);
+    let table = table(&project);
+    let client = TrackingClient::open(&project.tracking(), &project.artifacts()).unwrap();
+    let storage = Arc::new(InMemoryStorage::new());
+    run_search(&client, storage, &series(&table), &config(2)).unwrap();
+    register_best(&client, &register_config(), &table).unwrap();
+    (client, table)
+}
+
+#[test]
+fn every_trial_is_a_run_with_its_parameters_losses_and_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path());
+    let series = series(&table(&project));
+    let client = TrackingClient::open(&project.tracking(), &project.artifacts()).unwrap();
+    let storage = Arc::new(InMemoryStorage::new());
+    let outcome = run_search(&client, storage.clone(), &series, &config(3)).unwrap();
+    assert_eq!(outcome.trials, 3);
+
+    let experiment = client.experiment("search").unwrap();
+    let query = RunQuery::new([experiment.experiment_id]);
+    let runs = client.tracking.search_runs(&query).unwrap().items;
+    assert_eq!(runs.len(), 3);
+    for run in &runs {
+        let number: usize = run.info.run_name.parse().unwrap();
+        assert_eq!(run.tag("number"), Some(run.info.run_name.as_str()));
+        assert_eq!(run.tag("state"), Some("COMPLETE"));
+        assert_eq!(
+            run.tag("adam_lr_distribution"),
+            Some("FloatDistribution(high=0.1, log=True, low=1e-05, step=None)")
+        );
+        assert_eq!(
+            run.tag("optimizer_distribution"),
+            Some("CategoricalDistribution(choices=('adam',))")
+        );
+        assert_eq!(run.param("model_type"), Some("CNN"));
+        assert_eq!(run.param("timesteps"), Some("5"));
+        let epochs: usize = run.param("epochs").unwrap().parse().unwrap();
+        let losses = client.metric_history(&run.info.run_id, "val_loss").unwrap();
+        assert_eq!(losses.len(), epochs, "run {number}");
+        let files = client.artifacts.list(&run.info.artifact_uri, "model").unwrap();
+        assert!(files.iter().any(|file| file.path.ends_with("weights.safetensors")));
+    }
+    let best = runs.iter().filter_map(|run| run.metric("MAPE")).fold(f64::INFINITY, f64::min);
+    assert_eq!(outcome.best_mape, best);
+}
+
+#[test]
+fn the_trial_knows_its_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path());
+    let series = series(&table(&project));
+    let client = TrackingClient::open(&project.tracking(), &project.artifacts()).unwrap();
+    let storage = Arc::new(InMemoryStorage::new());
+    run_search(&client, storage.clone(), &series, &config(1)).unwrap();
+    let study = btc_pipeline::open_study(storage, "search", 7).unwrap();
+    let trial = &study.trials().unwrap()[0];
+    let id = trial.system_attrs["mlflow_run_id"].as_str().unwrap();
+    assert_eq!(client.run(id).unwrap().info.run_name, "0");
+    assert_eq!(trial.state, TrialState::Complete);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_the_same_forecast() {
+    let run = || {
+        let folder = tempfile::tempdir().unwrap();
+        let (client, table) = registered(folder.path());
+        let version = client.latest_version("model").unwrap();
+        let bundle = client.model_path(&version).unwrap().unwrap();
+        let weights = std::fs::read(bundle.join("weights.safetensors")).unwrap();
+        let prediction = predict(&client, &predict_config(), &table).unwrap();
+        (weights, prediction.forecast.to_bits())
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_search_goes_on_where_it_was_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path());
+    let series = series(&table(&project));
+    let values = |steps: &[usize]| {
+        let client = TrackingClient::in_memory(&project.artifacts()).unwrap();
+        let storage = Arc::new(InMemoryStorage::new());
+        for step in steps {
+            run_search(&client, storage.clone(), &series, &config(*step)).unwrap();
+        }
+        let study = btc_pipeline::open_study(storage, "search", 7).unwrap();
+        let trials = study.trials().unwrap();
+        trials.iter().map(|trial| trial.value().map(f64::to_bits)).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&[3]), values(&[1, 2]));
+}
+
+#[test]
+fn a_search_that_is_stopped_leaves_no_trial_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path());
+    let series = series(&table(&project));
+    let client = TrackingClient::in_memory(&project.artifacts()).unwrap();
+    let storage = Arc::new(InMemoryStorage::new());
+    run_search(&client, storage.clone(), &series, &config(1)).unwrap();
+    let stopped = config(5);
+    stopped.stop.store(true, Ordering::Relaxed);
+    let outcome = run_search(&client, storage.clone(), &series, &stopped).unwrap();
+    assert!(outcome.stopped);
+    let study = btc_pipeline::open_study(storage, "search", 7).unwrap();
+    assert!(study.trials().unwrap().iter().all(|trial| trial.state.is_finished()));
+}
+
+#[test]
+fn a_forecast_is_recorded_apart_from_the_trials() {
+    let folder = tempfile::tempdir().unwrap();
+    let (client, table) = registered(folder.path());
+    let prediction = predict(&client, &predict_config(), &table).unwrap();
+    let run = client.run(&prediction.run_id).unwrap();
+    assert_eq!(run.metric("forecast"), Some(prediction.forecast));
+    assert_eq!(run.metric("naive"), Some(prediction.naive));
+    let experiment = client.experiment(&forecast_experiment("model")).unwrap();
+    assert_eq!(run.info.experiment_id, experiment.experiment_id);
+    assert_eq!(prediction.target_time - prediction.known_until, chrono::TimeDelta::days(1));
+    let interval = prediction.interval.unwrap();
+    assert!(interval.low < prediction.forecast && prediction.forecast < interval.high);
+}
+
+#[test]
+fn a_model_that_does_not_beat_naive_is_never_champion() {
+    let folder = tempfile::tempdir().unwrap();
+    let (client, table) = registered(folder.path());
+    let version = client.latest_version("model").unwrap();
+    let relative: f64 = version.tag("holdout_relative_MAE").unwrap().parse().unwrap();
+    let worse = relative >= 1.0;
+    assert_eq!(version.tag("worse_than_naive") == Some("true"), worse);
+    assert_eq!(version.aliases.iter().any(|alias| alias == CHAMPION), !worse);
+
+    let strict = RegisterConfig {
+        allow_worse_than_naive: false,
+        model_name: "strict".into(),
+        ..register_config()
+    };
+    let outcome = register_best(&client, &strict, &table);
+    assert_eq!(outcome.is_err(), worse);
+    if worse {
+        assert!(matches!(outcome.unwrap_err(), Error::WorseThanNaive { .. }));
+        let models = client.registered_models().unwrap();
+        assert!(models.iter().all(|model| model.name != "strict"), "an empty model is left behind");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (client, table) = registered(folder.path());
+    let unknown = PredictConfig { model_name: "modle".into(), ..predict_config() };
+    let error = predict(&client, &unknown, &table).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("there are: model"), "{error}");
+
+    let unknown = RegisterConfig { experiment: "serach".into(), ..register_config() };
+    let error = register_best(&client, &unknown, &table).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("search"), "{error}");
+
+    let unknown = RegisterConfig { metric: "accuracy".into(), ..register_config() };
+    let error = register_best(&client, &unknown, &table).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+}
+
+#[test]
+fn a_window_other_than_the_models_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (client, table) = registered(folder.path());
+    let wrong = PredictConfig { timesteps: Some(6), ..predict_config() };
+    let error = predict(&client, &wrong, &table).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    let right = PredictConfig { timesteps: Some(5), ..predict_config() };
+    predict(&client, &right, &table).unwrap();
+}
+
+#[test]
+fn a_bundle_that_was_tampered_with_is_passed_over_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (client, table) = registered(folder.path());
+    let version = client.latest_version("model").unwrap();
+    let bundle = client.model_path(&version).unwrap().unwrap();
+    std::fs::write(bundle.join("weights.safetensors"), b"broken").unwrap();
+    assert!(matches!(predict(&client, &predict_config(), &table), Err(Error::Models(_))));
+    let next = register_best(&client, &register_config(), &table).unwrap();
+    assert_ne!(Some(next.run_id), version.run_id);
+}
+
+#[test]
+fn data_that_is_too_short_is_said_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path());
+    let series = series(&table(&project)).slice(0..80).unwrap();
+    let client = TrackingClient::in_memory(&project.artifacts()).unwrap();
+    let error = run_search(&client, Arc::new(InMemoryStorage::new()), &series, &config(1));
+    assert!(matches!(error, Err(Error::TooShort { .. })));
+}
