@@ -88,6 +88,12 @@ pub(crate) fn print_prediction(
         "model {} version {} ({})",
         prediction.model, prediction.version, prediction.model_type
     ))?;
+    if prediction.known_until < prediction.trained_until {
+        printer.warn(format!(
+            "the model was trained on data up to {}: it has seen what it forecasts here",
+            prediction.trained_until.format(minute)
+        ));
+    }
     if prediction.worse_than_naive {
         printer.warn("this version is no better than the naive forecast; prefer the latter");
     }

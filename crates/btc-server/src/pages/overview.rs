@@ -4,7 +4,8 @@ use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use btc_features::FeatureStore;
-use btc_track::{Experiment, ModelVersion, Run, RunQuery};
+use btc_track::{Experiment, ModelVersion, Run, RunQuery, WORSE_THAN_NAIVE_TAG};
+use chrono::DateTime;
 use btc_tune::{StudyDirection, StudySummary};
 use maud::{Markup, html};
 
@@ -60,8 +61,8 @@ fn forecast(runs: &[Run]) -> Markup {
                     @let naive = run.metric("naive").unwrap_or(f64::NAN);
                     p {
                         span.figure { (price(point)) }
-                        "at " (run.tag("target_time").unwrap_or("-"))
-                        ", from data known at " (run.tag("known_until").unwrap_or("-"))
+                        "at " (instant(run.tag("target_time")))
+                        ", from data known at " (instant(run.tag("known_until")))
                     }
                     p.muted {
                         "Naive forecast, the last close: " (price(naive))
@@ -76,6 +77,12 @@ fn forecast(runs: &[Run]) -> Markup {
             }
         }
     }
+}
+
+/// An instant of a tag, to the minute.
+fn instant(tag: Option<&str>) -> String {
+    tag.and_then(|text| DateTime::parse_from_rfc3339(text).ok())
+        .map_or_else(|| "-".into(), |time| time.format("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 fn models(versions: &[ModelVersion]) -> Markup {
@@ -120,9 +127,10 @@ fn tag_number(version: &ModelVersion, key: &str) -> String {
 }
 
 fn verdict(version: &ModelVersion) -> Markup {
-    match version.tag("worse_than_naive") {
-        Some("true") => html! { span.bad { "no better" } },
-        Some("false") => html! { span.good { "better" } },
+    let relative: Option<f64> = version.tag("holdout_relative_MAE").and_then(|text| text.parse().ok());
+    match (version.tag(WORSE_THAN_NAIVE_TAG), relative) {
+        (Some("true"), _) => html! { span.bad { "no better" } },
+        (_, Some(relative)) if relative < 1.0 => html! { span.good { "better" } },
         _ => html! { "-" },
     }
 }
@@ -169,7 +177,7 @@ fn run_list(runs: &[Run], experiments: &[Experiment]) -> Markup {
                     table {
                         caption { "The newest " (runs.len()) }
                         thead { tr {
-                            th { "Run" } th { "Experiment" } th { "Status" } th { "State" }
+                            th { "Run" } th { "Experiment" } th { "State" }
                             th { "Network" } th.number { "MAPE %" } th.number { "Naive %" }
                             th.number { "Loss" } th.number { "Validation loss" }
                             th.number { "Learning rate" } th.number { "Epochs" } th { "Started" }
@@ -179,8 +187,7 @@ fn run_list(runs: &[Run], experiments: &[Experiment]) -> Markup {
                                 tr {
                                     td { (run.info.run_name) }
                                     td { (name(&run.info.experiment_id)) }
-                                    td { (run.info.status) }
-                                    td { (run.tag("state").unwrap_or("-")) }
+                                    td { (run.tag("state").unwrap_or(run.info.status.as_str())) }
                                     td { (run.param("model_type").unwrap_or("-")) }
                                     td.number { (metric(run, "MAPE")) }
                                     td.number { (metric(run, "naive_MAPE")) }
