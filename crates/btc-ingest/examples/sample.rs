@@ -1,9 +1,9 @@
 //! Makes up a market, stores it, and reads it back.
 //!
-//! `cargo run -p btc-ingest --example sample`
+//! `cargo run -p btc-ingest --example sample [-- PAGE.html]` also draws it, where a page is named.
 
 use btc_ingest::arrow::util::pretty::pretty_format_batches;
-use btc_ingest::{Revisions, SAMPLE_DAYS, Table, pull_sample, read_table};
+use btc_ingest::{Revisions, SAMPLE_DAYS, Table, profile, pull_sample, read_table};
 
 #[expect(clippy::print_stdout, reason = "an example shows what it does")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,9 +16,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &report.data_hash[..12]
     );
     let prices = read_table(folder.path(), Table::Ohlcv, Revisions::Latest)?;
-    println!(
-        "{}",
-        pretty_format_batches(&[prices.slice(prices.num_rows() - 5, 5)])?
-    );
+    // Day, open, high, low and close of the last days.
+    let last_days = prices
+        .slice(prices.num_rows() - 5, 5)
+        .project(&[0, 3, 4, 5, 6])?;
+    println!("{}", pretty_format_batches(&[last_days])?);
+    if let Some(page) = std::env::args().nth(1) {
+        std::fs::write(page, profile(folder.path(), now)?)?;
+    }
     Ok(())
 }

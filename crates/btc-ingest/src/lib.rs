@@ -50,6 +50,7 @@ mod file_source;
 mod http;
 mod key;
 mod number;
+mod profile;
 mod progress;
 mod pull;
 mod quarantine;
@@ -70,6 +71,7 @@ pub use error::{Error, Result};
 pub use file_source::{ColumnMapping, FileSource};
 pub use http::HttpConfig;
 pub use key::ApiKey;
+pub use profile::profile;
 pub use progress::{Progress, ProgressEvent};
 pub use pull::{planned_requests, pull, pull_sample, pull_source};
 pub use report::{

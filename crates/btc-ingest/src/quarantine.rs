@@ -62,6 +62,19 @@ pub(crate) fn merged(
     Ok(Some(RecordBatch::try_new(Arc::new(schema()), columns)?))
 }
 
+/// Series and reason of every value set aside; nothing if there is no such file.
+pub(crate) fn list(path: &Path) -> Result<Vec<(String, String)>> {
+    let rows = if path.exists() {
+        read(path)?
+    } else {
+        BTreeMap::new()
+    };
+    Ok(rows
+        .into_keys()
+        .map(|(series, _, _, reason)| (series, reason))
+        .collect())
+}
+
 /// The number of values set aside; none if there is no such file.
 pub(crate) fn count(path: &Path) -> Result<usize> {
     if path.exists() {

@@ -33,7 +33,7 @@ pub struct HttpConfig {
     pub max_body_bytes: usize,
     /// The most requests to one service at a time.
     pub concurrency: usize,
-    /// A proxy for all requests, as `http://host:port` or `socks5://…`.
+    /// A proxy for all requests that leave the machine, as `http://host:port`.
     pub proxy: Option<String>,
     /// Who asks.
     pub user_agent: String,
@@ -207,10 +207,10 @@ impl Client {
             // The environment's proxy settings are the program's to read, not the library's.
             .no_proxy();
         if let Some(proxy) = &config.proxy {
-            builder = builder
-                .proxy(reqwest::Proxy::all(proxy).map_err(|_| {
-                    Error::config("the proxy setting is not an address of a proxy")
-                })?);
+            let proxy = reqwest::Proxy::all(proxy)
+                .map_err(|_| Error::config("the proxy setting is not the address of a proxy"))?;
+            let local = reqwest::NoProxy::from_string("localhost,127.0.0.0/8,::1");
+            builder = builder.proxy(proxy.no_proxy(local));
         }
         let client = builder
             .build()

@@ -314,3 +314,36 @@ fn a_quarantine_file_says_what_and_why() {
     let missing = read_parquet(Path::new("no such file"));
     assert!(matches!(missing, Err(Error::Read { .. })));
 }
+
+#[tokio::test]
+async fn a_profile_is_one_page_that_needs_nothing_else_and_shows_what_is_missing() {
+    let service = Service::start(World::up_to("2021-06-20")).await;
+    service.change(|world| {
+        world.fault = "gap";
+        world.unknown.push("hash-rate".to_owned());
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let report = service.pull(folder.path()).await.unwrap();
+    let page = btc_ingest::profile(folder.path(), report.now).unwrap();
+    for outside in [
+        "http:", "https:", "src=", "href=", "<script", "url(", "NaN", "inf",
+    ] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert_eq!(page.matches("<h1").count(), 1);
+    // Close, volume and fourteen charts are drawn; two more appear in the coverage alone.
+    assert_eq!(page.matches("<section").count(), 16);
+    assert!(page.contains("<th>hash rate<td class=\"wide\">no values"));
+    assert!(page.contains("2021-05-11 to 2021-05-12 (2)"));
+    assert!(page.contains(&report.data_hash));
+    assert!(!page.contains("synthetic"));
+    service.change(|world| world.fault = "nulls");
+    let mut config = service.config(folder.path());
+    config.refresh = true;
+    btc_ingest::pull(&config, &()).await.unwrap();
+    let page = btc_ingest::profile(folder.path(), report.now).unwrap();
+    assert!(
+        page.contains("<tr><th>open<td>null<td>"),
+        "what was set aside is counted"
+    );
+}
