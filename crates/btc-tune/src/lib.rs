@@ -48,6 +48,7 @@ mod frozen;
 #[cfg(test)]
 mod golden;
 mod hypervolume;
+mod linalg;
 mod pruner;
 mod sampler;
 mod search_space;
@@ -67,7 +68,11 @@ pub use pruner::{
     PercentilePruner, Pruner, SuccessiveHalvingConfig, SuccessiveHalvingPruner, ThresholdPruner,
     Verdict, WilcoxonPruner,
 };
-pub use sampler::{RandomSampler, RelativeSample, Sampler, StudyView, TpeConfig, TpeSampler};
+pub use sampler::{
+    AutoSampler, BruteForceSampler, CmaEsSampler, GpSampler, GridSampler, Nsga2Config,
+    Nsga2Sampler, PartialFixedSampler, QmcSampler, QmcSequence, RandomSampler, RelativeSample,
+    Sampler, StudyView, TpeConfig, TpeSampler,
+};
 pub use search_space::{SearchSpace, group_search_space, intersection_search_space};
 #[cfg(feature = "sqlite")]
 pub use storage::SqliteStorage;

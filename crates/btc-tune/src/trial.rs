@@ -254,7 +254,7 @@ impl Trial {
         }
         let internal = self.study.sampler().sample_independent(
             self.study.view(&self.history),
-            self.number(),
+            &self.frozen,
             name,
             &shared,
         )?;

@@ -1,6 +1,16 @@
 //! How parameters get their values.
 
+mod announce;
+mod auto;
+mod brute_force;
+mod cmaes;
+mod gp;
+mod grid;
+mod nsga2;
+mod partial_fixed;
+mod qmc;
 mod random;
+pub(crate) mod sobol;
 pub(crate) mod tpe;
 
 use std::fmt::Debug;
@@ -14,6 +24,14 @@ use crate::distribution::Distribution;
 use crate::error::Result;
 use crate::frozen::{FrozenTrial, Param, StudyDirection, StudyId};
 
+pub use auto::AutoSampler;
+pub use brute_force::BruteForceSampler;
+pub use cmaes::CmaEsSampler;
+pub use gp::GpSampler;
+pub use grid::GridSampler;
+pub use nsga2::{Nsga2Config, Nsga2Sampler};
+pub use partial_fixed::PartialFixedSampler;
+pub use qmc::{QmcSampler, QmcSequence};
 pub use random::RandomSampler;
 pub use tpe::{TpeConfig, TpeSampler};
 
@@ -57,7 +75,7 @@ pub trait Sampler: Debug + Send + Sync {
     }
 
     /// Chooses the value of one parameter that [`sample_relative`](Self::sample_relative) left open;
-    /// returns its internal representation.
+    /// returns its internal representation. `trial` has the values chosen so far.
     ///
     /// # Errors
     ///
@@ -65,7 +83,7 @@ pub trait Sampler: Debug + Send + Sync {
     fn sample_independent(
         &self,
         study: StudyView<'_>,
-        trial: usize,
+        trial: &FrozenTrial,
         name: &str,
         distribution: &Distribution,
     ) -> Result<f64>;

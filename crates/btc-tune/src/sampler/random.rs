@@ -5,6 +5,7 @@ use rand::Rng;
 use super::{Sampler, StudyView, generator};
 use crate::distribution::Distribution;
 use crate::error::Result;
+use crate::frozen::FrozenTrial;
 
 /// Draws every parameter uniformly, on the logarithmic scale where its distribution says so.
 #[derive(Debug, Clone)]
@@ -23,11 +24,14 @@ impl Sampler for RandomSampler {
     fn sample_independent(
         &self,
         _study: StudyView<'_>,
-        trial: usize,
+        trial: &FrozenTrial,
         name: &str,
         distribution: &Distribution,
     ) -> Result<f64> {
-        Ok(sample(distribution, &mut generator(self.seed, trial, name)))
+        Ok(sample(
+            distribution,
+            &mut generator(self.seed, trial.number, name),
+        ))
     }
 }
 

@@ -3,5 +3,7 @@
 mod optuna;
 #[cfg(all(unix, feature = "sqlite"))]
 mod processes;
+mod quality;
+mod samplers;
 mod storage;
 mod study;

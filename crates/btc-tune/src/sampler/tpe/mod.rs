@@ -12,16 +12,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand_xoshiro::Xoshiro256PlusPlus;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use self::history::History;
 use self::parzen::{Column, KernelConfig, ParzenEstimator, ramp_weights};
-use super::{RelativeSample, Sampler, StudyView, generator, random};
+use super::{RelativeSample, Sampler, StudyView, announce, generator, random};
 use crate::distribution::Distribution;
 use crate::error::Result;
 use crate::frozen::{FrozenTrial, Param, StudyId, TrialState};
 use crate::search_space::{SearchSpace, group_search_space, is_informative};
-use crate::storage::codec;
 
 /// Settings of [`TpeSampler`]; the default is that of Optuna 5.
 ///
@@ -238,7 +237,7 @@ pub(crate) fn gamma(finished: usize, objectives: usize) -> usize {
 /// place on its line, such as 0 on a logarithmic scale.
 fn observation(trial: &FrozenTrial, space: &SearchSpace, multivariate: bool) -> Option<Vec<f64>> {
     let announced = if multivariate && trial.state == TrialState::Running {
-        relative_params(trial)
+        announce::announced(announce::TPE, trial)
     } else {
         Map::new()
     };
@@ -253,43 +252,6 @@ fn observation(trial: &FrozenTrial, space: &SearchSpace, multivariate: bool) -> 
                 .transform(internal)
                 .is_finite()
                 .then_some(internal)
-        })
-        .collect()
-}
-
-const RELATIVE_PARAMS: &str = "tpe:relative_params:";
-/// The longest text MySQL users can store in an attribute, JSON quotes excluded.
-const CHUNK: usize = 2045;
-
-/// What a running trial announced it will suggest.
-fn relative_params(trial: &FrozenTrial) -> Map<String, Value> {
-    let mut text = String::new();
-    for i in 0.. {
-        match trial.system_attrs.get(&format!("{RELATIVE_PARAMS}{i}")) {
-            Some(Value::String(chunk)) => text.push_str(chunk),
-            _ => break,
-        }
-    }
-    if text.is_empty() {
-        return Map::new();
-    }
-    // Attributes another program garbled must not stop the study; they only help to spread out.
-    codec::decode_object(&text).unwrap_or_default()
-}
-
-fn announce(params: &[Param]) -> Map<String, Value> {
-    let external: Map<String, Value> = params
-        .iter()
-        .map(|param| (param.name.to_string(), param.value()))
-        .collect();
-    let text = codec::encode_json(&Value::Object(external));
-    // The text is ASCII, so every byte is a character.
-    text.as_bytes()
-        .chunks(CHUNK)
-        .enumerate()
-        .map(|(i, chunk)| {
-            let chunk = String::from_utf8_lossy(chunk).into_owned();
-            (format!("{RELATIVE_PARAMS}{i}"), Value::String(chunk))
         })
         .collect()
 }
@@ -324,7 +286,7 @@ impl Sampler for TpeSampler {
             params
         });
         let system_attrs = if self.config.constant_liar && !params.is_empty() {
-            announce(&params)
+            announce::announce(announce::TPE, &params)
         } else {
             Map::new()
         };
@@ -337,17 +299,17 @@ impl Sampler for TpeSampler {
     fn sample_independent(
         &self,
         study: StudyView<'_>,
-        trial: usize,
+        trial: &FrozenTrial,
         name: &str,
         distribution: &Distribution,
     ) -> Result<f64> {
-        let mut rng = generator(self.seed, trial, name);
+        let mut rng = generator(self.seed, trial.number, name);
         if !self.is_started(study) {
             return Ok(random::sample(distribution, &mut rng));
         }
         let space = SearchSpace::from([(name.into(), Arc::new(distribution.clone()))]);
         let values = self.with_history(study, |history| {
-            self.sample_space(study, trial, &space, history, &mut rng)
+            self.sample_space(study, trial.number, &space, history, &mut rng)
         });
         Ok(values.first().copied().unwrap_or(distribution.first()))
     }
