@@ -45,8 +45,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .with_loss(Loss::Mse)
         .with_epochs(1 + GROUPS * epochs);
     let mut ends = Vec::new();
+    let mut memory = Vec::new();
     let forecaster = fit(&network, &frame, &config, &Device::Cpu, |logs| {
         ends.push((logs.seconds, logs.loss));
+        memory.push(resident());
         Ok(ControlFlow::Continue(()))
     })?;
     let (first, _) = ends[0];
@@ -59,6 +61,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         ends[ends.len() - 1].1
     );
 
+    if let [.., Some(last)] = memory[..]
+        && let Some(early) = memory[epochs]
+    {
+        println!(
+            "memory after {} epochs {early} kB, at the end {last} kB",
+            epochs + 1
+        );
+    }
+
     let dir = tempfile::tempdir()?;
     let bundle = dir.path().join("model");
     forecaster.save(&bundle)?;
@@ -69,6 +80,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let elapsed = 1e3 * began.elapsed().as_secs_f64();
     println!("loading the bundle and one forecast ({point:.2}): {elapsed:.2} ms");
     Ok(())
+}
+
+/// The memory in use in kB, where the system tells.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn series() -> Result<SeriesFrame, Box<dyn Error>> {

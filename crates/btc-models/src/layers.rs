@@ -329,13 +329,13 @@ pub(crate) fn attention(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use candle_core::{DType, Device, Var};
 
     use super::*;
 
     /// `shape` of numbers between -1 and 1.
-    fn numbers(name: &str, shape: &[usize]) -> Tensor {
+    pub(crate) fn numbers(name: &str, shape: &[usize]) -> Tensor {
         let mut stream = Stream::new(3, name);
         let data: Vec<f32> = (0..shape.iter().product())
             .map(|_| 2.0 * stream.uniform() - 1.0)
@@ -360,7 +360,7 @@ mod tests {
 
     /// Compares values and gradients of the fused operation with candle's in f64.
     #[track_caller]
-    fn check(
+    pub(crate) fn check(
         inputs: &[Tensor],
         fused: impl Fn(&[Tensor]) -> Result<Tensor>,
         composed: impl Fn(&[Tensor]) -> Result<Tensor>,

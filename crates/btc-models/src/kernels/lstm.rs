@@ -122,11 +122,7 @@ impl FusedLstm {
                 active: &mut s.active[now],
                 h: &mut h[..block],
             };
-            if self.relu {
-                dispatch(Relu(step));
-            } else {
-                dispatch(Tanh(step));
-            }
+            step.dispatch(self.relu);
         }
     }
 
@@ -166,11 +162,7 @@ impl FusedLstm {
                 d_cell: &mut s.d_cell,
                 d_gates,
             };
-            if self.relu {
-                dispatch(Relu(step));
-            } else {
-                dispatch(Tanh(step));
-            }
+            step.dispatch(self.relu);
             if t > 0 {
                 matmul(
                     (batch, hidden, 4 * hidden),
@@ -286,23 +278,23 @@ struct Tanh<S>(S);
 /// A step whose cell candidate and output use the rectifier.
 struct Relu<S>(S);
 
-struct StepForward<'a> {
-    hidden: usize,
-    gates: &'a mut [f32],
-    before: Option<&'a [f32]>,
-    cell: &'a mut [f32],
-    active: &'a mut [f32],
-    h: &'a mut [f32],
+pub(super) struct StepForward<'a> {
+    pub(super) hidden: usize,
+    pub(super) gates: &'a mut [f32],
+    pub(super) before: Option<&'a [f32]>,
+    pub(super) cell: &'a mut [f32],
+    pub(super) active: &'a mut [f32],
+    pub(super) h: &'a mut [f32],
 }
 
-struct StepBackward<'a> {
-    hidden: usize,
-    gates: &'a [f32],
-    before: Option<&'a [f32]>,
-    active: &'a [f32],
-    d_hidden: &'a [f32],
-    d_cell: &'a mut [f32],
-    d_gates: &'a mut [f32],
+pub(super) struct StepBackward<'a> {
+    pub(super) hidden: usize,
+    pub(super) gates: &'a [f32],
+    pub(super) before: Option<&'a [f32]>,
+    pub(super) active: &'a [f32],
+    pub(super) d_hidden: &'a [f32],
+    pub(super) d_cell: &'a mut [f32],
+    pub(super) d_gates: &'a mut [f32],
 }
 
 #[inline(always)]
@@ -326,6 +318,14 @@ pub(super) fn slope<const RELU: bool>(y: f32) -> f32 {
 }
 
 impl StepForward<'_> {
+    pub(super) fn dispatch(self, relu: bool) {
+        if relu {
+            dispatch(Relu(self));
+        } else {
+            dispatch(Tanh(self));
+        }
+    }
+
     #[inline(always)]
     fn run<const FMA: bool, const RELU: bool>(self) {
         let n = self.hidden;
@@ -373,6 +373,14 @@ impl StepForward<'_> {
 }
 
 impl StepBackward<'_> {
+    pub(super) fn dispatch(self, relu: bool) {
+        if relu {
+            dispatch(Relu(self));
+        } else {
+            dispatch(Tanh(self));
+        }
+    }
+
     #[inline(always)]
     fn run<const RELU: bool>(self) {
         let n = self.hidden;

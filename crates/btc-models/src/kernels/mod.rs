@@ -5,6 +5,7 @@
 
 mod activation;
 mod adam;
+mod conv_lstm;
 mod gru;
 mod linear;
 mod lstm;
@@ -17,6 +18,7 @@ use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
 
 pub(crate) use activation::{Dropped, Map, Mapped};
 pub(crate) use adam::{AdamRule, AdamStep};
+pub(crate) use conv_lstm::{Buffers as ConvLstmBuffers, ConvShape, FusedConvLstm};
 pub(crate) use gru::{Buffers as GruBuffers, FusedGru};
 pub(crate) use linear::FusedLinear;
 pub(crate) use lstm::{Buffers as LstmBuffers, FusedLstm};

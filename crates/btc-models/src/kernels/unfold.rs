@@ -24,6 +24,38 @@ impl Unfold {
         (steps + self.before + self.after).saturating_sub((self.kernel - 1) * self.dilation)
     }
 
+    /// Writes the windows of (batch, steps, channels). What lies outside the series is not
+    /// written: it must be zero before.
+    pub(super) fn gather(
+        &self,
+        batch: usize,
+        steps: usize,
+        channels: usize,
+        from: &[f32],
+        to: &mut [f32],
+    ) {
+        self.pairs(batch, steps, channels, |at, window| {
+            to[window..window + channels].copy_from_slice(&from[at..at + channels]);
+        });
+    }
+
+    /// Adds up for each step what its windows hold.
+    pub(super) fn scatter(
+        &self,
+        batch: usize,
+        steps: usize,
+        channels: usize,
+        from: &[f32],
+        to: &mut [f32],
+    ) {
+        self.pairs(batch, steps, channels, |at, window| {
+            let from = &from[window..window + channels];
+            for (sum, x) in to[at..at + channels].iter_mut().zip(from) {
+                *sum += x;
+            }
+        });
+    }
+
     /// Calls `f` with the offset of every step that exists in the series and in the windows.
     fn pairs(&self, batch: usize, steps: usize, channels: usize, mut f: impl FnMut(usize, usize)) {
         let outputs = self.outputs(steps);
@@ -54,9 +86,7 @@ impl CustomOp1 for Unfold {
         let x = values(x, layout)?;
         let shape = (batch, self.outputs(steps), self.kernel * channels);
         let mut y = vec![0.0; shape.0 * shape.1 * shape.2];
-        self.pairs(batch, steps, channels, |from, to| {
-            y[to..to + channels].copy_from_slice(&x[from..from + channels]);
-        });
+        self.gather(batch, steps, channels, x, &mut y);
         Ok((CpuStorage::F32(y), shape.into()))
     }
 
@@ -64,12 +94,7 @@ impl CustomOp1 for Unfold {
         let (batch, steps, channels) = x.dims3()?;
         let dx = with_values(dy, |dy| {
             let mut dx = vec![0.0; x.elem_count()];
-            self.pairs(batch, steps, channels, |from, to| {
-                let dy = &dy[to..to + channels];
-                for (dx, dy) in dx[from..from + channels].iter_mut().zip(dy) {
-                    *dx += dy;
-                }
-            });
+            self.scatter(batch, steps, channels, dy, &mut dx);
             Ok(dx)
         })?;
         Tensor::from_vec(dx, x.shape(), x.device()).map(Some)

@@ -2,69 +2,102 @@ use candle_core::{Result, Tensor};
 
 use super::convolution::activate;
 use super::{Activation, ConvLstmConfig, InputShape, Network};
-use crate::kernels::{Map, Output, Unfold};
-use crate::layers::{Convolution, Linear, Mode, Recurrent, map};
-use crate::parameters::Parameters;
+use crate::kernels::{ConvLstmBuffers, ConvShape, FusedConvLstm, Map, Output, Pool, Unfold, fused};
+use crate::layers::{Linear, Mode, Recurrent, map, unfold};
+use crate::parameters::{Init, Parameters, Part};
 
-/// A convolutional LSTM (Shi et al. 2015) over neighbouring features, followed by an LSTM.
+/// A convolutional LSTM layer (Shi et al. 2015) over neighbouring features.
 #[derive(Debug)]
-pub(super) struct ConvLstm {
-    from_input: Convolution,
-    from_hidden: Convolution,
-    lstm: Recurrent,
-    dense: Linear,
-    head: Linear,
+struct ConvRecurrent {
+    weights: Tensor,
     filters: usize,
+    kernel: usize,
     activation: Activation,
+    pool: Pool<ConvLstmBuffers>,
 }
 
-impl ConvLstm {
-    pub(super) fn new(
-        config: &ConvLstmConfig,
-        input: InputShape,
+impl ConvRecurrent {
+    fn new(
         parameters: &mut Parameters,
+        name: &str,
+        filters: usize,
+        kernel: usize,
+        activation: Activation,
     ) -> Result<Self> {
-        let &ConvLstmConfig {
+        let init = Init::fan_in(kernel * filters);
+        let gates = 4 * filters;
+        let weights = parameters.packed(
+            name,
+            &[
+                Part::new(format!("{name}.input.weight"), &[gates, 1, kernel, 1], init),
+                Part::new(
+                    format!("{name}.hidden.weight"),
+                    &[gates, 1, kernel, filters],
+                    init,
+                ),
+                Part::new(format!("{name}.input.bias"), &[gates], init),
+            ],
+        )?;
+        Ok(Self {
+            weights,
             filters,
             kernel,
-            units,
             activation,
-        } = config;
-        let unfold = Unfold {
+            pool: Pool::default(),
+        })
+    }
+
+    /// The hidden states of (batch, steps, features): (batch, steps, features * filters).
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if !fused(x) {
+            return self.composed(x);
+        }
+        let (batch, steps, positions) = x.dims3()?;
+        let &Self {
+            filters, kernel, ..
+        } = self;
+        let shape = ConvShape {
+            batch,
+            steps,
+            positions,
+            filters,
+            kernel,
+        };
+        let relu = self.activation == Activation::Relu;
+        x.contiguous()?
+            .apply_op2(&self.weights, FusedConvLstm::new(shape, relu, &self.pool))
+    }
+
+    /// The same out of candle's operations: for other devices and types, and as a reference.
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        let (batch, steps, features) = x.dims3()?;
+        let (n, kernel) = (self.filters, self.kernel);
+        let weights = self.weights.to_dtype(x.dtype())?;
+        let (of_input, of_hidden) = (4 * n * kernel, 4 * n * kernel * n);
+        let w_input = weights.narrow(0, 0, of_input)?.reshape((4 * n, kernel))?;
+        let w_hidden = weights
+            .narrow(0, of_input, of_hidden)?
+            .reshape((4 * n, kernel * n))?;
+        let bias = weights.narrow(0, of_input + of_hidden, 4 * n)?;
+        let window = Unfold {
             kernel,
             dilation: 1,
             before: kernel / 2,
             after: kernel / 2,
         };
-        let width = input.timesteps * input.features * filters;
-        Ok(Self {
-            from_input: Convolution::new(parameters, "conv.input", 1, 4 * filters, unfold)?,
-            from_hidden: Convolution::new(parameters, "conv.hidden", filters, 4 * filters, unfold)?,
-            lstm: Recurrent::lstm(parameters, "lstm", width, units, activation)?,
-            dense: Linear::new(parameters, "dense", units, units)?,
-            head: Linear::new(parameters, "head", units, input.outputs)?,
-            filters,
-            activation,
-        })
-    }
-}
-
-impl Network for ConvLstm {
-    fn forward(&self, x: &Tensor, _: &mut Mode<'_>) -> Result<Tensor> {
-        let (batch, steps, features) = x.dims3()?;
-        let n = self.filters;
-        // Features take the place of steps: the convolution runs over them.
-        let rows = x.reshape((batch * steps, features, 1))?;
-        let inputs = self
-            .from_input
-            .forward(&rows)?
-            .reshape((batch, steps, features, 4 * n))?;
+        let times = |x: &Tensor, w: &Tensor| {
+            let (_, _, width) = x.dims3()?;
+            x.reshape(((), width))?
+                .matmul(&w.t()?)?
+                .reshape((batch, features, 4 * n))
+        };
         let mut state: Option<(Tensor, Tensor)> = None;
         let mut states = Vec::with_capacity(steps);
         for t in 0..steps {
-            let mut gates = inputs.narrow(1, t, 1)?.squeeze(1)?;
+            let now = x.narrow(1, t, 1)?.reshape((batch, features, 1))?;
+            let mut gates = times(&unfold(&now, window)?, &w_input)?.broadcast_add(&bias)?;
             if let Some((h, _)) = &state {
-                gates = (gates + self.from_hidden.forward(h)?)?;
+                gates = (gates + times(&unfold(h, window)?, &w_hidden)?)?;
             }
             let gate = |k: usize| gates.narrow(2, k * n, n);
             let i = map(&gate(0)?, Map::Sigmoid)?;
@@ -79,8 +112,107 @@ impl Network for ConvLstm {
             states.push(h.clone());
             state = Some((h, c));
         }
-        let whole = Tensor::stack(&states, 1)?.reshape((batch, 1, ()))?;
+        Tensor::stack(&states, 1)?.reshape((batch, steps, features * n))
+    }
+}
+
+/// A convolutional LSTM over neighbouring features, followed by an LSTM over the whole.
+#[derive(Debug)]
+pub(super) struct ConvLstm {
+    encoder: ConvRecurrent,
+    lstm: Recurrent,
+    dense: Linear,
+    head: Linear,
+}
+
+impl ConvLstm {
+    pub(super) fn new(
+        config: &ConvLstmConfig,
+        input: InputShape,
+        parameters: &mut Parameters,
+    ) -> Result<Self> {
+        let &ConvLstmConfig {
+            filters,
+            kernel,
+            units,
+            activation,
+        } = config;
+        let width = input.timesteps * input.features * filters;
+        Ok(Self {
+            encoder: ConvRecurrent::new(parameters, "conv", filters, kernel, activation)?,
+            lstm: Recurrent::lstm(parameters, "lstm", width, units, activation)?,
+            dense: Linear::new(parameters, "dense", units, units)?,
+            head: Linear::new(parameters, "head", units, input.outputs)?,
+        })
+    }
+}
+
+impl Network for ConvLstm {
+    fn forward(&self, x: &Tensor, _: &mut Mode<'_>) -> Result<Tensor> {
+        let states = self.encoder.forward(x)?;
+        let whole = states.reshape((x.dim(0)?, 1, ()))?;
         let code = self.lstm.forward(&whole, Output::Last)?;
         self.head.forward(&self.dense.forward(&code)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+    use crate::layers::tests::{check, numbers};
+
+    #[test]
+    fn the_fused_layer_equals_one_of_candle_operations() {
+        let layer = |weights: &Tensor, activation| ConvRecurrent {
+            weights: weights.clone(),
+            filters: 3,
+            kernel: 3,
+            activation,
+            pool: Pool::default(),
+        };
+        for (batch, steps, features) in [(2, 4, 5), (1, 1, 1), (3, 2, 2)] {
+            let inputs = [
+                numbers("x", &[batch, steps, features]),
+                numbers("w", &[12 * (3 + 9 + 1)]),
+            ];
+            for activation in Activation::ALL {
+                check(
+                    &inputs,
+                    |t| layer(&t[1], activation).forward(&t[0]),
+                    |t| layer(&t[1], activation).composed(&t[0]),
+                );
+            }
+        }
+    }
+
+    /// Smaller batches after larger ones use the same buffers.
+    #[test]
+    fn buffers_hold_nothing_of_the_batch_before() {
+        let weights = Var::from_tensor(&numbers("w", &[12 * (3 + 9 + 1)])).unwrap();
+        let layer = ConvRecurrent {
+            weights: weights.as_tensor().clone(),
+            filters: 3,
+            kernel: 3,
+            activation: Activation::Tanh,
+            pool: Pool::default(),
+        };
+        let x = numbers("x", &[2, 4, 5]);
+        let run = || {
+            let y = layer.forward(&x).unwrap();
+            let store = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+            let gradient: Vec<f32> = store.get(&weights).unwrap().to_vec1().unwrap();
+            (y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), gradient)
+        };
+        let first = run();
+        for batch in [5, 1] {
+            let other = numbers("y", &[batch, 4, 5]);
+            let y = layer
+                .forward(&other.to_device(&Device::Cpu).unwrap())
+                .unwrap();
+            y.sum_all().unwrap().backward().unwrap();
+        }
+        assert_eq!(run(), first);
     }
 }

@@ -44,8 +44,9 @@ def column(feature):
     return x.clamp(-model['preprocessor']['clip'], model['preprocessor']['clip']).float()
 
 
-def convolution(outputs, kernel, channels, dilation=1, padding=0):
-    return nn.Conv2d(1, outputs, (kernel, channels), dilation=(dilation, 1), padding=(padding, 0))
+def convolution(outputs, kernel, channels, dilation=1, padding=0, bias=True):
+    shape = (kernel, channels)
+    return nn.Conv2d(1, outputs, shape, dilation=(dilation, 1), padding=(padding, 0), bias=bias)
 
 
 class Net(nn.Module):
@@ -86,7 +87,7 @@ class Net(nn.Module):
             self.conv = nn.Module()
             pad = n['kernel'] // 2
             self.conv.input = convolution(4 * n['filters'], n['kernel'], 1, padding=pad)
-            self.conv.hidden = convolution(4 * n['filters'], n['kernel'], n['filters'], padding=pad)
+            self.conv.hidden = convolution(4 * n['filters'], n['kernel'], n['filters'], padding=pad, bias=False)
             self.lstm = lstm(steps * width * n['filters'], n['units'])
             self.dense, self.head = nn.Linear(n['units'], n['units']), head(n['units'])
         elif kind == 'NLinear':
@@ -129,7 +130,6 @@ class Net(nn.Module):
             for t in range(steps):
                 gates = conv(self.conv.input, x[:, t, :, None])
                 if t > 0:
-                    # Before the first step there is no state, nor the bias of its convolution.
                     gates = gates + conv(self.conv.hidden, h)
                 i, f, g, o = gates.chunk(4, -1)
                 c = i.sigmoid() * act(g) + f.sigmoid() * c

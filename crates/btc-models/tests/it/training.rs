@@ -244,7 +244,8 @@ fn quantile_heads_give_the_intervals_they_were_trained_for() {
     ] {
         let config = TrainConfig::default()
             .with_loss(loss.clone())
-            .with_epochs(30);
+            .with_epochs(100)
+            .with_optimizer(btc_models::Optimizer::Adam, 5e-3);
         let forecaster = train(
             &network(ModelType::NLinear, true),
             &whole.slice(0..500).unwrap(),
@@ -297,4 +298,78 @@ fn a_path_starts_with_the_forecast_and_widens() {
         direct.forecast_path(&whole, 2),
         Err(Error::InvalidConfig { .. })
     ));
+}
+
+/// Prints what the test below compares.
+#[test]
+fn weights_have_a_fingerprint() {
+    let frame = random_walk(3, 150);
+    let mut all = Vec::new();
+    for model in ModelType::ALL {
+        let config = TrainConfig::default()
+            .with_timesteps(30)
+            .with_epochs(2)
+            .with_batch_size(64);
+        all.extend(weights(&train(&network(model, true), &frame, &config)));
+    }
+    // FNV-1a.
+    let hash = all.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    println!("fingerprint {hash:016x}.");
+    assert!(!all.is_empty());
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let run = |threads: &str| {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "training::weights_have_a_fingerprint",
+                "--nocapture",
+            ])
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let at = text
+            .find("fingerprint ")
+            .unwrap_or_else(|| panic!("{text}"));
+        text[at..].split('.').next().unwrap().to_owned()
+    };
+    let one = run("1");
+    assert_eq!(one.len(), "fingerprint ".len() + 16);
+    assert_eq!(one, run("2"));
+    assert_eq!(one, run("16"));
+}
+
+#[test]
+fn levels_can_be_predicted_as_such() {
+    let whole = random_walk(2, 160);
+    for scaler in [
+        btc_models::ScalerKind::MinMax,
+        btc_models::ScalerKind::Standard,
+        btc_models::ScalerKind::Robust,
+    ] {
+        let config = TrainConfig::default()
+            .with_levels()
+            .with_scaler(scaler)
+            .with_epochs(60);
+        let forecaster = train(&network(ModelType::NLinear, true), &whole, &config);
+        let forecast = forecaster.forecast(&whole).unwrap();
+        assert!(
+            (forecast.point / forecast.naive - 1.0).abs() < 0.3,
+            "{scaler:?}: {forecast:?}"
+        );
+    }
+    let config = TrainConfig::default()
+        .with_target(btc_models::Target::Difference)
+        .with_epochs(2);
+    let forecaster = train(&network(ModelType::NLinear, true), &whole, &config);
+    let forecast = forecaster.forecast(&whole).unwrap();
+    assert!(
+        (forecast.point / forecast.naive - 1.0).abs() < 0.1,
+        "{forecast:?}"
+    );
 }
