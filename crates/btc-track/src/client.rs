@@ -226,6 +226,26 @@ impl TrackingClient {
         Ok(size)
     }
 
+    /// Writes everything in a folder of artifacts into an existing local folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`TrackingClient::download`]; files written until then stay.
+    pub fn download_folder(&self, uri: &str, path: &str, output: &Path) -> Result<()> {
+        for file in self.artifacts.list(uri, path)? {
+            // Every repository gives paths that stay below their folder.
+            let name = file.path.rsplit('/').next().unwrap_or_default();
+            let place = output.join(name);
+            if file.is_dir {
+                std::fs::create_dir_all(&place).map_err(Error::artifact("write", &place))?;
+                self.download_folder(uri, &file.path, &place)?;
+            } else {
+                self.download(uri, &file.path, &place)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes for good what was deleted before `deleted_before` (milliseconds
     /// since 1970 UTC), with its artifacts.
     ///

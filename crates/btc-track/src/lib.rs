@@ -44,14 +44,17 @@ mod client;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod copy;
 pub mod entity;
 mod error;
 #[cfg(feature = "yaml")]
 pub mod mlmodel;
 #[cfg(feature = "yaml")]
 pub mod mlproject;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "rest"))]
 mod proto;
+#[cfg(feature = "rest")]
+mod proto_read;
 mod provenance;
 mod register;
 pub mod search;
@@ -63,6 +66,7 @@ pub use active_run::{ActiveRun, RunSpec};
 pub use artifact::{ArtifactPath, ArtifactRepository, ArtifactUri, LocalArtifacts, Written};
 pub use client::TrackingClient;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use copy::{COPIED_FROM_TAG, Copied, CopySelection, copy};
 pub use entity::*;
 pub use error::{Error, Result};
 pub use provenance::{Provenance, git_commit};

@@ -245,9 +245,14 @@ fn check_bundle(
             request.artifact_path
         ));
     }
-    let path = client.artifacts.local_path(&uri);
-    let path = path.ok_or("its artifacts are not on this computer")?;
-    validate(run, &path)
+    if let Some(path) = client.artifacts.local_path(&uri) {
+        return validate(run, &path);
+    }
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    client
+        .download_folder(&uri, "", folder.path())
+        .map_err(|error| error.to_string())?;
+    validate(run, folder.path())
 }
 
 fn register(
@@ -308,15 +313,17 @@ fn register(
 }
 
 fn champion(client: &TrackingClient, request: &RegisterBest, new: f64) -> Result<Option<Champion>> {
-    let version = match client
-        .registry
-        .model_version_by_alias(&request.model_name, CHAMPION)
-    {
-        Ok(version) => version,
-        // Neither the model nor the alias has to exist.
-        Err(Error::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error),
+    // Neither the model nor the alias has to exist.
+    let model = match client.registry.registered_model(&request.model_name) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        model => model?,
     };
+    let Some((_, version)) = model.aliases.iter().find(|(alias, _)| alias == CHAMPION) else {
+        return Ok(None);
+    };
+    let version = client
+        .registry
+        .model_version(&request.model_name, *version)?;
     let value = match version.run_id.as_deref().map(|id| client.tracking.run(id)) {
         Some(Ok(run)) => run.metric(&request.metric).filter(|value| !value.is_nan()),
         Some(Err(error)) if !error.is_not_found() => return Err(error),

@@ -3,6 +3,8 @@
 mod check;
 mod memory;
 mod page;
+#[cfg(feature = "rest")]
+mod rest;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -10,6 +12,8 @@ pub(crate) use check::*;
 pub use check::{MAX_KEY_LENGTH, MAX_PARAM_LENGTH, MAX_TAG_LENGTH, finite};
 pub use memory::MemoryStore;
 pub(crate) use page::*;
+#[cfg(feature = "rest")]
+pub use rest::{RestArtifacts, RestConfig, RestStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Durability, SqliteStore};
 

@@ -19,3 +19,26 @@ fn the_sqlite_store_conforms() {
         TrackingClient::open_with(&database, folder.path(), Default::default(), clock).unwrap()
     });
 }
+
+#[cfg(all(feature = "rest", feature = "server"))]
+#[test]
+fn the_rest_store_on_our_server_conforms() {
+    use std::cell::RefCell;
+
+    use btc_track::RestConfig;
+
+    use crate::http::Server;
+
+    let folder = tempfile::tempdir().unwrap();
+    let servers = RefCell::new(Vec::new());
+    conformance::check(|clock| {
+        let inner = TrackingClient::in_memory_with(folder.path(), clock.clone());
+        let server = Server::start(inner);
+        let uri = format!("http://{}/", server.address);
+        servers.borrow_mut().push(server);
+        TrackingClient {
+            clock,
+            ..TrackingClient::rest(&uri, &RestConfig::default()).unwrap()
+        }
+    });
+}

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "conformance")]
 mod conformance;
+#[cfg(all(feature = "server", feature = "rest"))]
+mod copying;
 #[cfg(all(feature = "server", feature = "sqlite"))]
 mod durability;
 #[cfg(feature = "server")]

@@ -1,0 +1,322 @@
+//! Runs and models from one store to another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::client::{TrackingClient, all_pages, join_uri};
+use crate::entity::*;
+use crate::error::{Error, Result};
+use crate::store::*;
+
+/// Tag of a copied run: the id of the original.
+pub const COPIED_FROM_TAG: &str = "copied_from";
+const PARENT_TAG: &str = "mlflow.parentRunId";
+/// Values that are sent together.
+const CHUNK: usize = 1000;
+/// How deep folders of artifacts may be nested.
+const MAX_DEPTH: usize = 64;
+
+/// What to copy.
+#[derive(Debug, Clone, Default)]
+pub struct CopySelection {
+    /// Names or ids of experiments; none copies all.
+    pub experiments: Option<Vec<String>>,
+    /// Names of registered models; none copies all.
+    pub models: Option<Vec<String>>,
+}
+
+/// What was copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Runs, as original id and new id; runs that were there already count.
+    pub runs: BTreeMap<RunId, RunId>,
+    /// Runs that were there already.
+    pub known_runs: usize,
+    /// Files of runs.
+    pub files: usize,
+    /// New model versions, as name and number.
+    pub versions: Vec<(String, u64)>,
+    /// Versions without a copy, and why.
+    pub skipped_versions: Vec<String>,
+}
+
+/// Copies experiments, their active runs with every value and file, and
+/// registered models made from these runs.
+///
+/// A run that was copied before is recognised by its tag [`COPIED_FROM_TAG`]
+/// and left alone, so an interrupted copy can be repeated; a model version is
+/// recognised by its source. Ids are new, names, times and values are kept.
+///
+/// ```
+/// use btc_track::{CopySelection, TrackingClient, copy};
+///
+/// # let folder = tempfile::tempdir()?;
+/// let from = TrackingClient::in_memory(&folder.path().join("from"))?;
+/// let to = TrackingClient::in_memory(&folder.path().join("to"))?;
+/// let copied = copy(&from, &to, &CopySelection::default())?;
+/// assert!(copied.runs.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// The first error of either store; what was copied until then stays.
+pub fn copy(
+    from: &TrackingClient,
+    to: &TrackingClient,
+    selection: &CopySelection,
+) -> Result<Copied> {
+    let experiments = match &selection.experiments {
+        Some(names) => names
+            .iter()
+            .map(|name| from.experiment(name))
+            .collect::<Result<_>>()?,
+        None => from.experiments()?,
+    };
+    let mut copy = Copy {
+        from,
+        to,
+        copied: Copied::default(),
+    };
+    for experiment in &experiments {
+        copy.experiment(experiment)?;
+    }
+    let models: Vec<String> = match &selection.models {
+        Some(names) => names.clone(),
+        None => from
+            .registered_models()?
+            .into_iter()
+            .map(|model| model.name)
+            .collect(),
+    };
+    for name in &models {
+        copy.model(name)?;
+    }
+    Ok(copy.copied)
+}
+
+struct Copy<'a> {
+    from: &'a TrackingClient,
+    to: &'a TrackingClient,
+    copied: Copied,
+}
+
+fn runs_of(client: &TrackingClient, experiment_id: &str, filter: &str) -> Result<Vec<Run>> {
+    let mut query = RunQuery::new([experiment_id])
+        .with_filter(filter)
+        .with_order("start_time ASC");
+    all_pages(|token| {
+        query.page_token = token;
+        client.tracking.search_runs(&query)
+    })
+}
+
+/// Runs in an order in which the copy of each parent is known in time.
+fn parents_first(runs: Vec<Run>) -> Vec<Run> {
+    let mut waiting: BTreeSet<RunId> = runs.iter().map(|run| run.info.run_id.clone()).collect();
+    let (mut ordered, mut rest) = (Vec::new(), runs);
+    loop {
+        let (ready, later): (Vec<Run>, Vec<Run>) = rest.into_iter().partition(|run| {
+            run.tag(PARENT_TAG)
+                .is_none_or(|parent| !waiting.contains(parent))
+        });
+        if ready.is_empty() {
+            // Whoever is left is its own ancestor.
+            ordered.extend(later);
+            return ordered;
+        }
+        ready.iter().for_each(|run| {
+            waiting.remove(&run.info.run_id);
+        });
+        ordered.extend(ready);
+        rest = later;
+    }
+}
+
+impl Copy<'_> {
+    fn experiment(&mut self, experiment: &Experiment) -> Result<()> {
+        let target = self.to.get_or_create_experiment(&experiment.name)?;
+        for tag in &experiment.tags {
+            let change = ExperimentChange::SetTag(tag.clone());
+            self.to
+                .tracking
+                .change_experiment(&target.experiment_id, &change)?;
+        }
+        let filter = format!("tags.{COPIED_FROM_TAG} IS NOT NULL");
+        let known: BTreeMap<String, RunId> = runs_of(self.to, &target.experiment_id, &filter)?
+            .into_iter()
+            .filter(|run| run.info.status.is_terminal())
+            .filter_map(|run| Some((run.tag(COPIED_FROM_TAG)?.to_owned(), run.info.run_id)))
+            .collect();
+        let runs = runs_of(self.from, &experiment.experiment_id, "")?;
+        for run in parents_first(runs) {
+            let original = run.info.run_id.clone();
+            let copy = match known.get(&original) {
+                Some(copy) => {
+                    self.copied.known_runs += 1;
+                    copy.clone()
+                }
+                None => self.run(&run, &target.experiment_id)?,
+            };
+            self.copied.runs.insert(original, copy);
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, run: &Run, experiment_id: &str) -> Result<RunId> {
+        let mut tags = run.data.tags.clone();
+        for tag in &mut tags {
+            if tag.key == PARENT_TAG
+                && let Some(parent) = self.copied.runs.get(&tag.value)
+            {
+                tag.value.clone_from(parent);
+            }
+        }
+        tags.retain(|tag| tag.key != COPIED_FROM_TAG);
+        tags.push(Tag::new(COPIED_FROM_TAG, &run.info.run_id));
+        let created = self.to.tracking.create_run(&NewRun {
+            experiment_id: experiment_id.to_owned(),
+            run_name: Some(run.info.run_name.clone()),
+            user_id: run.info.user_id.clone(),
+            start_time: Some(run.info.start_time),
+            tags,
+        })?;
+        let id = created.info.run_id;
+        let batch = Batch {
+            params: run.data.params.clone(),
+            ..Default::default()
+        };
+        self.to.tracking.log_batch(&id, &batch)?;
+        for latest in &run.data.metrics {
+            let history = self.from.metric_history(&run.info.run_id, &latest.key)?;
+            for metrics in history.chunks(CHUNK) {
+                let batch = Batch {
+                    metrics: metrics.to_vec(),
+                    ..Default::default()
+                };
+                self.to.tracking.log_batch(&id, &batch)?;
+            }
+        }
+        if !run.inputs.is_empty() {
+            self.to.tracking.log_inputs(&id, &run.inputs)?;
+        }
+        self.files(&run.info.artifact_uri, &created.info.artifact_uri, "", 0)?;
+        // Last, so that only whole copies count as done. A run that still
+        // goes on is copied again next time.
+        let update = RunUpdate {
+            status: Some(run.info.status),
+            end_time: run.info.end_time,
+            run_name: None,
+        };
+        self.to.tracking.update_run(&id, &update)?;
+        Ok(id)
+    }
+
+    fn files(&mut self, from: &str, to: &str, path: &str, depth: usize) -> Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(Error::invalid(format!(
+                "the artifacts below {path:?} are nested too deep"
+            )));
+        }
+        for file in self.from.artifacts.list(from, path)? {
+            if file.is_dir {
+                self.files(from, to, &file.path, depth + 1)?;
+            } else {
+                let (mut content, _) = self.from.artifacts.open(from, &file.path)?;
+                self.to.artifacts.write(to, &file.path, &mut content)?;
+                self.copied.files += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn model(&mut self, name: &str) -> Result<()> {
+        let model = self.from.registry.registered_model(name)?;
+        let mut versions = self.from.model_versions(name)?;
+        versions.sort_by_key(|version| version.version);
+        let known = match self.to.model_versions(name) {
+            Err(error) if error.is_not_found() => Vec::new(),
+            known => known?,
+        };
+        for version in versions {
+            let Some(source) = self.source(&version)? else {
+                let skipped = format!("{name} version {}: its run was not copied", version.version);
+                self.copied.skipped_versions.push(skipped);
+                continue;
+            };
+            if known.iter().any(|old| old.source == source) {
+                continue;
+            }
+            let aliases = model
+                .aliases
+                .iter()
+                .filter(|(_, number)| *number == version.version);
+            let run_id = version
+                .run_id
+                .as_ref()
+                .and_then(|id| self.copied.runs.get(id).cloned());
+            let created = self.to.registry.create_model_version(&NewModelVersion {
+                name: name.to_owned(),
+                create_model: true,
+                source,
+                run_id,
+                model_id: None,
+                run_link: String::new(),
+                description: version.description.clone(),
+                tags: version.tags.clone(),
+                aliases: aliases.map(|(alias, _)| alias.clone()).collect(),
+            })?;
+            if version.current_stage != Stage::None {
+                let change = ModelVersionChange::Stage {
+                    stage: version.current_stage,
+                    archive_existing: false,
+                };
+                self.to
+                    .registry
+                    .change_model_version(name, created.version, &change)?;
+            }
+            self.copied
+                .versions
+                .push((name.to_owned(), created.version));
+        }
+        if !self
+            .copied
+            .versions
+            .iter()
+            .any(|(copied, _)| copied == name)
+        {
+            return Ok(());
+        }
+        for tag in &model.tags {
+            let change = RegisteredModelChange::SetTag(tag.clone());
+            self.to.registry.change_registered_model(name, &change)?;
+        }
+        if !model.description.is_empty() {
+            let change = RegisteredModelChange::Description(model.description);
+            self.to.registry.change_registered_model(name, &change)?;
+        }
+        Ok(())
+    }
+
+    /// Where the files of a version lie in the target: below its run's copy.
+    fn source(&self, version: &ModelVersion) -> Result<Option<String>> {
+        let Some(run_id) = &version.run_id else {
+            return Ok(None);
+        };
+        let Some(copy) = self.copied.runs.get(run_id) else {
+            return Ok(None);
+        };
+        let uri = match self.from.download_uri(&version.source) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            uri => uri?,
+        };
+        let original = self.from.tracking.run(run_id)?.info.artifact_uri;
+        let path = uri
+            .strip_prefix(&original)
+            .and_then(|path| path.strip_prefix('/'));
+        let Some(path) = path else { return Ok(None) };
+        Ok(Some(join_uri(
+            &self.to.tracking.run(copy)?.info.artifact_uri,
+            path,
+        )))
+    }
+}

@@ -1,0 +1,150 @@
+use btc_track::*;
+
+use crate::http::Server;
+
+fn filled(folder: &std::path::Path) -> TrackingClient {
+    let client = TrackingClient::in_memory(&folder.join("original")).unwrap();
+    let experiment = client
+        .get_or_create_experiment("price")
+        .unwrap()
+        .experiment_id;
+    let bundle = folder.join("bundle");
+    std::fs::create_dir_all(bundle.join("deep")).unwrap();
+    std::fs::write(bundle.join("forecaster.json"), "{}").unwrap();
+    std::fs::write(bundle.join("deep/weights"), vec![7; 300_000]).unwrap();
+    let parent = ActiveRun::start(&client, &experiment, RunSpec::named("parent")).unwrap();
+    for i in 0..3 {
+        let spec = RunSpec::named(format!("child {i}")).with_parent(parent.id());
+        let run = ActiveRun::start(&client, &experiment, spec)
+            .unwrap()
+            .with_buffer(500);
+        for step in 0..2500 {
+            run.log_metric("loss", f64::from(i) + 1.0 / (step + 1) as f64, step)
+                .unwrap();
+        }
+        run.log_metric("mape", if i == 1 { f64::NAN } else { f64::from(i) }, 0)
+            .unwrap();
+        run.log_params((0..150).map(|p| (format!("p{p}"), p)))
+            .unwrap();
+        run.log_artifacts(&bundle, "model").unwrap();
+        let dataset = Dataset {
+            name: "prices".into(),
+            digest: "abc".into(),
+            source_type: "local".into(),
+            source: "{}".into(),
+            ..Default::default()
+        };
+        run.log_input(dataset, "training").unwrap();
+        run.end(RunStatus::Finished).unwrap();
+    }
+    parent.end(RunStatus::Finished).unwrap();
+    let request = RegisterBest::new("price", "mape", "btc").with_alias("champion");
+    register_best(&client, &request, &|_, _| Ok(Verdict::default())).unwrap();
+    client
+}
+
+/// Everything of the runs that a copy has to keep.
+fn summary(client: &TrackingClient) -> Vec<String> {
+    let experiment = client.experiment("price").unwrap().experiment_id;
+    let runs = client
+        .search_runs::<_, &str>(&[&experiment], "", &[], 100, None)
+        .unwrap()
+        .items;
+    let mut lines = Vec::new();
+    for run in runs {
+        let files = client
+            .artifacts
+            .list(&run.info.artifact_uri, "model/deep")
+            .unwrap();
+        let history = client.metric_history(&run.info.run_id, "loss").unwrap();
+        let parent = run.tag("mlflow.parentRunId");
+        let parent = parent.map(|id| client.run(id).unwrap().info.run_name);
+        let metrics: Vec<_> = run.data.metrics.iter().map(|m| format!("{m:?}")).collect();
+        lines.push(format!(
+            "{} {} {:?} {:?} {metrics:?} {:?} {:?} {parent:?} {files:?} {history:?}",
+            run.info.run_name,
+            run.info.start_time,
+            run.info.end_time,
+            run.info.status,
+            run.data.params,
+            run.inputs,
+        ));
+    }
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_copy_over_the_network_keeps_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = filled(folder.path());
+    let inner = TrackingClient::in_memory(&folder.path().join("copy")).unwrap();
+    let server = Server::start(inner.clone());
+    let uri = format!("http://{}", server.address);
+    let to = TrackingClient::rest(&uri, &RestConfig::default()).unwrap();
+
+    let copied = copy(&from, &to, &CopySelection::default()).unwrap();
+    assert_eq!(
+        (copied.runs.len(), copied.known_runs, copied.files),
+        (4, 0, 6)
+    );
+    assert_eq!(copied.versions, [("btc".to_owned(), 1)]);
+    assert_eq!(summary(&to), summary(&from));
+    let champion = inner.model_version_by_alias("btc", "champion").unwrap();
+    let bundle = inner.model_path(&champion).unwrap().unwrap();
+    assert_eq!(
+        std::fs::read(bundle.join("deep/weights")).unwrap(),
+        vec![7; 300_000]
+    );
+
+    let again = copy(&from, &to, &CopySelection::default()).unwrap();
+    assert_eq!(
+        (again.known_runs, again.files, again.versions.len()),
+        (4, 0, 0)
+    );
+
+    // And back, into an empty store.
+    let back = TrackingClient::in_memory(&folder.path().join("back")).unwrap();
+    let selection = CopySelection {
+        experiments: Some(vec!["price".into()]),
+        models: Some(Vec::new()),
+    };
+    copy(&to, &back, &selection).unwrap();
+    assert_eq!(summary(&back), summary(&from));
+    assert!(back.registered_models().unwrap().is_empty());
+}
+
+#[test]
+fn the_best_of_a_server_is_registered_from_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(filled(folder.path()));
+    let uri = format!("http://{}", server.address);
+    let client = TrackingClient::rest(&uri, &RestConfig::default()).unwrap();
+    let request = RegisterBest::new("price", "mape", "btc").with_alias("champion");
+    let best = register_best(&client, &request, &|_, bundle| {
+        let size = std::fs::metadata(bundle.join("deep/weights"))
+            .map_err(|e| e.to_string())?
+            .len();
+        assert_eq!(size, 300_000);
+        Ok(Verdict::default())
+    })
+    .unwrap();
+    assert_eq!((best.version.version, best.value), (2, 0.0));
+    assert_eq!(best.champion.unwrap().version.version, 1);
+    assert_eq!(
+        client
+            .model_version_by_alias("btc", "champion")
+            .unwrap()
+            .version,
+        2
+    );
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error() {
+    let client = TrackingClient::rest("http://127.0.0.1:1", &RestConfig::default()).unwrap();
+    let error = client.get_or_create_experiment("price").unwrap_err();
+    assert_eq!(error.code(), "INTERNAL_ERROR");
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+    assert!(TrackingClient::rest("ftp://x", &RestConfig::default()).is_err());
+}
