@@ -1,8 +1,4 @@
 //! One epoch of each network on 700 windows of 10 rows and 21 features, and one forecast.
-#![expect(
-    missing_docs,
-    reason = "the macros of criterion make functions without docs"
-)]
 
 use std::hint::black_box;
 use std::ops::ControlFlow;

@@ -1,4 +1,4 @@
-//! Compares models on a series: `cargo run --example backtest -- [FILE.csv PRICE [MODEL ...]]`.
+//! Compares models on a series: `cargo run --example backtest -- [FILE.csv PRICE [MODEL ...] [seeds=N]]`.
 //!
 //! The first column of the file is a day, the others are numbers that are known when that day is
 //! over; one of them is the price. Without a file, a random walk is forecast, which nothing can
@@ -14,7 +14,7 @@ use btc_models::{
     Baseline, Hyperparameters, Model, ModelType, NetworkConfig, NetworkModel, SeriesFrame,
     TrainConfig, backtest,
 };
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -32,7 +32,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             .to_vec(),
     };
     let mut models: Vec<Box<dyn Model>> = Vec::new();
+    let mut seeds = 1;
     for name in &names {
+        if let Some(number) = name.strip_prefix("seeds=") {
+            seeds = number.parse()?;
+            continue;
+        }
         if let Ok(baseline) = name.parse::<Baseline>() {
             models.push(Box::new(baseline));
         } else {
@@ -46,7 +51,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let config = backtest::Config::default().with_jobs(jobs);
+    let config = backtest::Config::default()
+        .with_jobs(jobs)
+        .with_seeds(0, seeds);
     let report = backtest::run(&models, &frame, &config, &|_| ControlFlow::Continue(()))?;
 
     println!(
@@ -54,21 +61,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         report.origins, report.price, report.last_target
     );
     println!(
-        "{:12} {:>9} {:>9} {:>7} {:>22}",
-        "model", "MAPE %", "relative", "p", "90 %: held, width"
+        "| model | MAPE % | ± | relative MAE | p | p (Holm) | held by 90 % | width | Winkler |"
     );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let optional = |value: Option<f64>, digits: usize| {
+        value.map_or("–".to_owned(), |value| format!("{value:.digits$}"))
+    };
     for model in &report.models {
-        let p = model
-            .dm_absolute_p
-            .map_or("-".to_owned(), |p| format!("{p:.3}"));
         let interval = model.intervals.iter().find(|score| score.level == 0.9);
-        let (held, width) = interval.map_or((0.0, 0.0), |score| (score.coverage, score.width));
         println!(
-            "{:12} {:9.4} {:9.4} {p:>7} {:14.1} {width:7.2}",
+            "| {} | {:.4} | {} | {:.4} | {} | {} | {} | {} | {} |",
             model.name,
             model.mape,
+            optional(model.mape_sd, 4),
             model.relative_mae,
-            100.0 * held
+            optional(model.dm_absolute_p, 3),
+            optional(model.dm_absolute_p_holm, 3),
+            optional(interval.map(|score| 100.0 * score.coverage), 1),
+            optional(interval.map(|score| score.width), 2),
+            optional(interval.map(|score| score.winkler), 2)
         );
     }
     for score in &report.variance {
@@ -104,7 +115,7 @@ fn read(text: &str, price: &str) -> Result<SeriesFrame, Box<dyn Error>> {
         let mut fields = line.split(',');
         let day: NaiveDate = fields.next().unwrap_or_default().parse()?;
         let over = day.and_hms_opt(0, 0, 0).ok_or("no such day")?.and_utc() + Days::new(1);
-        known_at.push(DateTime::<Utc>::from(over));
+        known_at.push(over);
         values.extend(fields.map(|field| field.parse().unwrap_or(f64::NAN)));
     }
     let shape = (known_at.len(), names.len());

@@ -1,4 +1,9 @@
 //! The integration tests of btc-models.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and one that is skipped says so"
+)]
 
 mod bundles;
 mod comparison;
