@@ -24,13 +24,14 @@ pub(crate) const MAX_PAGE: usize = 50_000;
 pub(crate) const RUN_NAME_TAG: &str = "mlflow.runName";
 pub(crate) const CONTEXT_TAG: &str = "mlflow.data.context";
 
-/// Replaces an infinity by the largest finite number of its sign, as MLflow does.
+/// The value as it is stored: infinities become the largest finite numbers, as
+/// in MLflow, and negative zero becomes zero.
 pub fn finite(value: f64) -> f64 {
     if value.is_nan() {
-        value
-    } else {
-        value.clamp(f64::MIN, f64::MAX)
+        return value;
     }
+    // Adding zero takes the sign off a negative zero.
+    value.clamp(f64::MIN, f64::MAX) + 0.0
 }
 
 pub(crate) fn check_key(what: &str, key: &str) -> Result<()> {

@@ -19,7 +19,7 @@ const FOLDER: &str = "BTC_TRACK_TEST_SERVE";
 const KILLS: usize = 50;
 const WRITERS: usize = 8;
 
-fn open(folder: &Path) -> TrackingClient {
+pub(crate) fn open(folder: &Path) -> TrackingClient {
     TrackingClient::open(&folder.join("track.db"), &folder.join("artifacts")).unwrap()
 }
 
@@ -53,7 +53,15 @@ fn serve() {
 
 /// A server process; its output is kept open so that it can write to it.
 fn start(folder: &Path) -> (Child, SocketAddr, BufReader<ChildStdout>) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    start_by(&mut Command::new(std::env::current_exe().unwrap()), folder)
+}
+
+/// As [`start`], by a command that ends up running this program.
+pub(crate) fn start_by(
+    command: &mut Command,
+    folder: &Path,
+) -> (Child, SocketAddr, BufReader<ChildStdout>) {
+    let mut child = command
         .args(["--exact", "durability::serve", "--ignored", "--nocapture"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())

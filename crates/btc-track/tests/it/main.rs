@@ -1,11 +1,18 @@
 //! The integration tests of btc-track.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
+
+#[cfg(feature = "sqlite")]
+mod agreement;
 #[cfg(feature = "conformance")]
 mod conformance;
 #[cfg(all(feature = "server", feature = "rest"))]
 mod copying;
-#[cfg(all(feature = "server", feature = "sqlite"))]
+#[cfg(all(unix, feature = "server", feature = "sqlite"))]
 mod durability;
+#[cfg(all(unix, feature = "server", feature = "sqlite"))]
+mod full;
 #[cfg(feature = "server")]
 mod hostile;
 #[cfg(feature = "server")]

@@ -14,7 +14,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -49,8 +49,9 @@ pub struct SqliteStore {
     readers: Mutex<Vec<Connection>>,
     path: PathBuf,
     clock: Arc<dyn Clock>,
-    /// Ids of metric names; they never change once committed.
-    metric_keys: RwLock<HashMap<String, i64>>,
+    /// Ids of metric names, which never change unless they are undone, and the
+    /// state of the writer in which they were read.
+    metric_keys: Mutex<(u64, HashMap<String, i64>)>,
 }
 
 impl SqliteStore {
@@ -95,7 +96,7 @@ impl SqliteStore {
             readers: Mutex::default(),
             path: path.to_owned(),
             clock,
-            metric_keys: RwLock::default(),
+            metric_keys: Mutex::default(),
         })
     }
 
@@ -118,15 +119,7 @@ impl SqliteStore {
 
     /// Runs `write` in a transaction; an error undoes what it has written.
     fn write<T>(&self, write: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let result = self.writer.write(write);
-        if result.is_err() {
-            // The rollback may have taken a new metric name with it.
-            self.metric_keys
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clear();
-        }
-        result
+        self.writer.write(write)
     }
 }
 

@@ -1,15 +1,17 @@
-use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::complete::complete;
 use super::experiments::{active, stage};
 use super::rollup::Rollup;
-use super::{SqliteStore, encode, found};
+use super::{SqliteStore, encode, found, lock, search};
 use crate::entity::*;
 use crate::error::{Error, Result};
 use crate::store::*;
+
+/// Names of metrics that are remembered; more are looked up again.
+const MAX_KNOWN_KEYS: usize = 10_000;
 
 pub(super) const COLUMNS: &str = "r.id, r.uuid, r.experiment, r.name, r.user_id, r.status, \
      r.start_time, r.end_time, r.artifact_uri, r.deleted";
@@ -281,28 +283,19 @@ impl SqliteStore {
     }
 
     fn metric_key(&self, connection: &Connection, name: &str) -> Result<i64> {
-        let cached = {
-            let keys = self
-                .metric_keys
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
-            keys.get(name).copied()
-        };
-        if let Some(key) = cached {
+        // Writes come one after the other, so nothing is undone meanwhile.
+        let undone = self.writer.undone();
+        let mut keys = lock(&self.metric_keys);
+        if keys.0 != undone || keys.1.len() >= MAX_KNOWN_KEYS {
+            *keys = (undone, HashMap::new());
+        }
+        if let Some(key) = keys.1.get(name) {
+            return Ok(*key);
+        }
+        if let Some(key) = search::metric_key(connection, name)? {
+            keys.1.insert(name.to_owned(), key);
             return Ok(key);
         }
-        let known = connection
-            .prepare_cached("SELECT id FROM metric_key WHERE name = ?1")?
-            .query_row([name], |row| row.get(0))
-            .optional()?;
-        if let Some(key) = known {
-            self.metric_keys
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(name.to_owned(), key);
-            return Ok(key);
-        }
-        // Not cached before it is committed: the transaction may be undone.
         connection
             .prepare_cached("INSERT INTO metric_key(name) VALUES(?1)")?
             .execute([name])?;

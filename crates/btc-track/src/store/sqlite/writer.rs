@@ -1,6 +1,6 @@
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
@@ -19,6 +19,7 @@ pub(super) struct Writer {
     state: Mutex<State>,
     waiting: AtomicUsize,
     committed: Condvar,
+    undone: Arc<AtomicU64>,
 }
 
 struct State {
@@ -29,6 +30,7 @@ struct State {
     group: u64,
     /// The last groups that could not be committed, and why.
     failed: Vec<(u64, String)>,
+    undone: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Writer {
@@ -39,16 +41,19 @@ impl fmt::Debug for Writer {
 
 impl Writer {
     pub(super) fn new(connection: Connection) -> Self {
+        let undone = Arc::new(AtomicU64::new(0));
         let state = State {
             connection,
             group_size: 0,
             group: 0,
             failed: Vec::new(),
+            undone: undone.clone(),
         };
         Self {
             state: Mutex::new(state),
             waiting: AtomicUsize::new(0),
             committed: Condvar::new(),
+            undone,
         }
     }
 
@@ -70,6 +75,9 @@ impl Writer {
         };
         state.execute(begin)?;
         let result = write(&state.state.connection);
+        if result.is_err() {
+            self.undone.fetch_add(1, Ordering::SeqCst);
+        }
         match &result {
             Ok(_) => {
                 if !first {
@@ -91,22 +99,28 @@ impl Writer {
             guard.commit();
             self.committed.notify_all();
         }
-        if result.is_err() {
-            return result;
-        }
+        let value = result?;
         while guard.group == group {
             guard = self
                 .committed
                 .wait(guard)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+                .unwrap_or_else(PoisonError::into_inner);
         }
         match guard.failed.iter().find(|(failed, _)| *failed == group) {
-            None => result,
+            None => Ok(value),
             Some((_, reason)) => Err(Error::Store {
                 action: "commit to the tracking database".into(),
                 source: reason.clone().into(),
             }),
         }
+    }
+
+    /// Changes whenever something that was written is undone.
+    ///
+    /// What a write has read is only worth remembering while this stays the
+    /// same.
+    pub(super) fn undone(&self) -> u64 {
+        self.undone.load(Ordering::SeqCst)
     }
 }
 
@@ -127,6 +141,7 @@ impl State {
 
     /// Undoes the open transaction and remembers why.
     fn abandon(&mut self, reason: String) {
+        self.undone.fetch_add(1, Ordering::SeqCst);
         if !self.connection.is_autocommit() {
             // If this fails too, SQLite has rolled back by itself or will do
             // so when the next transaction fails to begin.
