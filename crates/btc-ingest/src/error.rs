@@ -86,6 +86,12 @@ pub enum Error {
         /// What is missing.
         problem: String,
     },
+    /// The data folder is empty.
+    #[error("{} holds no data yet; pull data first", .path.display())]
+    NotPulled {
+        /// The data folder, or that of one table.
+        path: PathBuf,
+    },
     /// A setting cannot be used.
     #[error("{problem}")]
     Config {

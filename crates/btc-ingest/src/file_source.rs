@@ -45,6 +45,30 @@ impl ColumnMapping {
         self.columns.push((from.into(), to.into()));
         self
     }
+
+    /// Reads the columns of a CSV text with a header.
+    ///
+    /// ```
+    /// let columns = btc_ingest::ColumnMapping::new("Date").with("Close", "close");
+    /// let batch = columns.read_csv(b"Date,Open,Close\n2012-01-02,5.3,5.2\n2012-01-01,4.7,5.3\n")?;
+    /// assert_eq!((batch.num_rows(), batch.num_columns()), (2, 2));
+    /// # Ok::<(), btc_ingest::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if a column is missing, a cell is not what it should be, or a day comes twice; the
+    /// message names the line.
+    pub fn read_csv(&self, text: &[u8]) -> Result<RecordBatch> {
+        to_batch(
+            self.schema(),
+            &parse_csv_table(text, Path::new("the CSV text"), self)?,
+        )
+    }
+
+    fn schema(&self) -> SchemaRef {
+        daily_schema(self.columns.iter().map(|(_, series)| series.as_str()))
+    }
 }
 
 /// Daily values out of a CSV file with a header, or a Parquet file.
@@ -144,12 +168,7 @@ impl Source for FileSource {
     }
 
     fn schema(&self) -> SchemaRef {
-        daily_schema(
-            self.columns
-                .columns
-                .iter()
-                .map(|(_, series)| series.as_str()),
-        )
+        self.columns.schema()
     }
 
     async fn fetch(&self, days: RangeInclusive<NaiveDate>) -> Result<RecordBatch> {

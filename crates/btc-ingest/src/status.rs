@@ -69,8 +69,9 @@ pub struct Gap {
 ///
 /// Fails if the folder holds no data, or a file of it cannot be read.
 pub fn status(data_dir: &Path, now: DateTime<Utc>) -> Result<DataStatus> {
-    let manifest = Manifest::read(data_dir)?
-        .ok_or_else(|| Error::invalid(data_dir, "it holds no data yet; pull data first"))?;
+    let manifest = Manifest::read(data_dir)?.ok_or_else(|| Error::NotPulled {
+        path: data_dir.to_owned(),
+    })?;
     let raw = data_dir.join(RAW);
     let yesterday = now.date_naive().pred_opt().unwrap_or(NaiveDate::MIN);
     let mut series = Vec::new();

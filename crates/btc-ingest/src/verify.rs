@@ -66,8 +66,9 @@ pub enum FileProblemKind {
 ///
 /// Fails if there is no data, or a file cannot be read for another reason than being gone.
 pub fn verify(data_dir: &Path) -> Result<Verification> {
-    let manifest = Manifest::read(data_dir)?
-        .ok_or_else(|| Error::invalid(data_dir, "it holds no data yet; pull data first"))?;
+    let manifest = Manifest::read(data_dir)?.ok_or_else(|| Error::NotPulled {
+        path: data_dir.to_owned(),
+    })?;
     let mut problems = Vec::new();
     let mut problem = |path: &str, kind| {
         problems.push(FileProblem {

@@ -93,10 +93,7 @@ pub fn read_table(data_dir: &Path, table: Table, revisions: Revisions) -> Result
         .map(|path| read_parquet(path))
         .collect::<Result<_>>()?;
     let Some(first) = batches.first() else {
-        return Err(Error::invalid(
-            &folder,
-            "it holds no table yet; pull data first",
-        ));
+        return Err(Error::NotPulled { path: folder });
     };
     let batch = concat_batches(&first.schema(), &batches)?;
     let instant = match revisions {
@@ -147,10 +144,9 @@ pub fn last_complete_day(data_dir: &Path) -> Result<Option<NaiveDate>> {
 pub fn data_hash(data_dir: &Path) -> Result<String> {
     match Manifest::read(data_dir)? {
         Some(manifest) => Ok(manifest.data_hash),
-        None => Err(Error::invalid(
-            data_dir,
-            "it holds no data yet; pull data first",
-        )),
+        None => Err(Error::NotPulled {
+            path: data_dir.to_owned(),
+        }),
     }
 }
 

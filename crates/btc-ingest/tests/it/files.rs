@@ -347,3 +347,25 @@ async fn a_profile_is_one_page_that_needs_nothing_else_and_shows_what_is_missing
         "what was set aside is counted"
     );
 }
+
+#[tokio::test]
+async fn a_change_that_the_disk_cuts_off_is_finished_by_the_next_pull() {
+    let service = Service::start(World::up_to("2021-03-20")).await;
+    let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let expected = service.pull(other.path()).await.unwrap();
+    // A file where a folder has to be: moving the tables fails half way.
+    fs::write(folder.path().join("processed"), "in the way").unwrap();
+    let error = service.pull(folder.path()).await.unwrap_err();
+    assert!(matches!(error, Error::Write { .. }), "{error:?}");
+    assert!(error.to_string().contains("processed"), "{error}");
+    assert!(folder.path().join(".staging/commit.json").exists());
+    fs::remove_file(folder.path().join("processed")).unwrap();
+    let report = service.pull(folder.path()).await.unwrap();
+    assert_eq!(report.data_hash, expected.data_hash);
+    assert_eq!(
+        report.changes(),
+        0,
+        "what was decided was finished before asking"
+    );
+    assert_eq!(contents(folder.path()), contents(other.path()));
+}
