@@ -250,8 +250,11 @@ fn read(dir: &Path, device: &Device) -> Result<(Forecaster, String)> {
         .loss
         .validate()
         .map_err(|error| bundle(dir, error.to_string()))?;
-    if manifest.preprocessor.features.is_empty() || !manifest.conformal.is_valid() {
-        return Err(bundle(dir, "it has no features, or scores out of order"));
+    if !manifest.preprocessor.is_valid() || !manifest.conformal.is_valid() {
+        return Err(bundle(
+            dir,
+            "its features, their scalers or its scores cannot be used",
+        ));
     }
     let input = InputShape {
         timesteps: manifest.config.timesteps,

@@ -180,6 +180,25 @@ impl Preprocessor {
         ))
     }
 
+    /// Whether it is one that [`fit`](Self::fit) can have made.
+    pub(crate) fn is_valid(&self) -> bool {
+        let feature = |feature: &Feature| {
+            let Scaler { offset, scale } = feature.scaler;
+            let window = match feature.transform {
+                FeatureTransform::ZScore { window } => (2..=1_000_000).contains(&window),
+                _ => true,
+            };
+            window
+                && offset.is_finite()
+                && scale.is_finite()
+                && 0.0 < scale
+                && feature.fill.is_finite()
+        };
+        !self.features.is_empty()
+            && self.features.iter().all(feature)
+            && self.clip.is_none_or(|clip| 0.0 < clip)
+    }
+
     /// Rows before a window that its first row needs.
     pub(crate) fn lookback(&self) -> usize {
         self.features

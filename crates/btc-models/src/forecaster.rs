@@ -30,6 +30,12 @@ pub struct Forecast {
     pub target_time: DateTime<Utc>,
 }
 
+/// The time `rows` days after `time`.
+pub(crate) fn after(time: DateTime<Utc>, rows: usize) -> Result<DateTime<Utc>> {
+    time.checked_add_days(Days::new(rows as u64))
+        .ok_or_else(|| Error::series(format!("no time is {rows} days after {time}")))
+}
+
 /// The rows that a model was trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainingRange {
@@ -209,7 +215,7 @@ impl Forecaster {
             naive: last,
             intervals,
             known_until,
-            target_time: known_until + Days::new(self.horizon() as u64),
+            target_time: after(known_until, self.horizon())?,
         })
     }
 

@@ -38,6 +38,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::baseline::Baseline;
+use crate::config::TrainConfig;
+use crate::dataset::Preprocessor;
 use crate::forecaster::Forecast;
 use crate::frame::SeriesFrame;
 use crate::model::Model;
@@ -196,6 +198,9 @@ pub fn run(
     }
     let last = frame.rows() - config.horizon;
     let origins = last - config.origins..last;
+    // What is wrong with the features is told before the work, not after it.
+    let known = TrainConfig::default();
+    let (_, unused) = Preprocessor::fit(frame, origins.start + 1, &known)?;
     let mut parts = Vec::new();
     for (model, &it) in all.iter().enumerate() {
         let seeds = if it.is_random() { config.seeds } else { 1 };
@@ -225,7 +230,8 @@ pub fn run(
             (it.name().to_owned(), (0..seeds).map(of).collect())
         })
         .collect();
-    report::report(forecasts, frame, origins, config)
+    let unused = unused.into_iter().collect();
+    report::report(forecasts, frame, origins, config, unused)
 }
 
 /// Runs the parts that are not in the checkpoint, and returns the forecasts of all.

@@ -9,8 +9,7 @@ use serde::Serialize;
 use super::Config;
 use crate::Result;
 use crate::baseline::variance::VarianceModel;
-use crate::config::TrainConfig;
-use crate::dataset::{Preprocessor, Unused};
+use crate::dataset::Unused;
 use crate::forecaster::Forecast;
 use crate::frame::SeriesFrame;
 use crate::interval::{ErrorScale, Interval, LEVELS};
@@ -142,6 +141,7 @@ pub(super) fn report(
     frame: &SeriesFrame,
     origins: Range<usize>,
     config: &Config,
+    unused_features: BTreeMap<String, Unused>,
 ) -> Result<Report> {
     let price = frame.price();
     let h = config.horizon;
@@ -193,7 +193,6 @@ pub(super) fn report(
             }
         }
     }
-    let (_, unused) = Preprocessor::fit(frame, origins.start + 1, &TrainConfig::default())?;
     let target_time: Vec<DateTime<Utc>> = origins
         .clone()
         .map(|origin| frame.known_at()[origin + h])
@@ -209,7 +208,7 @@ pub(super) fn report(
         alarms: alarms(&models, origins.len()),
         models,
         variance,
-        unused_features: unused.into_iter().collect(),
+        unused_features,
         staleness: frame.staleness(),
         series: Series {
             target_time,

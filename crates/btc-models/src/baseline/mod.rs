@@ -7,9 +7,7 @@ pub(crate) mod variance;
 use std::fmt::Debug;
 use std::ops::Range;
 
-use chrono::Days;
-
-use crate::forecaster::Forecast;
+use crate::forecaster::{Forecast, after};
 use crate::frame::SeriesFrame;
 use crate::interval::{Conformal, ErrorScale, ewma_variance};
 use crate::model::{FittedModel, Model};
@@ -17,8 +15,6 @@ use crate::{Error, Result};
 
 pub use variance::VarianceModel;
 
-/// Past forecasts whose errors the intervals of a baseline follow from.
-const CALIBRATION_ROWS: usize = 365;
 /// Rows at the start whose expected variance rests on too few changes.
 const WARM_UP: usize = 30;
 
@@ -139,19 +135,13 @@ impl FittedModel for Fitted {
         }
         let price = frame.price();
         let variance = ewma_variance(&price, self.scale);
-        let from = origins
-            .start
-            .saturating_sub(CALIBRATION_ROWS + self.horizon);
-        let from = from.max(first).max(WARM_UP.min(origins.start));
+        let from = first.max(WARM_UP.min(origins.start));
         let points = self.rule.points(frame, from..origins.end)?;
         let deviation = |row: usize| (variance[row] * self.horizon as f64).sqrt();
         origins
             .map(|origin| {
                 // Forecasts whose outcome was known at the origin.
-                let known = origin
-                    .saturating_sub(CALIBRATION_ROWS + self.horizon)
-                    .max(from)
-                    ..(origin + 1).saturating_sub(self.horizon);
+                let known = from..(origin + 1).saturating_sub(self.horizon);
                 let scores = known
                     .filter(|row| 0.0 < deviation(*row))
                     .map(|row| {
@@ -172,7 +162,7 @@ impl FittedModel for Fitted {
                     intervals: Conformal::new(self.scale, scores)
                         .intervals(point, deviation(origin)),
                     known_until,
-                    target_time: known_until + Days::new(self.horizon as u64),
+                    target_time: after(known_until, self.horizon)?,
                 })
             })
             .collect()

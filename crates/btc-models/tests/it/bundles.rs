@@ -106,3 +106,62 @@ fn a_directory_that_cannot_be_written_is_an_error() {
     assert!(matches!(forecaster.save(&file), Err(Error::Io { .. })));
     assert_eq!(fs::read_to_string(&file).unwrap(), "in the way");
 }
+
+/// A description that fits its hash but makes no sense.
+#[test]
+fn a_description_that_makes_no_sense_is_an_error() {
+    use serde_json::{Value, json};
+    use sha2::{Digest, Sha256};
+
+    let frame = random_walk(4, 90);
+    let config = TrainConfig::default().with_epochs(1);
+    let forecaster = train(&network(ModelType::Gru, true), &frame, &config);
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("model");
+    forecaster.save(&at).unwrap();
+    let manifest = at.join("forecaster.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let change = |path: &[&str], value: Value| {
+        let mut document: Value = serde_json::from_str(&text).unwrap();
+        let mut place = &mut document["model"];
+        for key in path {
+            place = match key.parse::<usize>() {
+                Ok(index) => &mut place[index],
+                Err(_) => &mut place[*key],
+            };
+        }
+        *place = value;
+        let hash = Sha256::digest(document["model"].to_string());
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        document["model_sha256"] = hash.into();
+        fs::write(&manifest, document.to_string()).unwrap();
+        Forecaster::load(&at, &Device::Cpu)
+    };
+    let same = change(&["config", "timesteps"], json!(10));
+    assert!(
+        same.is_ok(),
+        "the hash is taken as the crate takes it: {same:?}"
+    );
+    let features = ["preprocessor", "features"];
+    let first = |key| [&features[..], &["0", key]].concat();
+    for (path, value) in [
+        (vec!["config", "timesteps"], json!(1_000_000_000_u64)),
+        (vec!["config", "timesteps"], json!(0)),
+        (vec!["config", "horizon"], json!(0)),
+        (vec!["network", "units"], json!(4096)),
+        (vec!["network", "units"], json!(0)),
+        (vec!["network", "dropout"], json!(1.5)),
+        (vec!["network", "type"], json!("LSTM")),
+        (features.to_vec(), json!([])),
+        (first("scaler"), json!({"offset": 0.0, "scale": 0.0})),
+        (first("transform"), json!({"type": "z_score", "window": 0})),
+        (vec!["conformal", "scores"], json!([2.0, 1.0])),
+        (vec!["loss"], json!({"type": "pinball", "quantiles": []})),
+    ] {
+        let result = change(&path, value.clone());
+        assert!(
+            matches!(result, Err(Error::Bundle { .. })),
+            "{path:?} {value}: {result:?}"
+        );
+    }
+}

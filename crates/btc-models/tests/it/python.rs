@@ -50,10 +50,7 @@ fn pytorch_loads_every_model_and_forecasts_the_same() {
         .map(|name| (name.clone(), frame.column(name).unwrap().into()))
         .collect();
     std::fs::write(&series, serde_json::Value::from(columns).to_string()).unwrap();
-    for model in ModelType::ALL
-        .into_iter()
-        .filter(|model| *model != ModelType::PatchTst)
-    {
+    for model in ModelType::ALL {
         let config = TrainConfig::default().with_epochs(3);
         let forecaster = train(&network(model, true), &frame, &config);
         let bundle = dir.path().join(model.name());

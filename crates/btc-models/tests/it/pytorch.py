@@ -94,6 +94,19 @@ class Net(nn.Module):
             self.window, self.last = head(steps * width), head(width)
         elif kind == 'DLinear':
             self.trend, self.rest = head(steps * width), head(steps * width)
+        elif kind == 'PatchTST':
+            self.patch, w = min(n['patch'], steps), n['width']
+            self.before = -(steps - self.patch) % n['stride']
+            patches = (steps + self.before - self.patch) // n['stride'] + 1
+            self.embed, self.position = nn.Linear(self.patch * width, w), nn.Parameter(torch.zeros(patches, w))
+            self.layers = nn.ModuleList()
+            for _ in range(n['layers']):
+                layer = nn.Module()
+                layer.norm1, layer.norm2 = nn.LayerNorm(w), nn.LayerNorm(w)
+                layer.qkv, layer.project = nn.Linear(w, 3 * w), nn.Linear(w, w)
+                layer.expand, layer.contract = nn.Linear(w, 2 * w), nn.Linear(2 * w, w)
+                self.layers.append(layer)
+            self.norm, self.head = nn.LayerNorm(w), head(patches * w)
         else:
             raise SystemExit(f'no network called {kind}')
 
@@ -139,6 +152,17 @@ class Net(nn.Module):
             return self.head(self.dense(code))
         if kind == 'NLinear':
             return self.window((x - x[:, -1:]).flatten(1)) + self.last(x[:, -1])
+        if kind == 'PatchTST':
+            padded = F.pad(x, (0, 0, self.before, 0))
+            # (batch, patches, channels, steps of a patch) to the steps of a patch one by one.
+            h = padded.unfold(1, self.patch, n['stride']).transpose(2, 3).flatten(2)
+            h = self.embed(h) + self.position
+            for layer in self.layers:
+                heads = lambda y: y.unflatten(-1, (n['heads'], -1)).transpose(1, 2)
+                q, k, v = map(heads, layer.qkv(layer.norm1(h)).chunk(3, -1))
+                h = h + layer.project(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+                h = h + layer.contract(torch.relu(layer.expand(layer.norm2(h))))
+            return self.head(self.norm(h).flatten(1))
         span = n['moving_average']
         padded = torch.cat([x[:, :1]] * (span // 2) + [x] + [x[:, -1:]] * (span // 2), 1)
         trend = padded.unfold(1, span, 1).mean(-1)
