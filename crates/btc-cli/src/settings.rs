@@ -250,7 +250,7 @@ fn read_file(path: &Path) -> anyhow::Result<File> {
     };
     toml::from_str(&text).map_err(|error| {
         // The parser's own text quotes the offending line, which may hold the key.
-        let line = error.span().map(|span| text[..span.start].lines().count().max(1));
+        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
         let line = line.map(|line| format!(" line {line}")).unwrap_or_default();
         UsageError(format!("{}{line}: {}", path.display(), error.message())).into()
     })

@@ -27,21 +27,24 @@ mod predict;
 mod project;
 mod register;
 mod sample;
+mod scores;
 mod space;
 mod split;
 mod study;
 mod table;
+mod text;
 
 pub use definitions::{
     BLOCKCHAIN_VIEW, OHLCV_VIEW, SERVICE, builtin_definitions, definitions, feature_store,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use objective::{BUNDLE, METRIC, Scores, SearchConfig, SearchOutcome, search};
+pub use objective::{BUNDLE, SearchConfig, SearchOutcome, search};
 pub use observer::{Event, Observer};
 pub use predict::{PredictConfig, Prediction, forecast_experiment, load_version, predict};
 pub use project::Project;
 pub use register::{CHAMPION, RegisterConfig, Registration, register_best};
 pub use sample::{SAMPLE_LAST_DAY, retrieve_sample};
+pub use scores::{METRIC, Scores};
 pub use space::{SearchSpace, TIMESTEPS};
 pub use split::Split;
 pub use study::open_study;

@@ -12,23 +12,21 @@ use std::sync::Arc;
 
 use btc_models::candle_core::Device;
 use btc_models::{
-    EpochLogs, Forecast, Forecaster, Hyperparameters, ModelType, NetworkConfig,
+    EpochLogs, Forecaster, Hyperparameters, ModelType, NetworkConfig,
     SeriesFrame, Target, TrainConfig, fit, metrics,
 };
-use btc_track::{ActiveRun, RunSpec, RunStatus, TrackingClient};
-use btc_tune::{Distribution, ObjectiveError, OptimizeOptions, Study, Trial};
+use btc_track::{ActiveRun, RunQuery, RunSpec, RunStatus, TrackingClient};
+use btc_tune::{ObjectiveError, OnFailure, OptimizeOptions, Study, Trial};
 use serde::Serialize;
 
 use crate::error::describe;
+use crate::scores::Scores;
 use crate::space::SearchSpace;
+use crate::text::{distribution_text, plain};
 use crate::{Error, Event, Observer, Result, Split};
 
 /// The artifact folder of a run that holds the model bundle.
 pub const BUNDLE: &str = "model";
-/// The run metric trials are compared by: percent, on prices, selection set.
-pub const METRIC: &str = "MAPE";
-/// The metric that says how a model stands beside the naive forecast.
-pub(crate) const RELATIVE_MAE: &str = "relative_MAE";
 /// The tag that tells a trial's run from other runs.
 const TRIAL_STATE_TAG: &str = "state";
 
@@ -112,8 +110,12 @@ pub fn search(
         n_trials: Some(config.n_trials.get()),
         n_jobs: Some(config.jobs),
         stop: Some(config.stop.clone()),
+        // A network that diverges is a failed trial; the search goes on.
+        on_failure: OnFailure::Continue,
         ..OptimizeOptions::default()
     };
+    study.fail_stale_trials()?;
+    end_orphans(study, client, experiment_id)?;
     study.optimize_with(options, |trial: &mut Trial| context.objective(trial))?;
     if let Some(error) = context.store_failure.into_inner().ok().flatten() {
         return Err(error);
@@ -132,6 +134,27 @@ pub fn search(
         naive_mape: naive_mape(&judged, &split),
         stopped: config.stop.load(Ordering::Relaxed),
     })
+}
+
+/// Ends the runs of trials whose process died: the study has failed those
+/// trials, and a run that goes on for ever would be a lie.
+fn end_orphans(study: &Study, client: &TrackingClient, experiment_id: &str) -> Result<()> {
+    let query = RunQuery::new([experiment_id]).with_filter("attributes.status = 'RUNNING'");
+    let running = client.tracking.search_runs(&query)?.items;
+    if running.is_empty() {
+        return Ok(());
+    }
+    let trials = study.trials()?;
+    for run in running.iter().filter(|run| run.tag("study") == Some(study.name())) {
+        let number = run.tag("number").and_then(|text| text.parse::<usize>().ok());
+        let trial = trials.iter().find(|trial| Some(trial.number) == number);
+        if trial.is_some_and(|trial| trial.state.is_finished()) {
+            let run = ActiveRun::resume(client, &run.info.run_id)?;
+            run.set_tag(TRIAL_STATE_TAG, "FAIL")?;
+            run.end(RunStatus::Killed)?;
+        }
+    }
+    Ok(())
 }
 
 /// The MAPE, in percent, of repeating the last close over the selection set.
@@ -285,58 +308,6 @@ enum Outcome {
     Pruned,
 }
 
-/// How good a block of one-step forecasts is, beside the naive ones.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Scores {
-    /// Forecasts judged.
-    pub n: usize,
-    /// Mean absolute percentage error, percent.
-    pub mape: f64,
-    /// Mean absolute error, in the price's unit.
-    pub mae: f64,
-    /// Root of the mean squared error, in the price's unit.
-    pub rmse: f64,
-    /// The naive forecast's MAPE.
-    pub naive_mape: f64,
-    /// MAE relative to the naive forecast's.
-    pub relative_mae: f64,
-    /// Share of days whose direction was right.
-    pub direction_accuracy: f64,
-}
-
-impl Scores {
-    /// Judges forecasts made from consecutive origins, the first being `start`.
-    pub fn of(forecasts: &[Forecast], frame: &SeriesFrame, start: usize) -> Self {
-        let price = frame.price();
-        let actual: Vec<f64> = (0..forecasts.len()).map(|at| price[start + at + 1]).collect();
-        let point: Vec<f64> = forecasts.iter().map(|forecast| forecast.point).collect();
-        let naive: Vec<f64> = forecasts.iter().map(|forecast| forecast.naive).collect();
-        Self {
-            n: forecasts.len(),
-            mape: metrics::mape(&actual, &point),
-            mae: metrics::mae(&actual, &point),
-            rmse: metrics::rmse(&actual, &point),
-            naive_mape: metrics::mape(&actual, &naive),
-            relative_mae: metrics::relative_mae(&actual, &point, &naive),
-            direction_accuracy: metrics::direction_accuracy(&actual, &point, &naive),
-        }
-    }
-
-    /// The scores by name, as runs and model versions carry them.
-    pub fn metrics(&self, prefix: &str) -> Vec<(String, f64)> {
-        [
-            (METRIC, self.mape),
-            ("MAE", self.mae),
-            ("RMSE", self.rmse),
-            ("naive_MAPE", self.naive_mape),
-            (RELATIVE_MAE, self.relative_mae),
-            ("direction_accuracy", self.direction_accuracy),
-        ]
-        .map(|(name, value)| (format!("{prefix}{name}"), value))
-        .into()
-    }
-}
-
 /// Logs the bundle under [`BUNDLE`]; it appears whole or not at all.
 fn log_bundle(forecaster: &Forecaster, run: &ActiveRun) -> Result<()> {
     let io = |source| Error::Io { action: "create", path: "a temporary folder".into(), source };
@@ -345,67 +316,4 @@ fn log_bundle(forecaster: &Forecaster, run: &ActiveRun) -> Result<()> {
     forecaster.save(bundle)?;
     run.log_artifacts(bundle, BUNDLE)?;
     Ok(())
-}
-
-/// A distribution as Optuna's MLflow callback writes it: Python's `repr`.
-fn distribution_text(distribution: &Distribution) -> String {
-    match distribution {
-        Distribution::Float(float) => format!(
-            "FloatDistribution(high={}, log={}, low={}, step={})",
-            python_number(float.high()),
-            python_bool(float.is_log()),
-            python_number(float.low()),
-            float.step().map_or_else(|| "None".into(), python_number)
-        ),
-        Distribution::Int(int) => format!(
-            "IntDistribution(high={}, log={}, low={}, step={})",
-            int.high(),
-            python_bool(int.is_log()),
-            int.low(),
-            int.step()
-        ),
-        Distribution::Categorical(categorical) => {
-            let choices: Vec<String> =
-                categorical.choices().iter().map(|choice| python_value(&choice.to_json())).collect();
-            // A tuple of one ends with a comma.
-            let end = if choices.len() == 1 { "," } else { "" };
-            format!("CategoricalDistribution(choices=({}{end}))", choices.join(", "))
-        }
-    }
-}
-
-fn python_bool(value: bool) -> &'static str {
-    if value { "True" } else { "False" }
-}
-
-/// A float as Python writes it: an exponent has a sign or not, and two digits.
-fn python_number(value: f64) -> String {
-    let text = format!("{value:?}");
-    match text.split_once('e') {
-        Some((mantissa, exponent)) => {
-            let (sign, digits) = match exponent.strip_prefix('-') {
-                Some(digits) => ("-", digits),
-                None => ("+", exponent),
-            };
-            format!("{mantissa}e{sign}{digits:0>2}")
-        }
-        None => text,
-    }
-}
-
-fn python_value(value: &serde_json::Value) -> String {
-    match value {
-        serde_json::Value::Null => "None".into(),
-        serde_json::Value::Bool(value) => python_bool(*value).into(),
-        serde_json::Value::String(text) => format!("'{text}'"),
-        other => other.to_string(),
-    }
-}
-
-/// A JSON value as MLflow shows it: strings without quotes.
-fn plain(value: &serde_json::Value) -> String {
-    match value {
-        serde_json::Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }

@@ -10,7 +10,7 @@ use btc_track::{Direction, NaiveRule, RegisterBest, Run, Tag, TrackingClient, Ve
 use serde::Serialize;
 
 use crate::error::describe;
-use crate::objective::{RELATIVE_MAE, Scores};
+use crate::scores::{RELATIVE_MAE, Scores};
 use crate::table::frame_of;
 use crate::{Error, Result};
 

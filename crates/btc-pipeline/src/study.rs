@@ -1,10 +1,19 @@
 //! The study of an experiment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use btc_tune::{MedianPruner, Storage, Study, StudyDirection, TpeSampler};
+use btc_tune::{HeartbeatConfig, MedianPruner, Storage, Study, StudyDirection, TpeSampler};
 
 use crate::Result;
+
+/// A trial whose process gave no sign of life for half a minute is failed and
+/// tried once more.
+const HEARTBEAT: HeartbeatConfig = HeartbeatConfig {
+    interval: Duration::from_secs(10),
+    grace: Duration::from_secs(30),
+    max_retry: 1,
+};
 
 /// Opens the study called `name`, creating it if it is new.
 ///
@@ -20,6 +29,7 @@ pub fn open_study(storage: Arc<dyn Storage>, name: &str, seed: u64) -> Result<St
         .direction(StudyDirection::Minimize)
         .sampler(TpeSampler::new(seed))
         .pruner(MedianPruner::default())
+        .heartbeat(HEARTBEAT)
         .load_if_exists(true)
         .create()?)
 }

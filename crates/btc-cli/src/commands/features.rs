@@ -6,6 +6,7 @@ mod show;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use btc_features::datafusion::prelude::DataFrame;
 use btc_features::{
     EntityRows, Error, FeatureSelection, FeatureStore, OnlineRequest, OnlineSelection, Plan,
@@ -265,6 +266,10 @@ async fn build(args: BuildArgs, settings: &Settings, printer: &mut Printer) -> a
     let store = btc_pipeline::feature_store(&settings.project)?;
     let table =
         btc_pipeline::training_table(&settings.project, &store, service, args.date_end).await?;
+    if let Some(folder) = output.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
     btc_ingest::write_parquet(&output, &table)?;
     written(table.num_rows(), table.num_columns(), &output, printer)
 }

@@ -60,7 +60,9 @@ fn no_crate_depends_on_a_sibling() {
         let Some(allowed) = allowed.get(name(package)) else {
             panic!("{} is not in the table of edges; add it on purpose", name(package));
         };
-        for edge in dependencies(package).iter().map(name).filter(|edge| edge.starts_with("btc-")) {
+        let edges = dependencies(package).iter().map(name);
+        // A crate may ask itself for a feature in its own tests.
+        for edge in edges.filter(|edge| edge.starts_with("btc-") && *edge != name(package)) {
             assert!(allowed.contains(edge), "{} must not depend on {edge}", name(package));
         }
     }
