@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use btc_models::backtest::{self, Config, ModelScore, Report};
 use btc_models::{
@@ -18,6 +19,9 @@ use crate::commands::tune::{stop_on_interrupt, tracking_client};
 use crate::exit::UsageError;
 use crate::printer::Printer;
 use crate::settings::Settings;
+
+/// How long to be silent about progress.
+const QUIET_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 #[command(
@@ -102,18 +106,27 @@ pub(crate) async fn run(
         args.seed
     ));
     let stop = stop_on_interrupt();
-    let report = tokio::task::spawn_blocking(move || {
-        backtest::run(
-            &models,
-            &frame,
-            &config,
-            &|_| match stop.load(Ordering::Relaxed) {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let work = tokio::task::spawn_blocking(move || {
+        backtest::run(&models, &frame, &config, &|progress| {
+            // If nobody listens any more, the command is being ended.
+            let _ = sender.send((progress.model.to_owned(), progress.done, progress.total));
+            match stop.load(Ordering::Relaxed) {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
-            },
-        )
-    })
-    .await??;
+            }
+        })
+    });
+    let mut told = Instant::now();
+    while let Some((model, done, total)) = receiver.recv().await {
+        if QUIET_INTERVAL <= told.elapsed() {
+            printer.note(format!(
+                "  {done} of {total} parts, the last one of {model}"
+            ));
+            told = Instant::now();
+        }
+    }
+    let report = work.await??;
     if let Some(path) = &args.html {
         report.save_html(path)?;
         printer.note(format!("wrote {}", path.display()));
