@@ -95,7 +95,12 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         };
     }
     if let Some(error) = cause.downcast_ref::<btc_ingest::Error>() {
-        return error.is_upstream().then_some(UPSTREAM);
+        return match error {
+            _ if error.is_upstream() => Some(UPSTREAM),
+            btc_ingest::Error::NotPulled { .. } => Some(NOT_FOUND),
+            btc_ingest::Error::Config { .. } => Some(USAGE),
+            _ => None,
+        };
     }
     None
 }

@@ -4,6 +4,12 @@ use crate::succeed;
 
 const COMMANDS: &[&[&str]] = &[
     &["data", "pull"],
+    &["data", "sample"],
+    &["data", "import"],
+    &["data", "status"],
+    &["data", "profile"],
+    &["data", "verify"],
+    &["data", "export"],
     &["features", "plan"],
     &["features", "apply"],
     &["features", "build"],

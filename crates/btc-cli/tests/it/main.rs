@@ -1,5 +1,6 @@
 //! The integration tests of the `btc` command.
 
+mod data;
 mod errors;
 mod help;
 mod tidy;
