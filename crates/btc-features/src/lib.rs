@@ -1,6 +1,5 @@
 //! Declare features and join them as of a time, on DataFusion.
 //!
-//!
 //! A feature view says where values are and from when on they were known. A
 //! request brings keys and times, and gets what was known then, and nothing
 //! that came later:
@@ -92,3 +91,8 @@ pub use registry::{Action, Change, DatasetEntry, FieldChange, Plan, Registry};
 pub use repo::StoreConfig;
 pub use selection::FeatureSelection;
 pub use store::{EntityRows, FeatureStore};
+
+/// Runs the examples of the README as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

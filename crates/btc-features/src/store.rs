@@ -534,6 +534,12 @@ pub(crate) fn nanos(instant: &DateTime<Utc>) -> Result<i64> {
 impl Limits {
     fn context(&self) -> Result<SessionContext> {
         let mut config = SessionConfig::new();
+        // Partitions that take each other's files would mix up the order of
+        // entity rows, and that of source rows of one key and time.
+        config
+            .options_mut()
+            .execution
+            .enable_file_stream_work_stealing = false;
         if let Some(partitions) = self.partitions {
             config = config.with_target_partitions(partitions.max(1));
         }

@@ -19,6 +19,7 @@
 
 mod assets;
 mod guard;
+mod online;
 mod pages;
 mod state;
 
@@ -45,6 +46,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// MLflow client asks for, `/health` included.
 pub fn router(state: State, guard: Guard) -> Router {
     let api = btc_track::server::router(state.client.clone());
+    let online = online::router(state.features_dir());
     let pages = Router::new()
         .route("/", get(pages::overview))
         .route("/assets/{name}", get(assets::serve))
@@ -52,7 +54,7 @@ pub fn router(state: State, guard: Guard) -> Router {
         .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PAGE_TIMEOUT))
         .with_state(state);
-    pages.merge(api).layer(from_fn_with_state(Arc::new(guard), guard::guard))
+    pages.merge(api).merge(online).layer(from_fn_with_state(Arc::new(guard), guard::guard))
 }
 
 /// Serves until `stop` ends, then finishes what is being answered.

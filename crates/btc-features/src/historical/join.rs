@@ -26,6 +26,9 @@ use super::time::{fits_nanos, to_nanos, to_utc};
 use super::timeline::Timeline;
 use crate::error::{Error, Result};
 
+/// The columns of entity rows that keys are in, and how they are compared.
+type Keys = [(usize, KeyForm)];
+
 /// One execution of the join.
 #[derive(Debug, Clone)]
 pub(crate) struct Join {
@@ -80,12 +83,13 @@ impl Join {
         for timeline in unique(timelines) {
             self.memory.shrink(timeline.size());
         }
-        let batch_size = self.context.session_config().batch_size();
+        let config = self.context.session_config();
+        let (batch_size, threads) = (config.batch_size(), config.target_partitions());
         Ok(Joined::new(
             self.spec,
             batches,
             columns,
-            batch_size,
+            (batch_size, threads),
             self.memory,
         ))
     }
@@ -124,7 +128,7 @@ impl Join {
         batches: &[RecordBatch],
         needed: &[usize],
     ) -> Result<HashMap<usize, Arc<Timeline>>> {
-        let mut built: Vec<(&[(usize, KeyForm)], Arc<Timeline>)> = Vec::new();
+        let mut built: Vec<(&Keys, Arc<Timeline>)> = Vec::new();
         let mut all = HashMap::new();
         for view in needed {
             let keys = self.spec.views[*view].keys.as_slice();
@@ -174,10 +178,11 @@ impl Join {
                         .iter()
                         .map(|batch| form.canonical(batch.column(*column)))
                         .collect::<Result<Vec<_>, _>>()?;
-                    Ok(concat_all(&parts)?)
+                    concat_all(&parts)
                 })
                 .collect::<Result<Vec<_>>>()?;
-            let timeline = Timeline::build(&columns, times)?;
+            let threads = join.context.session_config().target_partitions();
+            let timeline = Timeline::build(&columns, times, threads)?;
             join.memory.shrink(sorting);
             join.reserve(timeline.size())?;
             Ok(Arc::new(timeline))

@@ -129,14 +129,12 @@ impl KeyIndex {
         columns: &[ArrayRef],
         rows: usize,
     ) -> Result<(Self, Vec<u32>, u32), ArrowError> {
-        let mut numbers_of_rows = Vec::with_capacity(rows);
+        let mut numbers_of_rows = Vec::new();
         match columns {
-            [] => {
-                numbers_of_rows.resize(rows, 0);
-                Ok((Self::All, numbers_of_rows, 1))
-            }
+            [] => Ok((Self::All, vec![0; rows], 1)),
             [column] if column.data_type() == &DataType::Int64 => {
                 let column = column.as_primitive::<Int64Type>();
+                numbers_of_rows.reserve_exact(rows);
                 Ok(Self::build_integers(column, numbers_of_rows))
             }
             [column] if column.data_type() == &DataType::Utf8 => {

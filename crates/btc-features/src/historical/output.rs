@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::compute::take;
-use datafusion::error::Result as DataFusionResult;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::StreamExt as _;
 
@@ -25,6 +26,7 @@ pub(crate) struct Joined {
     batches: Vec<RecordBatch>,
     views: Vec<Option<ViewColumns>>,
     batch_size: usize,
+    threads: usize,
     /// Held until the result is consumed.
     _memory: Arc<MemoryReservation>,
 }
@@ -34,14 +36,16 @@ impl Joined {
         spec: Arc<JoinSpec>,
         batches: Vec<RecordBatch>,
         views: Vec<Option<ViewColumns>>,
-        batch_size: usize,
+        (batch_size, threads): (usize, usize),
         memory: Arc<MemoryReservation>,
     ) -> Self {
+        let (batch_size, threads) = (batch_size.max(1), threads.max(1));
         Self {
             spec,
             batches,
             views,
-            batch_size: batch_size.max(1),
+            batch_size,
+            threads,
             _memory: memory,
         }
     }
@@ -57,9 +61,21 @@ impl Joined {
             }
             first += batch.num_rows();
         }
-        futures::stream::iter(pieces).map(move |(batch, offset, first, rows)| {
-            self.piece(&self.batches[batch].slice(offset, rows), first)
-        })
+        let joined = Arc::new(self);
+        let threads = joined.threads;
+        // As many pieces as there are threads are put together ahead.
+        futures::stream::iter(pieces)
+            .map(move |(batch, offset, first, rows)| {
+                let joined = Arc::clone(&joined);
+                let task = SpawnedTask::spawn_blocking(move || {
+                    joined.piece(&joined.batches[batch].slice(offset, rows), first)
+                });
+                async move {
+                    task.await
+                        .map_err(|error| DataFusionError::External(Box::new(error)))?
+                }
+            })
+            .buffered(threads)
     }
 
     /// The rows of the result for some entity rows, the first of which has the

@@ -11,6 +11,7 @@ use datafusion::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowSelection,
 };
+use datafusion::parquet::file::metadata::PageIndexPolicy;
 
 use super::input::{FeatureColumn, check_columns, convert};
 use super::time::{is_time, to_nanos};
@@ -56,12 +57,14 @@ impl FileScan {
     /// Finds the files of a source and reads their footers.
     pub(crate) fn open(source: &FileSource, repo_dir: &Path) -> Result<Self> {
         let paths = source_files(source, repo_dir)?;
+        // Where pages can be found, those without a match are passed over.
+        let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
         let mut files = Vec::with_capacity(paths.len());
         let mut units = Vec::new();
         for path in paths {
             let file = File::open(&path).map_err(Error::io("open", &path))?;
-            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
-                .map_err(Error::parquet(&path))?;
+            let metadata =
+                ArrowReaderMetadata::load(&file, options.clone()).map_err(Error::parquet(&path))?;
             for (row_group, group) in metadata.metadata().row_groups().iter().enumerate() {
                 let rows = usize::try_from(group.num_rows()).unwrap_or(0);
                 if u32::try_from(rows).is_err() {

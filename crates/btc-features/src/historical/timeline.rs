@@ -23,7 +23,11 @@ pub(crate) struct Timeline {
 impl Timeline {
     /// Sorts rows by canonical keys and by time. Rows without a key or a time
     /// have no slot.
-    pub(crate) fn build(keys: &[ArrayRef], times: &Int64Array) -> Result<Self, ArrowError> {
+    pub(crate) fn build(
+        keys: &[ArrayRef],
+        times: &Int64Array,
+        threads: usize,
+    ) -> Result<Self, ArrowError> {
         let (index, mut numbers, count) = KeyIndex::build(keys, times.len())?;
         if let Some(nulls) = times.nulls() {
             for (number, valid) in numbers.iter_mut().zip(nulls) {
@@ -52,12 +56,7 @@ impl Timeline {
             }
         }
         drop((numbers, next));
-        for group in starts.windows(2) {
-            let group = &mut sorted[group[0] as usize..group[1] as usize];
-            if !group.is_sorted() {
-                group.sort_unstable();
-            }
-        }
+        sort_groups(&mut sorted, &starts, threads);
         let range =
             sorted
                 .iter()
@@ -125,6 +124,40 @@ impl Timeline {
     }
 }
 
+/// Fewer rows are sorted before a thread has started.
+const ROWS_WORTH_A_THREAD: usize = 50_000;
+
+/// Sorts each group, as many at once as there are threads.
+fn sort_groups(rows: &mut [(i64, u32)], starts: &[u32], threads: usize) {
+    let threads = threads.min(rows.len() / ROWS_WORTH_A_THREAD).max(1);
+    let total = rows.len();
+    std::thread::scope(|scope| {
+        let mut rest = rows;
+        let (mut first, mut offset) = (0, 0);
+        for part in 1..=threads {
+            // Whole groups, up to this part's share of the rows.
+            let last = starts.partition_point(|start| (*start as usize) < total * part / threads);
+            let groups = &starts[first..=last];
+            let (here, later) = rest.split_at_mut(starts[last] as usize - offset);
+            let place = offset;
+            let mut sort = move || {
+                for group in groups.windows(2) {
+                    let group = &mut here[group[0] as usize - place..group[1] as usize - place];
+                    if !group.is_sorted() {
+                        group.sort_unstable();
+                    }
+                }
+            };
+            if part == threads {
+                sort();
+            } else {
+                scope.spawn(sort);
+            }
+            (rest, first, offset) = (later, last, starts[last] as usize);
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -135,7 +168,7 @@ mod tests {
     fn a_slot_is_found_from_any_hint() {
         let times = Int64Array::from(vec![50, 10, 10, 30, 30, 30, 70, 90]);
         let keys: ArrayRef = Arc::new(Int64Array::from(vec![7; 8]));
-        let timeline = Timeline::build(&[keys], &times).unwrap();
+        let timeline = Timeline::build(&[keys], &times, 1).unwrap();
         for time in 0..100 {
             let expected = timeline
                 .times
@@ -145,6 +178,24 @@ mod tests {
             for hint in 0..=9 {
                 assert_eq!(timeline.slot(0, time, hint), expected, "{time} from {hint}");
             }
+        }
+    }
+
+    #[test]
+    fn threads_sort_as_one_does() {
+        let rows = 300_000_i64;
+        let times = Int64Array::from_iter_values((0..rows).map(|row| row * 7_919 % 10_007));
+        for groups in [1, 3, 1_000] {
+            let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(
+                (0..rows).map(|row| row * row % groups),
+            ));
+            let one = Timeline::build(&[Arc::clone(&keys)], &times, 1).unwrap();
+            let four = Timeline::build(&[keys], &times, 4).unwrap();
+            assert_eq!(
+                (one.times, one.rows),
+                (four.times, four.rows),
+                "{groups} groups"
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ mod import;
 
 pub use import::Imported;
 
-pub(crate) use export::export;
+pub(crate) use export::{Materialized, export};
 pub(crate) use import::import;
 
 use crate::definition::ValueType;

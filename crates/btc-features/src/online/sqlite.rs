@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use crate::error::{Error, Result};
+use crate::interchange::Materialized;
 use crate::proto::Value;
 
 /// Until when views are materialized. Feast does not look at this table.
@@ -161,7 +162,7 @@ impl OnlineDatabase {
     pub(crate) fn materialized<'a>(
         &self,
         views: impl Iterator<Item = &'a String>,
-    ) -> Result<BTreeMap<String, (DateTime<Utc>, DateTime<Utc>)>> {
+    ) -> Result<Materialized> {
         let mut all = BTreeMap::new();
         for view in views {
             if let Some((start, end)) = self.progress(view)? {

@@ -1,5 +1,7 @@
 //! The integration tests of btc-features.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod brute_force;
 mod crash;
 mod dataset;

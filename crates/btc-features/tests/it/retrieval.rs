@@ -348,3 +348,42 @@ async fn keys_for_a_period_come_once_each_and_in_order() {
             .collect::<Vec<_>>()
     );
 }
+
+#[tokio::test]
+async fn the_order_of_many_files_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).with_target_partitions(4).unwrap();
+    let folder = dir.path().join("orders");
+    for file in 0..12 {
+        let drivers = numbers((0..200).map(|row| (row + file) % 10));
+        let at = days((0..200).map(|row| (row * 7 + file) % 100));
+        let number = numbers((0..200).map(|row| file * 200 + row));
+        let batch = RecordBatch::try_from_iter([
+            ("driver_id", drivers),
+            ("event_timestamp", at),
+            ("number", number),
+        ])
+        .unwrap();
+        write_parquet(&folder.join(format!("{file:02}.parquet")), &[batch], 50);
+    }
+    let selection = FeatureSelection::features(["stats:trips"]);
+    for _ in 0..5 {
+        let options = btc_features::datafusion::prelude::ParquetReadOptions::default();
+        let orders = store
+            .context()
+            .read_parquet(folder.to_str().unwrap(), options)
+            .await
+            .unwrap();
+        let joined = store
+            .get_historical_features(orders, &selection)
+            .await
+            .unwrap();
+        let order = joined["number"].as_primitive::<Int64Type>();
+        assert!(order.iter().flatten().eq(0..2_400));
+        let expected = (0..2_400).map(|number| {
+            let (file, row) = (number / 200, number % 200);
+            Some(100 * ((row + file) % 10) + (row * 7 + file) % 100)
+        });
+        assert_eq!(trips(&joined), expected.collect::<Vec<_>>());
+    }
+}

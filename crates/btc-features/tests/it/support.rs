@@ -44,6 +44,7 @@ pub(crate) fn fixture(name: &str) -> String {
 
 /// The Python that can import `module`: `BTC_PYTHON`, or `python3`. Without it
 /// the test is skipped, unless `BTC_REQUIRE` names the module.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 pub(crate) fn python_with(module: &str) -> Option<std::process::Command> {
     let python = env("BTC_PYTHON").unwrap_or_else(|| "python3".into());
     let found = std::process::Command::new(&python)
