@@ -244,6 +244,28 @@ pub enum Distribution {
 }
 
 impl Distribution {
+    /// Reads a distribution as Optuna writes it: `{"name": "FloatDistribution", "attributes": {...}}`,
+    /// or the short form `{"type": "float", "low": 0, "high": 1}`.
+    ///
+    /// ```
+    /// use btc_tune::Distribution;
+    /// let layers = Distribution::from_json(r#"{"type": "int", "low": 1, "high": 4}"#)?;
+    /// assert!(layers.contains(3.0));
+    /// # Ok::<(), btc_tune::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if the text is no distribution; as the constructors if it makes no sense.
+    pub fn from_json(text: &str) -> Result<Self> {
+        crate::storage::codec::decode_distribution(text)
+    }
+
+    /// Writes the distribution as Optuna does.
+    pub fn to_json(&self) -> String {
+        crate::storage::codec::encode_distribution(self)
+    }
+
     /// Whether only one value is possible.
     pub fn is_single(&self) -> bool {
         match self {
@@ -259,6 +281,15 @@ impl Distribution {
             Self::Float(d) => d.low,
             Self::Int(d) => d.low as f64,
             Self::Categorical(_) => 0.0,
+        }
+    }
+
+    /// The internal representation of the last value.
+    pub(crate) fn last(&self) -> f64 {
+        match self {
+            Self::Float(d) => d.high,
+            Self::Int(d) => d.high as f64,
+            Self::Categorical(d) => d.choices.len() as f64 - 1.0,
         }
     }
 
@@ -437,11 +468,7 @@ impl Distribution {
             return None;
         }
         let step = self.step().unwrap_or(1.0);
-        let last = match self {
-            Self::Float(d) => d.high,
-            Self::Int(d) => d.high as f64,
-            Self::Categorical(d) => d.choices.len() as f64 - 1.0,
-        };
+        let last = self.last();
         Some(
             (0..count as usize)
                 .map(|k| (self.first() + k as f64 * step).min(last))

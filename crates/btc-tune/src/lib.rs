@@ -48,12 +48,16 @@ mod frozen;
 #[cfg(test)]
 mod golden;
 mod hypervolume;
+mod importance;
 mod linalg;
+pub mod plot;
 mod pruner;
 mod sampler;
 mod search_space;
 mod storage;
 mod study;
+mod table;
+mod terminator;
 mod trial;
 
 pub use choice::Choice;
@@ -63,6 +67,7 @@ pub use error::{Error, Result};
 pub use frozen::{
     FrozenStudy, FrozenTrial, Param, StudyDirection, StudyId, StudySummary, TrialId, TrialState,
 };
+pub use importance::ImportanceEvaluator;
 pub use pruner::{
     HyperbandConfig, HyperbandPruner, MedianPruner, NopPruner, PatientPruner, PercentileConfig,
     PercentilePruner, Pruner, SuccessiveHalvingConfig, SuccessiveHalvingPruner, ThresholdPruner,
@@ -84,4 +89,6 @@ pub use study::{
     Callback, HeartbeatConfig, OnFailure, OptimizeOptions, Parallelism, Study, StudyBuilder,
     TrialRef,
 };
+pub use table::TrialTable;
+pub use terminator::Terminator;
 pub use trial::{ObjectiveError, Outcome, Trial};

@@ -28,6 +28,7 @@ pub use auto::AutoSampler;
 pub use brute_force::BruteForceSampler;
 pub use cmaes::CmaEsSampler;
 pub use gp::GpSampler;
+pub(crate) use gp::regret_bound as gp_regret_bound;
 pub use grid::GridSampler;
 pub use nsga2::{Nsga2Config, Nsga2Sampler};
 pub use partial_fixed::PartialFixedSampler;

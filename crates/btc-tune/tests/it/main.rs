@@ -1,6 +1,7 @@
 //! The integration tests of btc-tune.
 
 mod optuna;
+mod plots;
 #[cfg(all(unix, feature = "sqlite"))]
 mod processes;
 mod quality;

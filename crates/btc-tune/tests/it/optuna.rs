@@ -349,3 +349,65 @@ fn the_dashboard_shows_our_study() {
     );
     assert_eq!(trials[1]["params"].as_array().unwrap().len(), 4);
 }
+
+#[test]
+fn importances_are_those_of_optuna() {
+    if !has_optuna() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("journal:///{}/studies.log", dir.path().display());
+    let study = Study::builder("i", storage_from_url(&url).unwrap())
+        .sampler(btc_tune::RandomSampler::new(4))
+        .create()
+        .unwrap();
+    study
+        .optimize(std::num::NonZeroUsize::new(150).unwrap(), |trial| {
+            let x = trial.suggest_float("x", -5.0..=5.0)?;
+            let rate = trial.suggest_float("lr", FloatDistribution::log(1e-5, 1.0)?)?;
+            let n = trial.suggest_int("n", IntDistribution::stepped(1, 9, 2)?)?;
+            let u = trial.suggest_int("u", IntDistribution::log(1, 200)?)?;
+            let c = trial.suggest_categorical("c", &["a", "b", "c"])?;
+            let mut value = x * x + (rate.log10() + 3.0).powi(2) + 0.3 * n as f64 + (u as f64).ln();
+            if c == "b" {
+                value += 8.0 * trial.suggest_float("only b", 0.0..=1.0)?;
+            }
+            Ok(value)
+        })
+        .unwrap();
+    let theirs = bridge(&["importance", &url, "i"]);
+    let compare = |key: &str, evaluator: btc_tune::ImportanceEvaluator, tolerance: f64| {
+        let Some(theirs) = theirs.get(key).and_then(Value::as_object) else {
+            return;
+        };
+        let ours = study.param_importances(evaluator, None).unwrap();
+        assert_eq!(ours.len(), theirs.len(), "{key}");
+        for (name, value) in &ours {
+            let their = theirs[name].as_f64().unwrap();
+            assert!(
+                (value - their).abs() < tolerance,
+                "{key} of {name}: {value} instead of {their}"
+            );
+        }
+    };
+    use btc_tune::ImportanceEvaluator::{Fanova, MeanDecreaseImpurity, PedAnova};
+    compare(
+        "ped",
+        PedAnova {
+            target_quantile: 0.1,
+            region_quantile: 1.0,
+        },
+        1e-9,
+    );
+    compare(
+        "ped_region",
+        PedAnova {
+            target_quantile: 0.2,
+            region_quantile: 0.7,
+        },
+        1e-9,
+    );
+    // Forests are random, and ours splits categories itself instead of columns made of them.
+    compare("fanova", Fanova { trees: 64, seed: 1 }, 0.08);
+    compare("mdi", MeanDecreaseImpurity { trees: 64, seed: 1 }, 0.08);
+}

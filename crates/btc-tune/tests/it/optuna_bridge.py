@@ -141,6 +141,27 @@ def dashboard(url, name):
     print(json.dumps({"summary": study, "study": get(f"/api/studies/{study['study_id']}")}))
 
 
+def importance(url, name):
+    study = optuna.load_study(study_name=name, storage=storage_of(url))
+    evaluators = {
+        "ped": optuna.importance.PedAnovaImportanceEvaluator(),
+        "ped_region": optuna.importance.PedAnovaImportanceEvaluator(
+            target_quantile=0.2, region_quantile=0.7
+        ),
+    }
+    try:
+        import sklearn  # noqa: F401
+
+        evaluators["fanova"] = optuna.importance.FanovaImportanceEvaluator(seed=1)
+        evaluators["mdi"] = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=1)
+    except ImportError:
+        pass
+    print(json.dumps({
+        k: optuna.importance.get_param_importances(study, evaluator=e) for k, e in evaluators.items()
+    }))
+
+
 if __name__ == "__main__":
-    commands = {"dump": dump, "run": run, "write": write, "dashboard": dashboard}
+    commands = {"dump": dump, "run": run, "write": write, "dashboard": dashboard,
+                "importance": importance}
     commands[sys.argv[1]](*sys.argv[2:])

@@ -98,6 +98,35 @@ pub(super) fn maximize(
     found.1
 }
 
+/// The least lower confidence bound over many points, refined around the best of them.
+pub(super) fn least_lower_bound(
+    model: &Model,
+    width: f64,
+    tried: &[Vec<f64>],
+    axes: &[Axis],
+    rng: &mut impl Rng,
+) -> f64 {
+    let bound = |x: &[f64]| {
+        let (mean, variance) = model.predict(x);
+        mean - width * variance.sqrt()
+    };
+    let lengths = model.length_scales();
+    let mut least = f64::INFINITY;
+    let mut best: Vec<f64> = tried.first().cloned().unwrap_or_default();
+    for _ in 0..3 {
+        for x in candidates(axes, &best.clone(), &lengths, rng)
+            .into_iter()
+            .chain(tried.to_vec())
+        {
+            let value = bound(&x);
+            if value < least {
+                (least, best) = (value, x);
+            }
+        }
+    }
+    least
+}
+
 /// Points spread over the cube, and some around the best one known.
 fn candidates(
     axes: &[Axis],

@@ -190,6 +190,58 @@ fn place(trial: &FrozenTrial, space: &SearchSpace) -> Option<Vec<f64>> {
         .collect()
 }
 
+/// With high probability the best value is no farther than this from the best possible.
+///
+/// The least upper confidence bound of what was tried, less the least lower confidence bound anywhere.
+/// `None` if there is nothing to model.
+pub(crate) fn regret_bound(study: StudyView<'_>) -> Option<f64> {
+    let direction = study.directions.first().copied().unwrap_or_default();
+    let complete = study
+        .trials
+        .iter()
+        .filter(|t| t.state == TrialState::Complete);
+    let mut space = intersection_search_space(complete.clone());
+    space.retain(|_, distribution| !distribution.is_single());
+    if space.is_empty() {
+        return None;
+    }
+    let mut observed: Vec<(Vec<f64>, f64)> = complete
+        .filter_map(|t| Some((place(t, &space)?, direction.as_loss(t.value()?))))
+        .filter(|(_, loss)| loss.is_finite())
+        .collect();
+    // The better half says enough of the region that matters.
+    observed.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let keep = (observed.len() / 2).max(20).min(observed.len());
+    observed.truncate(keep.min(MOST));
+    let (points, losses): (Vec<_>, Vec<_>) = observed.into_iter().unzip();
+    let values = standardise(&losses);
+    let n = losses.len() as f64;
+    let mean = losses.iter().sum::<f64>() / n;
+    let deviation = (losses.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
+    let axes: Vec<Axis> = space
+        .values()
+        .map(|distribution| axis(distribution))
+        .collect();
+    let categorical = axes
+        .iter()
+        .map(|axis| matches!(axis, Axis::Categorical(_)))
+        .collect();
+    let model = Model::fit(points.clone(), &values, categorical)?;
+    // The width of Srinivas et al. (2010) at a probability of .9, a fifth of it as Makarova et al.
+    // (2022) use it.
+    let d = space.len() as f64;
+    let beta = 2.0 * (d * n * n * std::f64::consts::PI.powi(2) / (6.0 * 0.1)).ln() / 5.0;
+    let width = beta.max(0.0).sqrt();
+    let upper = points.iter().map(|x| {
+        let (mean, variance) = model.predict(x);
+        mean + width * variance.sqrt()
+    });
+    let upper = upper.min_by(f64::total_cmp)?;
+    let mut rng = generator(0, 0, "\0regret");
+    let lower = acquisition::least_lower_bound(&model, width, &points, &axes, &mut rng);
+    Some((upper - lower) * deviation.max(1e-10))
+}
+
 impl Sampler for GpSampler {
     fn sample_relative(&self, study: StudyView<'_>, trial: usize) -> Result<RelativeSample> {
         if study.directions.len() > 1 {

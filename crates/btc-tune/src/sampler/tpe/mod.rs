@@ -6,7 +6,7 @@
 mod history;
 pub(crate) mod normal;
 mod parzen;
-mod split;
+pub(crate) mod split;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
