@@ -9,6 +9,7 @@ pub(crate) mod pipeline;
 pub(crate) mod predict;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod studies;
 pub(crate) mod track;
 pub(crate) mod tune;
 

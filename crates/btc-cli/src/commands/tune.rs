@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::args::parse_bool;
 use crate::commands::data;
+use crate::commands::studies::{self, StudyCommand};
 use crate::exit::UsageError;
 use crate::printer::Printer;
 use crate::progress::Console;
@@ -21,6 +22,8 @@ use crate::settings::Settings;
 pub(crate) enum TuneCommand {
     /// Add trials to a study; every trial is a run
     Run(RunArgs),
+    #[command(flatten)]
+    Study(StudyCommand),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -118,7 +121,17 @@ pub(crate) fn tracking_client(settings: &Settings) -> anyhow::Result<TrackingCli
             ))
             .into());
         }
-        Some(uri) => uri.strip_prefix("sqlite:///").unwrap_or(uri).into(),
+        Some(uri) => match uri.strip_prefix("sqlite:///") {
+            Some(path) => path.into(),
+            None if uri.contains(':') || std::path::Path::new(uri).is_dir() => {
+                return Err(UsageError(format!(
+                    "cannot track to {uri} ({}): name a file, or sqlite:///FILE",
+                    settings.tracking_uri.origin
+                ))
+                .into());
+            }
+            None => uri.into(),
+        },
     };
     settings.project.create()?;
     Ok(TrackingClient::open(&database, &settings.project.artifacts())?)
@@ -131,6 +144,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     match command {
         TuneCommand::Run(args) => run_search(args, settings, printer).await,
+        TuneCommand::Study(command) => studies::run(command, settings, printer),
     }
 }
 
@@ -211,6 +225,10 @@ pub(crate) fn stop_on_interrupt() -> Arc<AtomicBool> {
     tokio::spawn(async move {
         if crate::commands::serve::interrupted().await.is_ok() {
             flag.store(true, Ordering::Relaxed);
+        }
+        // Whoever asks twice does not want to wait for the epoch.
+        if crate::commands::serve::interrupted().await.is_ok() {
+            std::process::exit(130);
         }
     });
     stop
