@@ -5,7 +5,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use btc_track::{Experiment, Run, RunQuery, TrackingClient, ViewType};
+use btc_track::{
+    CopySelection, Experiment, RestConfig, Run, RunQuery, TrackingClient, ViewType,
+};
 use chrono::DateTime;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -43,6 +45,8 @@ pub(crate) enum TrackCommand {
     },
     /// Remove deleted runs and their artifacts for good
     Gc(GcArgs),
+    /// Copy runs and models between projects and MLflow servers
+    Copy(CopyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -98,13 +102,35 @@ pub(crate) struct GcArgs {
     dry_run: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  btc track copy --to http://127.0.0.1:5000\n  btc track copy --from http://127.0.0.1:5000 --experiment crypto-reg-experiment")]
+pub(crate) struct CopyArgs {
+    /// A server, or a project's folder [default: this project]
+    #[arg(long, value_name = "URI", required_unless_present = "to")]
+    from: Option<String>,
+    /// A server, or a project's folder [default: this project]
+    #[arg(long, value_name = "URI")]
+    to: Option<String>,
+    /// Only this experiment, by name or id; may be given several times
+    #[arg(long, value_name = "NAME-OR-ID")]
+    experiment: Vec<String>,
+    /// Only this registered model; may be given several times
+    #[arg(long, value_name = "NAME")]
+    model: Vec<String>,
+}
+
 pub(crate) fn run(
     command: TrackCommand,
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<ExitCode> {
+    if let TrackCommand::Copy(args) = command {
+        return copy(args, settings, printer);
+    }
     let client = tracking_client(settings)?;
     match command {
+        // Answered above: it may not need this project at all.
+        TrackCommand::Copy(_) => {}
         TrackCommand::Experiments => experiments(&client, printer)?,
         TrackCommand::Runs(args) => runs(args, &client, settings, printer)?,
         TrackCommand::Show { run_id } => show(&client.run(&run_id)?, printer)?,
@@ -268,6 +294,57 @@ fn gc(
         writeln!(out, "{id}")?;
     }
     Ok(())
+}
+
+fn copy(args: CopyArgs, settings: &Settings, printer: &mut Printer) -> anyhow::Result<ExitCode> {
+    let from = place(args.from.as_deref(), settings)?;
+    let to = place(args.to.as_deref(), settings)?;
+    let selected = |names: Vec<String>| Some(names).filter(|names| !names.is_empty());
+    let selection = CopySelection {
+        experiments: selected(args.experiment),
+        models: selected(args.model),
+    };
+    let copied = btc_track::copy(&from, &to, &selection)?;
+    for skipped in &copied.skipped_versions {
+        printer.warn(skipped);
+    }
+    if printer.is_json() {
+        printer.json(&json!({
+            "runs": copied.runs,
+            "known_runs": copied.known_runs,
+            "files": copied.files,
+            "versions": copied.versions,
+            "skipped_versions": copied.skipped_versions,
+        }))?;
+    } else {
+        printer.line(format!(
+            "{} runs copied, {} known already; {} files, {} model versions",
+            copied.runs.len() - copied.known_runs,
+            copied.known_runs,
+            copied.files,
+            copied.versions.len()
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A server, another project's folder, or this project.
+fn place(uri: Option<&str>, settings: &Settings) -> anyhow::Result<TrackingClient> {
+    match uri {
+        None => tracking_client(settings),
+        Some(uri) if uri.starts_with("http://") || uri.starts_with("https://") => {
+            let config = RestConfig {
+                token: settings.serve_token.value.clone(),
+                proxy: settings.proxy.value.clone().filter(|_| uri.starts_with("https://")),
+                ..RestConfig::default()
+            };
+            Ok(TrackingClient::rest(uri, &config)?)
+        }
+        Some(folder) => {
+            let project = btc_pipeline::Project::new(std::path::Path::new(folder));
+            Ok(TrackingClient::open(&project.tracking(), &project.artifacts())?)
+        }
+    }
 }
 
 /// A run as `--json` shows it.
