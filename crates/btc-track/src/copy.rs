@@ -142,27 +142,32 @@ impl Copy<'_> {
                 .change_experiment(&target.experiment_id, &change)?;
         }
         let filter = format!("tags.{COPIED_FROM_TAG} IS NOT NULL");
-        let known: BTreeMap<String, RunId> = runs_of(self.to, &target.experiment_id, &filter)?
+        let known: BTreeMap<String, RunInfo> = runs_of(self.to, &target.experiment_id, &filter)?
             .into_iter()
-            .filter(|run| run.info.status.is_terminal())
-            .filter_map(|run| Some((run.tag(COPIED_FROM_TAG)?.to_owned(), run.info.run_id)))
+            .filter_map(|run| Some((run.tag(COPIED_FROM_TAG)?.to_owned(), run.info)))
             .collect();
         let runs = runs_of(self.from, &experiment.experiment_id, "")?;
         for run in parents_first(runs) {
             let original = run.info.run_id.clone();
             let copy = match known.get(&original) {
-                Some(copy) => {
+                Some(copy) if copy.status.is_terminal() => {
                     self.copied.known_runs += 1;
-                    copy.clone()
+                    copy.run_id.clone()
                 }
-                None => self.run(&run, &target.experiment_id)?,
+                // Interrupted, or the original still went on: values that are
+                // there already are not doubled.
+                Some(copy) => self.fill(&run, copy)?,
+                None => {
+                    let copy = self.create(&run, &target.experiment_id)?;
+                    self.fill(&run, &copy)?
+                }
             };
             self.copied.runs.insert(original, copy);
         }
         Ok(())
     }
 
-    fn run(&mut self, run: &Run, experiment_id: &str) -> Result<RunId> {
+    fn create(&self, run: &Run, experiment_id: &str) -> Result<RunInfo> {
         let mut tags = run.data.tags.clone();
         for tag in &mut tags {
             if tag.key == PARENT_TAG
@@ -180,7 +185,12 @@ impl Copy<'_> {
             start_time: Some(run.info.start_time),
             tags,
         })?;
-        let id = created.info.run_id;
+        Ok(created.info)
+    }
+
+    /// Gives a copy what its original has, its end last.
+    fn fill(&mut self, run: &Run, copy: &RunInfo) -> Result<RunId> {
+        let id = copy.run_id.clone();
         let batch = Batch {
             params: run.data.params.clone(),
             ..Default::default()
@@ -199,9 +209,7 @@ impl Copy<'_> {
         if !run.inputs.is_empty() {
             self.to.tracking.log_inputs(&id, &run.inputs)?;
         }
-        self.files(&run.info.artifact_uri, &created.info.artifact_uri, "", 0)?;
-        // Last, so that only whole copies count as done. A run that still
-        // goes on is copied again next time.
+        self.files(&run.info.artifact_uri, &copy.artifact_uri, "", 0)?;
         let update = RunUpdate {
             status: Some(run.info.status),
             end_time: run.info.end_time,
@@ -238,10 +246,13 @@ impl Copy<'_> {
             known => known?,
         };
         for version in versions {
-            let Some(source) = self.source(&version)? else {
-                let skipped = format!("{name} version {}: its run was not copied", version.version);
-                self.copied.skipped_versions.push(skipped);
-                continue;
+            let source = match self.source(&version)? {
+                Ok(source) => source,
+                Err(reason) => {
+                    let skipped = format!("{name} version {}: {reason}", version.version);
+                    self.copied.skipped_versions.push(skipped);
+                    continue;
+                }
             };
             if known.iter().any(|old| old.source == source) {
                 continue;
@@ -298,25 +309,30 @@ impl Copy<'_> {
     }
 
     /// Where the files of a version lie in the target: below its run's copy.
-    fn source(&self, version: &ModelVersion) -> Result<Option<String>> {
+    fn source(&mut self, version: &ModelVersion) -> Result<Result<String, &'static str>> {
         let Some(run_id) = &version.run_id else {
-            return Ok(None);
+            return Ok(Err("it has no run"));
         };
         let Some(copy) = self.copied.runs.get(run_id) else {
-            return Ok(None);
+            return Ok(Err("its run was not copied"));
         };
         let uri = match self.from.download_uri(&version.source) {
-            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if error.is_not_found() => return Ok(Err("its files are gone")),
             uri => uri?,
         };
         let original = self.from.tracking.run(run_id)?.info.artifact_uri;
-        let path = uri
+        let target = self.to.tracking.run(copy)?.info.artifact_uri;
+        match uri
             .strip_prefix(&original)
-            .and_then(|path| path.strip_prefix('/'));
-        let Some(path) = path else { return Ok(None) };
-        Ok(Some(join_uri(
-            &self.to.tracking.run(copy)?.info.artifact_uri,
-            path,
-        )))
+            .and_then(|path| path.strip_prefix('/'))
+        {
+            Some(path) => Ok(Ok(join_uri(&target, path))),
+            None => {
+                // A logged model has a folder of its own; here the run keeps it.
+                let target = format!("{target}/models/{}-{}", version.name, version.version);
+                self.files(&uri, &target, "", 0)?;
+                Ok(Ok(target))
+            }
+        }
     }
 }

@@ -75,3 +75,8 @@ pub use register::{
     register_best,
 };
 pub use store::*;
+
+/// The README's examples are tests too.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

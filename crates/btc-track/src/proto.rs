@@ -402,6 +402,7 @@ impl MetricMessage {
     }
 
     /// The metric of a logged model, if it belongs to one.
+    #[cfg(feature = "server")]
     pub(crate) fn model_metric(&self, metric: &Metric) -> Option<ModelMetric> {
         let model_id = self.model_id.clone().filter(|id| !id.is_empty())?;
         Some(ModelMetric {

@@ -103,6 +103,17 @@ fn a_copy_over_the_network_keeps_everything() {
         (4, 0, 0)
     );
 
+    // A run that goes on is copied into the same copy next time.
+    let experiment = from.experiment("price").unwrap().experiment_id;
+    let going = ActiveRun::start(&from, &experiment, RunSpec::named("going")).unwrap();
+    going.log_metric("loss", 1.0, 0).unwrap();
+    copy(&from, &to, &CopySelection::default()).unwrap();
+    going.log_metric("loss", 0.5, 1).unwrap();
+    going.end(RunStatus::Finished).unwrap();
+    let more = copy(&from, &to, &CopySelection::default()).unwrap();
+    assert_eq!((more.runs.len(), more.known_runs), (5, 4));
+    assert_eq!(summary(&to), summary(&from));
+
     // And back, into an empty store.
     let back = TrackingClient::in_memory(&folder.path().join("back")).unwrap();
     let selection = CopySelection {
