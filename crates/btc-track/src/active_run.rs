@@ -302,6 +302,33 @@ impl ActiveRun {
             .log_artifacts(&self.info.artifact_uri, local, artifact_path)
     }
 
+    /// Copies a model's folder to the run's artifacts with an `MLmodel` file
+    /// beside its own files, which tells MLflow's clients what it is.
+    ///
+    /// Path, run, time and size of `file` are filled in here; the file is also
+    /// written into the local folder.
+    ///
+    /// # Errors
+    ///
+    /// `Artifact` if something cannot be read or written.
+    #[cfg(feature = "yaml")]
+    pub fn log_model(
+        &self,
+        local: &Path,
+        artifact_path: &str,
+        file: crate::mlmodel::ModelFile,
+    ) -> Result<()> {
+        let file = crate::mlmodel::ModelFile {
+            artifact_path: artifact_path.to_owned(),
+            run_id: Some(self.info.run_id.clone()),
+            created: self.client.clock.now_ms(),
+            model_size_bytes: Some(crate::mlmodel::folder_size(local)?),
+            ..file
+        };
+        file.write(local)?;
+        self.log_artifacts(local, artifact_path)
+    }
+
     /// Writes what waits and ends the run.
     ///
     /// # Errors

@@ -237,6 +237,23 @@ impl ModelFile {
     }
 }
 
+/// The size of all files in a folder, in bytes.
+pub(crate) fn folder_size(folder: &Path) -> Result<u64> {
+    let mut size = 0;
+    for entry in fs::read_dir(folder).map_err(Error::artifact("read", folder))? {
+        let entry = entry.map_err(Error::artifact("read", folder))?;
+        // Of a link itself, so that a circle of links ends.
+        let metadata = entry
+            .metadata()
+            .map_err(Error::artifact("read", entry.path()))?;
+        size += match metadata.is_dir() {
+            true => folder_size(&entry.path())?,
+            false => metadata.len(),
+        };
+    }
+    Ok(size)
+}
+
 /// The file as MLflow lays it out, keys sorted.
 #[derive(Debug, Serialize, Deserialize)]
 struct Yaml {

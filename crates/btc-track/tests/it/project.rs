@@ -3,7 +3,7 @@ use std::process::Command;
 
 use btc_track::mlmodel::{Column, DataType, ModelFile, Signature};
 use btc_track::mlproject::{Project, ProjectRunConfig, run_project};
-use btc_track::{Error, RunStatus, TrackingClient};
+use btc_track::{ActiveRun, Error, RunSpec, RunStatus, TrackingClient};
 
 use crate::programs::python_with;
 
@@ -170,6 +170,30 @@ assert str(info.signature.outputs.inputs[0].type) == 'DataType.double', info.sig
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+#[test]
+fn a_logged_model_says_where_it_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = TrackingClient::in_memory(&folder.path().join("artifacts")).unwrap();
+    let bundle = folder.path().join("bundle");
+    fs::create_dir_all(bundle.join("deep")).unwrap();
+    fs::write(bundle.join("deep/weights"), [1; 100]).unwrap();
+    let run = ActiveRun::start(&client, "0", RunSpec::default()).unwrap();
+    run.log_model(
+        &bundle,
+        "model",
+        ModelFile::new("", 0).with_btc_flavor(1, "w", "c"),
+    )
+    .unwrap();
+    let uri = format!("{}/model", run.info().artifact_uri);
+    let file = ModelFile::read(&client.artifacts.local_path(&uri).unwrap()).unwrap();
+    assert_eq!(
+        (file.run_id.as_deref(), file.artifact_path.as_str()),
+        (Some(run.id()), "model")
+    );
+    assert_eq!(file.model_size_bytes, Some(100));
+    assert!(file.created >= run.info().start_time);
 }
 
 #[test]
