@@ -288,6 +288,40 @@ mod tests {
         }
     }
 
+    /// The way that steps take on other devices.
+    #[test]
+    fn steps_on_slices_equal_those_in_place() {
+        let rule = AdamRule {
+            lr: 0.05,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            decay: 0.1,
+            correct1: 10.0,
+            correct2: 1000.0,
+            scale: 0.5,
+        };
+        let start: Vec<f32> = (0..37).map(|i| (i as f32 * 0.7).sin()).collect();
+        let gradient: Vec<f32> = (0..37).map(|i| (i as f32 * 1.3).cos()).collect();
+        let mut slices = start.clone();
+        let mut moments = [vec![0.1; 37], vec![0.2; 37]];
+        let mut other_moments = moments.clone();
+        adam(&mut slices, &gradient, &mut moments, rule);
+        let var = Var::from_vec(start, 37, &Device::Cpu).unwrap();
+        let step = AdamStep {
+            rule,
+            moments: Mutex::new(&mut other_moments),
+        };
+        var.inplace_op2(
+            &Tensor::from_vec(gradient, 37, &Device::Cpu).unwrap(),
+            &step,
+        )
+        .unwrap();
+        let fused: Vec<f32> = var.to_vec1().unwrap();
+        let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(near(&slices, &fused) && near(&moments[1], &other_moments[1]));
+    }
+
     #[test]
     fn the_norm_of_gradients_is_cut() {
         let var = Var::from_vec(vec![0.0f32, 0.0], 2, &Device::Cpu).unwrap();

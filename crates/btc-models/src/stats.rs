@@ -25,7 +25,7 @@ pub struct TestResult {
 ///
 /// let result = diebold_mariano(&[1.0, 2.0, 1.0, 3.0], &[2.0, 2.5, 1.5, 4.5], 1).unwrap();
 /// assert!((result.statistic - -3.655631).abs() < 1e-6);
-/// assert!((result.p_value - 0.035351).abs() < 1e-6);
+/// assert!((result.p_value - 0.035353).abs() < 1e-6);
 /// ```
 ///
 /// # Panics

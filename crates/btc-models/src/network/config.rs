@@ -153,7 +153,7 @@ pub struct Hyperparameters {
     pub lr: f64,
     /// The width of recurrent layers.
     pub units: usize,
-    /// The number of filters of convolutions.
+    /// The number of filters of CNNLSTM and TCN; CNN has 32 and ConvLSTM2D 64.
     pub filters: usize,
 }
 
@@ -357,7 +357,7 @@ impl NetworkConfig {
             ModelType::Lstm => Self::Lstm(recurrent),
             ModelType::Gru => Self::Gru(recurrent),
             ModelType::Cnn => Self::Cnn(CnnConfig {
-                filters,
+                filters: 32,
                 kernel: 3,
                 activation,
             }),
