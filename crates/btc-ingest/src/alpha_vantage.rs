@@ -74,13 +74,24 @@ impl AlphaVantage {
         let request = self.request()?;
         let inspect = |body: &[u8]| classify(body, &request);
         let body = self.client.get(&request, inspect, progress).await?;
-        let prices = parse(&body.bytes, &self.market)?;
+        let mut prices = parse(&body.bytes, &self.market).map_err(|error| match error {
+            // An answer may echo the request.
+            Error::Malformed { what, problem } => Error::Malformed {
+                what,
+                problem: request.redact(&problem),
+            },
+            error => error,
+        })?;
+        for rejected in &mut prices.rejected {
+            rejected.stamp = request.redact(&rejected.stamp);
+            rejected.value = request.redact(&rejected.value);
+        }
         if prices
             .symbol
             .as_deref()
             .is_some_and(|symbol| symbol != "BTC")
         {
-            let problem = format!("it holds prices of {:?}, not of BTC", prices.symbol);
+            let problem = "it holds the prices of another currency than BTC";
             return Err(Error::malformed(SERVICE, problem));
         }
         if prices.bars.is_empty() {

@@ -103,18 +103,21 @@ pub(crate) fn daily(points: &[Point]) -> Daily {
     }
 }
 
-/// The usual distance of two days, if there are enough of them to tell.
+/// The usual distance of two days, if there are enough of them to tell: the median of many, or of
+/// a few the smallest one, for a few days have room for a gap or two.
 pub(crate) fn usual_step(values: &[DayValue]) -> Option<i64> {
-    const ENOUGH: usize = 8;
-    if values.len() < ENOUGH {
-        return None;
-    }
+    const MANY: usize = 8;
+    const FEW: usize = 3;
     let mut steps: Vec<i64> = values
         .windows(2)
         .map(|pair| (pair[1].0 - pair[0].0).num_days())
         .collect();
     steps.sort_unstable();
-    Some(steps[steps.len() / 2])
+    match values.len() {
+        0..FEW => None,
+        FEW..MANY => steps.first().copied(),
+        MANY.. => Some(steps[steps.len() / 2]),
+    }
 }
 
 #[cfg(test)]
@@ -149,6 +152,12 @@ mod tests {
         };
         assert_eq!(usual_step(&values(1)), Some(1));
         assert_eq!(usual_step(&values(3)), Some(3));
-        assert_eq!(usual_step(&values(1)[..7]), None);
+        let few = |days: &[i64]| {
+            let points: Vec<Point> = days.iter().map(|day| point(24 * day, 1.0)).collect();
+            usual_step(&daily(&points).values)
+        };
+        assert_eq!(few(&[1, 4]), None);
+        assert_eq!(few(&[1, 4, 7]), Some(3));
+        assert_eq!(few(&[1, 4, 5, 9]), Some(1));
     }
 }

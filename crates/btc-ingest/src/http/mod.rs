@@ -236,7 +236,9 @@ impl Client {
         progress: &dyn Progress,
     ) -> Result<Body> {
         let start = Instant::now();
-        let deadline = start + self.config.total_timeout;
+        /// As good as for ever, and still an instant that can be told.
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        let deadline = start + self.config.total_timeout.min(YEAR);
         let (mut attempt, mut timeouts) = (0, 0);
         loop {
             let outcome = tokio::time::timeout_at(deadline, self.attempt(request, &inspect)).await;
@@ -252,7 +254,8 @@ impl Client {
             if !failure.passing
                 || attempt >= self.config.max_retries
                 || timeouts >= MAX_TIMEOUTS
-                || Instant::now() + wait >= deadline
+                // A service may ask for any time at all.
+                || wait >= deadline.saturating_duration_since(Instant::now())
             {
                 return Err(failure.error);
             }

@@ -118,6 +118,22 @@ async fn a_page_in_place_of_data_is_refused() {
 }
 
 #[tokio::test]
+async fn a_page_that_echoes_the_key_does_not_give_it_away() {
+    let error = check_refused("echo").await;
+    assert!(
+        error.to_string().contains("<html>REDACTED is not here"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_wait_beyond_all_time_is_told_and_not_waited_for() {
+    let error = check_refused("patience").await;
+    assert!(matches!(error, Error::RateLimited { .. }), "{error:?}");
+    assert!(error.to_string().contains("try again in"), "{error}");
+}
+
+#[tokio::test]
 async fn a_service_that_hangs_is_left_after_two_silences() {
     let start = Instant::now();
     let error = check_refused("hang").await;
@@ -165,6 +181,24 @@ async fn thinned_data_is_refused() {
         matches!(error, Error::Sampled { step_days: 3, .. }),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_few_thinned_days_are_refused_as_well() {
+    let service = Service::start(World::up_to("2021-03-19")).await;
+    let folder = tempfile::tempdir().unwrap();
+    service.pull(folder.path()).await.unwrap();
+    let before = contents(folder.path());
+    service.change(|world| {
+        world.today = day(TODAY);
+        world.fault = "sampled";
+    });
+    let error = service.pull(folder.path()).await.unwrap_err();
+    assert!(
+        matches!(error, Error::Sampled { step_days: 3, .. }),
+        "{error:?}"
+    );
+    assert!(before == contents(folder.path()));
 }
 
 #[tokio::test]

@@ -229,6 +229,13 @@ impl Respond for Answers {
             }
             "notfound" => return ResponseTemplate::new(404).set_body_string("Not Found"),
             "garbage" => return text("<!DOCTYPE html><html><body>Just a moment...</body></html>"),
+            "echo" => {
+                let key = query.get("apikey").cloned().unwrap_or_default();
+                return text(&format!("<html>{key} is not here</html>"));
+            }
+            "patience" => {
+                return ResponseTemplate::new(429).insert_header("Retry-After", u64::MAX);
+            }
             "hang" => return text("{}").set_delay(Duration::from_secs(60)),
             "av-burst" if path == "/query" && *nth <= 2 => {
                 return ResponseTemplate::new(200).set_body_json(json!({
