@@ -105,10 +105,10 @@ impl Report {
                 with_sd(model.relative_mae, model.relative_mae_sd),
                 model.r2,
                 optional(model.direction_accuracy.map(|share| 100.0 * share), 1),
-                optional(model.direction_p, 3),
+                probability(model.direction_p),
                 optional(model.dm_absolute, 2),
-                optional(model.dm_absolute_p, 3),
-                optional(model.dm_absolute_p_holm, 3)
+                probability(model.dm_absolute_p),
+                probability(model.dm_absolute_p_holm)
             )?;
         }
         page.push_str(
@@ -252,6 +252,13 @@ impl Report {
 
 fn optional(value: Option<f64>, digits: usize) -> String {
     value.map_or("–".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+fn probability(p: Option<f64>) -> String {
+    match p {
+        Some(p) if p < 0.001 => "&lt; 0.001".to_owned(),
+        p => optional(p, 3),
+    }
 }
 
 fn escape(text: &str) -> String {
