@@ -3,6 +3,12 @@
 //! `cargo bench -p btc-tune`; the same work in Optuna: ask, ten `suggest_float`, tell on a study whose
 //! history is random.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints its figures and has nobody to report errors to"
+)]
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -71,7 +77,6 @@ fn step_time(study: &Study, repeats: usize) -> f64 {
     times[times.len() / 2]
 }
 
-#[expect(clippy::print_stdout, reason = "a bench prints its figures")]
 fn main() {
     let univariate = || {
         let config = TpeConfig {

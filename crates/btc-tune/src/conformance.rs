@@ -7,6 +7,8 @@
 //! conformance::check(|| Box::new(InMemoryStorage::new()));
 //! ```
 
+#![expect(clippy::unwrap_used, reason = "a failing case is meant to panic")]
+
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -161,11 +161,14 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
+/// A function with its gradient.
+pub(crate) type WithGradient<'a> = dyn Fn(&[f64]) -> (f64, Vec<f64>) + 'a;
+
 /// Minimises a function within a box, from `start`, by projected L-BFGS with Armijo steps.
 ///
 /// `f` returns the value and the gradient. Nocedal and Wright, Numerical Optimization, §7.2.
 pub(crate) fn minimize_in_box(
-    f: &dyn Fn(&[f64]) -> (f64, Vec<f64>),
+    f: &WithGradient<'_>,
     start: &[f64],
     bounds: &[(f64, f64)],
     iterations: usize,
@@ -300,8 +303,8 @@ mod tests {
             let (values, vectors) = m.eigen();
             let b: Vec<f64> = entries[..n].to_vec();
             let x = l.solve_upper(&l.solve_lower(&b));
-            for i in 0..n {
-                prop_assert!((dot(m.row(i), &x) - b[i]).abs() < 1e-8);
+            for (i, b) in b.iter().enumerate() {
+                prop_assert!((dot(m.row(i), &x) - b).abs() < 1e-8);
                 for j in 0..n {
                     let unit: f64 = dot(m.row(i), inverse.row(j));
                     prop_assert!((unit - f64::from(u8::from(i == j))).abs() < 1e-8);

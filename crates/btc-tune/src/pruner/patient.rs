@@ -36,7 +36,7 @@ impl PatientPruner {
     ///
     /// [`Error::InvalidSetting`] if `min_delta` is negative or not a number.
     pub fn with_min_delta(mut self, min_delta: f64) -> Result<Self> {
-        if !(min_delta >= 0.0) {
+        if min_delta.is_nan() || min_delta < 0.0 {
             return Err(Error::InvalidSetting {
                 reason: format!("min_delta is not negative, but {min_delta} is given"),
             });

@@ -21,7 +21,7 @@ impl ThresholdPruner {
     ///
     /// [`Error::InvalidSetting`] unless `lower <= upper`.
     pub fn new(lower: f64, upper: f64) -> Result<Self> {
-        if !(lower <= upper) {
+        if lower.is_nan() || upper.is_nan() || lower > upper {
             return Err(Error::InvalidSetting {
                 reason: format!("the lower limit {lower} must not exceed the upper limit {upper}"),
             });

@@ -182,18 +182,20 @@ impl Standing {
 /// Adds for each member of a front how far its neighbours are, in each objective.
 fn add_crowding(points: &[Vec<f64>], front: &[usize], crowding: &mut [f64]) {
     let objectives = points.first().map_or(0, Vec::len);
-    for k in 0..objectives {
+    let columns = (0..objectives).map(|k| points.iter().map(|p| p[k]).collect::<Vec<f64>>());
+    for column in columns {
+        let value = |member: usize| column[member];
         let mut order = front.to_vec();
-        order.sort_by(|a, b| points[*a][k].total_cmp(&points[*b][k]));
+        order.sort_by(|a, b| value(*a).total_cmp(&value(*b)));
         let (Some(first), Some(last)) = (order.first(), order.last()) else {
             return;
         };
-        let range = points[*last][k] - points[*first][k];
+        let range = value(*last) - value(*first);
         crowding[*first] = f64::INFINITY;
         crowding[*last] = f64::INFINITY;
         if range > 0.0 && range.is_finite() {
             for three in order.windows(3) {
-                crowding[three[1]] += (points[three[2]][k] - points[three[0]][k]) / range;
+                crowding[three[1]] += (value(three[2]) - value(three[0])) / range;
             }
         }
     }

@@ -72,7 +72,11 @@ impl QmcSampler {
 }
 
 fn primes() -> impl Iterator<Item = u32> {
-    (2..).filter(|n: &u32| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0))
+    (2..).filter(|n: &u32| {
+        (2..*n)
+            .take_while(|d| d * d <= *n)
+            .all(|d| !n.is_multiple_of(d))
+    })
 }
 
 /// The digits of an index behind the point, in reverse.

@@ -275,10 +275,8 @@ pub(crate) fn decode_object(text: &str) -> Result<Map<String, Value>> {
 
 fn unmark(value: &mut Value) {
     match value {
-        Value::String(text) => {
-            if text.starts_with(MARK) {
-                text.remove(0);
-            }
+        Value::String(text) if text.starts_with(MARK) => {
+            text.remove(0);
         }
         Value::Array(values) => values.iter_mut().for_each(unmark),
         Value::Object(members) => members.values_mut().for_each(unmark),

@@ -1,5 +1,12 @@
 //! The integration tests of btc-tune.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a failing case is meant to panic, and figures and skips are printed"
+)]
+
 mod optuna;
 mod plots;
 #[cfg(all(unix, feature = "sqlite"))]

@@ -359,3 +359,51 @@ fn pareto_front_leaves_out_the_dominated_and_the_infeasible() {
         Err(Error::InvalidOutcome { .. })
     ));
 }
+
+/// A learning curve whose floor depends on the parameters, like a network that trains for 27 epochs.
+fn learning_curve(
+    trial: &mut Trial,
+    epochs: &std::sync::atomic::AtomicUsize,
+) -> Result<f64, ObjectiveError> {
+    let rate = trial.suggest_float("rate", FloatDistribution::log(1e-5, 1.0)?)?;
+    let units = trial.suggest_int("units", 4..=64)? as f64;
+    let floor = 0.2 * (rate.log10() + 3.0).powi(2) + ((units - 40.0) / 30.0).powi(2);
+    let mut loss = 10.0;
+    for epoch in 0..27 {
+        epochs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        loss = floor + 0.75 * (loss - floor);
+        trial.report(epoch, loss)?;
+        if trial.should_prune()? {
+            return Err(ObjectiveError::Pruned);
+        }
+    }
+    Ok(loss)
+}
+
+#[test]
+fn pruning_finds_as_good_a_value_for_half_the_epochs() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let run = |pruner: Arc<dyn btc_tune::Pruner>| {
+        let (mut total, mut best) = (0, Vec::new());
+        for seed in 0..5 {
+            let epochs = AtomicUsize::new(0);
+            let study = Study::builder("p", memory())
+                .sampler(TpeSampler::new(seed))
+                .shared_pruner(pruner.clone())
+                .create()
+                .unwrap();
+            study
+                .optimize(times(60), |trial| learning_curve(trial, &epochs))
+                .unwrap();
+            total += epochs.load(Ordering::Relaxed);
+            best.push(study.best_value().unwrap());
+        }
+        best.sort_by(f64::total_cmp);
+        (total, best[2])
+    };
+    let (all, without) = run(Arc::new(btc_tune::NopPruner));
+    let (some, with) = run(Arc::new(btc_tune::MedianPruner::default()));
+    assert_eq!(all, 5 * 60 * 27);
+    assert!(2 * some <= all, "{some} of {all} epochs");
+    assert!(with <= without + 0.02, "{with} instead of {without}");
+}

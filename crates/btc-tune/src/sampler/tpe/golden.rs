@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::kernel::KernelConfig;
 use super::normal::{log_density, log_mass, quantile};
-use super::parzen::{Column, KernelConfig, ParzenEstimator, ramp_weights};
+use super::parzen::{Column, ParzenEstimator, ramp_weights};
 use super::{gamma, split};
 use crate::frozen::{FrozenTrial, StudyDirection, TrialId, TrialState};
 use crate::golden::{assert_close, cases, float, floats, list};

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::parzen::{Kernel, KernelConfig, Line, categorical};
+use super::kernel::{Kernel, KernelConfig, Line, categorical};
 use crate::distribution::Distribution;
 use crate::frozen::{FrozenTrial, StudyDirection, TrialState};
 use crate::search_space::{SearchSpace, intersect, is_informative, space_of};

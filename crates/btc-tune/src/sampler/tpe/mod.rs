@@ -4,6 +4,7 @@
 //! by Watanabe (2023), arXiv:2304.11127.
 
 mod history;
+mod kernel;
 pub(crate) mod normal;
 mod parzen;
 pub(crate) mod split;
@@ -15,7 +16,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::Map;
 
 use self::history::History;
-use self::parzen::{Column, KernelConfig, ParzenEstimator, ramp_weights};
+use self::kernel::KernelConfig;
+use self::parzen::{Column, ParzenEstimator, ramp_weights};
 use super::{RelativeSample, Sampler, StudyView, announce, generator, random};
 use crate::distribution::Distribution;
 use crate::error::Result;
@@ -70,8 +72,11 @@ pub struct TpeSampler {
     seed: u64,
     config: TpeConfig,
     /// What was learnt of the study asked for last.
-    history: Mutex<Option<(StudyId, String, History)>>,
+    history: Mutex<Option<Followed>>,
 }
+
+/// The study that was asked for last, and what was learnt of it.
+type Followed = (StudyId, String, History);
 
 impl TpeSampler {
     /// Creates a sampler; the same seed and history give the same values.

@@ -155,23 +155,23 @@ impl Cache {
     }
 
     pub(super) fn mirror_update(&mut self, trial: TrialId, updates: &[TrialUpdate]) {
-        if let Some((study, position)) = self.position(trial) {
-            if let Some(cached) = self.studies.get_mut(&study) {
-                cached.record.apply_updates(position, updates);
-                if cached.record.trials[position].state.is_finished() {
-                    cached.unfinished.remove(&position);
-                }
+        if let Some((study, position)) = self.position(trial)
+            && let Some(cached) = self.studies.get_mut(&study)
+        {
+            cached.record.apply_updates(position, updates);
+            if cached.record.trials[position].state.is_finished() {
+                cached.unfinished.remove(&position);
             }
         }
     }
 
     pub(super) fn mirror_claim(&mut self, trial: TrialId, now: DateTime<Utc>) {
-        if let Some((study, position)) = self.position(trial) {
-            if let Some(cached) = self.studies.get_mut(&study) {
-                let trial = Arc::make_mut(&mut cached.record.trials[position]);
-                trial.state = TrialState::Running;
-                trial.datetime_start = Some(now);
-            }
+        if let Some((study, position)) = self.position(trial)
+            && let Some(cached) = self.studies.get_mut(&study)
+        {
+            let trial = Arc::make_mut(&mut cached.record.trials[position]);
+            trial.state = TrialState::Running;
+            trial.datetime_start = Some(now);
         }
     }
 
