@@ -50,24 +50,24 @@ fn pytorch_loads_every_model_and_forecasts_the_same() {
         .map(|name| (name.clone(), frame.column(name).unwrap().into()))
         .collect();
     std::fs::write(&series, serde_json::Value::from(columns).to_string()).unwrap();
+    let mut command = Command::new(&python);
+    command.arg(script).arg(&series);
+    let mut expected = Vec::new();
     for model in ModelType::ALL {
         let config = TrainConfig::default().with_epochs(3);
         let forecaster = train(&network(model, true), &frame, &config);
         let bundle = dir.path().join(model.name());
         forecaster.save(&bundle).unwrap();
-        let output = Command::new(&python)
-            .arg(script)
-            .arg(&bundle)
-            .arg(&series)
-            .output()
-            .unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{model}: {errors}");
-        let found: f64 = String::from_utf8_lossy(&output.stdout)
-            .trim()
-            .parse()
-            .unwrap();
-        let expected = forecaster.forecast(&frame).unwrap().point;
+        expected.push(forecaster.forecast(&frame).unwrap().point);
+        command.arg(bundle);
+    }
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found: Vec<f64> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(found.len(), expected.len());
+    for (model, (found, expected)) in ModelType::ALL.iter().zip(found.iter().zip(expected)) {
         let error = (found / expected - 1.0).abs();
         assert!(error < 1e-6, "{model}: {found} instead of {expected}");
     }
