@@ -15,6 +15,7 @@ use btc_models::{
     EpochLogs, Forecaster, Hyperparameters, ModelType, NetworkConfig,
     SeriesFrame, Target, TrainConfig, fit, metrics,
 };
+use btc_track::mlmodel::{Column, DataType, ModelFile, Signature};
 use btc_track::{ActiveRun, RunQuery, RunSpec, RunStatus, TrackingClient};
 use btc_tune::{ObjectiveError, OnFailure, OptimizeOptions, Study, Trial};
 use serde::Serialize;
@@ -314,6 +315,15 @@ fn log_bundle(forecaster: &Forecaster, run: &ActiveRun) -> Result<()> {
     let folder = tempfile::tempdir().map_err(io)?;
     let bundle: &Path = folder.path();
     forecaster.save(bundle)?;
-    run.log_artifacts(bundle, BUNDLE)?;
+    run.log_model(bundle, BUNDLE, describe_model(forecaster))?;
     Ok(())
+}
+
+/// What MLflow's clients are told about the bundle.
+fn describe_model(forecaster: &Forecaster) -> ModelFile {
+    let column = |name: &str| Column::new(name, DataType::Double);
+    let inputs = forecaster.feature_names().into_iter().map(column).collect();
+    ModelFile::new(BUNDLE, 0)
+        .with_btc_flavor(1, "weights.safetensors", "forecaster.json")
+        .with_signature(Signature { inputs, outputs: vec![column("forecast")] })
 }
