@@ -325,11 +325,13 @@ fn mark(text: &str) -> String {
 }
 
 /// Writes a time as the tables keep it: UTC, always six digits, no zone.
+#[cfg(any(test, feature = "sqlite"))]
 pub(crate) fn encode_time(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S%.6f").to_string()
 }
 
 /// Writes a heartbeat: whole seconds.
+#[cfg(any(test, feature = "sqlite"))]
 pub(crate) fn encode_seconds(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S").to_string()
 }

@@ -7,6 +7,7 @@
     reason = "a failing case is meant to panic, and figures and skips are printed"
 )]
 
+mod faults;
 mod optuna;
 mod plots;
 #[cfg(all(unix, feature = "sqlite"))]
