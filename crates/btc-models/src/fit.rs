@@ -9,7 +9,7 @@ use crate::config::TrainConfig;
 use crate::dataset::{Preprocessor, Series, TargetScaler};
 use crate::forecaster::{Forecaster, Manifest, TrainingRange};
 use crate::frame::SeriesFrame;
-use crate::interval::{Conformal, ErrorScale, ewma_variance};
+use crate::interval::{Conformal, ErrorScale, WARM_UP, ewma_variance};
 use crate::layers::Mode;
 use crate::metrics;
 use crate::network::{InputShape, Network, NetworkConfig};
@@ -34,8 +34,8 @@ pub struct EpochLogs {
 /// The error type of a callback.
 pub type CallbackError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The scores that intervals want at least; training windows fill up what validation lacks.
-const MIN_SCORES: usize = 100;
+/// Training windows that the shape of intervals' scores is taken from.
+const SHAPE_WINDOWS: usize = 365;
 
 /// Which rows windows end in.
 #[derive(Debug, Clone)]
@@ -211,6 +211,11 @@ fn score(logs: &EpochLogs) -> f64 {
 }
 
 /// Takes the scores of intervals and the validation metrics from the last windows.
+///
+/// The network's own scores are those of the validation windows, which it was not trained on. They
+/// are too few to tell the tails, so the shape comes from the training windows as well: from the
+/// scores of the last price there, which nothing was fitted to, scaled by how large the network's
+/// errors are beside those of the last price in validation.
 fn calibrate(
     forecaster: &mut Forecaster,
     series: &Series,
@@ -220,26 +225,43 @@ fn calibrate(
     let horizon = forecaster.horizon();
     let scale = ErrorScale::of(price);
     let variance = ewma_variance(price, scale);
-    let wanted = MIN_SCORES.saturating_sub(split.validation.len());
+    // Rows at the start, whose variance rests on few changes, tell nothing.
+    let deviation = |end: usize| {
+        let deviation = (variance[end] * horizon as f64).sqrt();
+        (WARM_UP <= end && 0.0 < deviation).then_some(deviation)
+    };
+    let error = |from: f64, end: usize| scale.difference(from, price[end + horizon]).abs();
+    let (mut actual, mut predicted, mut naive) = (vec![], vec![], vec![]);
+    for end in split.validation.clone() {
+        actual.push(price[end + horizon]);
+        predicted.push(forecaster.point(series, end, price[end])?);
+        naive.push(price[end]);
+    }
+    let sum = |points: &[f64]| -> f64 {
+        split
+            .validation
+            .clone()
+            .zip(points)
+            .map(|(end, point)| error(*point, end))
+            .sum()
+    };
+    let ratio = match sum(&predicted) / sum(&naive) {
+        ratio if ratio.is_finite() => ratio,
+        _ => 1.0,
+    };
+    let own = split
+        .validation
+        .clone()
+        .zip(&predicted)
+        .filter_map(|(end, point)| Some(error(*point, end) / deviation(end)?));
     let from = split
         .train
         .end
-        .saturating_sub(wanted)
+        .saturating_sub(SHAPE_WINDOWS)
         .max(split.train.start);
-    let (mut scores, mut actual, mut predicted, mut naive) = (vec![], vec![], vec![], vec![]);
-    for end in (from..split.train.end).chain(split.validation.clone()) {
-        let point = forecaster.point(series, end, price[end])?;
-        let deviation = (variance[end] * horizon as f64).sqrt();
-        if 0.0 < deviation {
-            scores.push(scale.difference(point, price[end + horizon]).abs() / deviation);
-        }
-        if split.validation.contains(&end) {
-            actual.push(price[end + horizon]);
-            predicted.push(point);
-            naive.push(price[end]);
-        }
-    }
-    forecaster.manifest.conformal = Conformal::new(scale, scores);
+    let shape = (from..split.train.end)
+        .filter_map(|end| Some(ratio * error(price[end], end) / deviation(end)?));
+    forecaster.manifest.conformal = Conformal::new(scale, own.chain(shape).collect());
     for (name, value) in [
         ("val_mape", metrics::mape(&actual, &predicted)),
         (

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The weight of the past in the running variance.
 pub(crate) const DECAY: f64 = 0.94;
 /// Changes of which the running variance starts as the mean square.
-const START: usize = 30;
+pub(crate) const WARM_UP: usize = 30;
 /// The levels of the intervals that a forecast carries.
 pub(crate) const LEVELS: [f64; 3] = [0.80, 0.90, 0.95];
 
@@ -70,7 +70,7 @@ pub(crate) fn ewma_variance(price: &[f64], scale: ErrorScale) -> Vec<f64> {
     for i in 0..price.len() {
         if 0 < i {
             let square = scale.difference(price[i - 1], price[i]).powi(2);
-            if i <= START {
+            if i <= WARM_UP {
                 variance += (square - variance) / i as f64;
             } else {
                 variance = DECAY * variance + (1.0 - DECAY) * square;

@@ -9,14 +9,11 @@ use std::ops::Range;
 
 use crate::forecaster::{Forecast, after};
 use crate::frame::SeriesFrame;
-use crate::interval::{Conformal, ErrorScale, ewma_variance};
+use crate::interval::{Conformal, ErrorScale, WARM_UP, ewma_variance};
 use crate::model::{FittedModel, Model};
 use crate::{Error, Result};
 
 pub use variance::VarianceModel;
-
-/// Rows at the start whose expected variance rests on too few changes.
-const WARM_UP: usize = 30;
 
 /// The forecasts of a fitted baseline, without intervals.
 trait Rule: Debug + Send + Sync {
