@@ -39,8 +39,8 @@ pub use state::State;
 
 /// How long one page may take.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long open requests may go on after the server was told to stop.
-const GRACE: Duration = Duration::from_secs(5);
+/// Connections that may be open at a time; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 1024;
 
 /// The web application behind `guard`: the page, its assets, and what an
 /// MLflow client asks for, `/health` included.
@@ -68,18 +68,5 @@ pub async fn serve(
     guard: Guard,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let (stopping, mut stopped) = tokio::sync::watch::channel(false);
-    let server = axum::serve(listener, router(state, guard)).with_graceful_shutdown(async move {
-        stop.await;
-        // Nobody listening means the server is gone already.
-        let _ = stopping.send(true);
-    });
-    tokio::select! {
-        result = server => result,
-        // A client that never closes must not keep the process alive.
-        () = async {
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-            tokio::time::sleep(GRACE).await;
-        } => Ok(()),
-    }
+    btc_track::server::serve(listener, router(state, guard), MAX_CONNECTIONS, stop).await
 }
