@@ -24,6 +24,8 @@ mod mlflow;
 mod programs;
 #[cfg(feature = "yaml")]
 mod project;
+#[cfg(feature = "server")]
+mod random;
 #[cfg(feature = "sqlite")]
 mod smoke;
 #[cfg(feature = "server")]
