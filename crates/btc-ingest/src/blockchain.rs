@@ -50,6 +50,32 @@ pub(crate) const FIRST_DAY: NaiveDate =
 /// The most days of one request that does not ask for the whole history.
 const LONGEST_RANGE: u64 = 365;
 
+/// The form in which charts are asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ChartFormat {
+    /// With the unit.
+    #[default]
+    Json,
+    /// Lines of time and value; about half the size.
+    Csv,
+}
+
+impl ChartFormat {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Csv => "csv",
+        }
+    }
+
+    fn parse(self, body: &[u8], chart: &str) -> Result<Chart> {
+        match self {
+            Self::Json => parse_json(body, chart),
+            Self::Csv => parse_csv(body, chart),
+        }
+    }
+}
+
 /// Daily values of Bitcoin's network and market, from blockchain.com's charts. No key is needed.
 ///
 /// The chart `market-price` stamped *t* is the price at 00:00 UTC of *t*, so it is the close of
@@ -61,6 +87,7 @@ pub struct BlockchainCharts {
     client: Client,
     base: String,
     charts: Vec<String>,
+    format: ChartFormat,
 }
 
 /// One chart, one value per day, by the day that a value describes.
@@ -111,7 +138,15 @@ impl BlockchainCharts {
             client,
             base: base.to_owned(),
             charts: known,
+            format: ChartFormat::default(),
         })
+    }
+
+    /// Asks for another form than JSON; the values are the same.
+    #[must_use]
+    pub fn with_format(mut self, format: ChartFormat) -> Self {
+        self.format = format;
+        self
     }
 
     pub(crate) fn charts(&self) -> &[String] {
@@ -133,7 +168,7 @@ impl BlockchainCharts {
         let request = |timespan: String, start: Option<NaiveDate>| {
             let mut query = vec![("timespan", timespan)];
             query.extend(start.map(|day| ("start", day.to_string())));
-            query.push(("format", "json".into()));
+            query.push(("format", self.format.as_str().to_owned()));
             // Without this the service thins long ranges to every third day.
             query.push(("sampled", "false".into()));
             Request::new(&series, &self.base, &path, &query, None)
@@ -167,7 +202,7 @@ impl BlockchainCharts {
                 .client
                 .get(&request, |_| Verdict::Accept, progress)
                 .await?;
-            let part = parse_json(&body.bytes, chart)?;
+            let part = self.format.parse(&body.bytes, chart)?;
             result.unit = part.unit.or(result.unit);
             result.rejected.extend(part.rejected);
             let (url, bytes) = (request.shown, body.bytes.len());

@@ -65,7 +65,7 @@ mod verify;
 
 pub use alpha_vantage::{ALPHA_VANTAGE_URL, AlphaVantage};
 pub use arrow;
-pub use blockchain::{BLOCKCHAIN_URL, BlockchainCharts, DEFAULT_CHARTS};
+pub use blockchain::{BLOCKCHAIN_URL, BlockchainCharts, ChartFormat, DEFAULT_CHARTS};
 pub use clean::{Point, Reason, Rejected};
 pub use error::{Error, Result};
 pub use file_source::{ColumnMapping, FileSource};

@@ -4,9 +4,9 @@ use crate::service::{Service, World, day, noon};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Float64Type, TimestampNanosecondType};
 use btc_ingest::{
-    AlphaVantage, ApiKey, BlockchainCharts, DEFAULT_CHARTS, Error, HttpConfig, Progress,
-    ProgressEvent, Revisions, SeriesStatus, Source, Table, arrow, last_complete_day, pull,
-    pull_sample, read_table,
+    AlphaVantage, ApiKey, BlockchainCharts, ChartFormat, DEFAULT_CHARTS, Error, HttpConfig,
+    Progress, ProgressEvent, Revisions, SeriesStatus, Source, Table, arrow, last_complete_day,
+    pull, pull_sample, read_table,
 };
 use chrono::{DateTime, Days, NaiveDate};
 use std::path::Path;
@@ -314,6 +314,13 @@ async fn a_source_works_alone() {
         service.requests().await.len(),
         2,
         "a range of more than a year is split"
+    );
+    let csv = BlockchainCharts::new(&service.url(), &["hash-rate".into()], &http).unwrap();
+    let csv = csv.with_format(ChartFormat::Csv);
+    assert_eq!(
+        csv.fetch(days.clone()).await.unwrap(),
+        batch,
+        "CSV holds the same values"
     );
     let whole = charts
         .fetch(day("2009-01-03")..=day("2022-05-30"))

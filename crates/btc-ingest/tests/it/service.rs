@@ -251,6 +251,20 @@ impl Respond for Answers {
             Some(chart) if world.broken.iter().any(|broken| broken == chart) => {
                 return ResponseTemplate::new(500);
             }
+            Some(chart) if query["format"] == "csv" => {
+                let body = world.points(chart, &query);
+                let line = |point: &Value| {
+                    let stamp = DateTime::from_timestamp(point["x"].as_i64().unwrap(), 0).unwrap();
+                    format!("{},{}\n", stamp.format("%Y-%m-%d %H:%M:%S"), point["y"])
+                };
+                let lines: String = body["values"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(line)
+                    .collect();
+                return text(&lines);
+            }
             Some(chart) => world.points(chart, &query),
             None => world.prices(&query),
         };
