@@ -303,8 +303,15 @@ impl Run<'_> {
                 self.ended.store(true, Ordering::Relaxed);
             }
         }
+        // A worker that was taken for dead finds its trial failed and queued again: no reason to stop.
+        let is_lost = |source: &(dyn std::error::Error + Send + Sync + 'static)| {
+            matches!(
+                source.downcast_ref::<Error>(),
+                Some(Error::TrialFinished { .. })
+            )
+        };
         match failure {
-            Some(source) if self.options.on_failure == OnFailure::Stop => {
+            Some(source) if self.options.on_failure == OnFailure::Stop && !is_lost(&*source) => {
                 self.ended.store(true, Ordering::Relaxed);
                 Err(Error::Objective {
                     number: trial.number(),

@@ -32,7 +32,8 @@ fn open(folder: &Path) -> Study {
         .sampler(RandomSampler::new(1))
         .heartbeat(HeartbeatConfig {
             interval: Duration::from_secs(1),
-            grace: Duration::from_secs(3),
+            // Long enough for a worker that a busy machine keeps waiting.
+            grace: Duration::from_secs(8),
             max_retry: 3,
         })
         .load_if_exists(true)
@@ -46,7 +47,8 @@ fn objective(folder: &Path, trial: &mut Trial) -> Result<f64, ObjectiveError> {
         .append(true)
         .create(true)
         .open(folder.join("evaluations"))?;
-    writeln!(log, "{}", trial.id().0)?;
+    // One write, so that lines of several processes do not mix.
+    log.write_all(format!("{}\n", trial.id().0).as_bytes())?;
     let x = trial.suggest_float("x", 0.0..=1.0)?;
     trial.report(0, x)?;
     std::thread::sleep(Duration::from_millis(8));

@@ -67,6 +67,21 @@ impl Cache {
         {
             return Ok(());
         }
+        let result = self.read(connection, study, data_version);
+        if result.is_err() {
+            // What was half read must not pass for the study.
+            self.studies.remove(&study);
+            self.positions.retain(|_, (owner, _)| *owner != study);
+        }
+        result
+    }
+
+    fn read(
+        &mut self,
+        connection: &mut Connection,
+        study: StudyId,
+        data_version: i64,
+    ) -> Result<(), Failure> {
         let tx = connection.transaction()?;
         let Some(frozen) = read::study(&tx, study)? else {
             self.forget(study);
