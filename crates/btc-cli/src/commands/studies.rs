@@ -21,26 +21,59 @@ use crate::settings::Settings;
 #[derive(Debug, Subcommand)]
 pub(crate) enum StudyCommand {
     /// List the studies
+    #[command(
+        after_help = "Examples:\n  btc tune studies\n  btc tune studies --storage sqlite:///studies.db --format json"
+    )]
     Studies(ListArgs),
     /// List the trials of a study
+    #[command(
+        after_help = "Examples:\n  btc tune trials --study crypto-reg-experiment\n  btc tune trials --study crypto-reg-experiment --format json"
+    )]
     Trials(ShowArgs),
     /// Show the best trial of a study
+    #[command(
+        after_help = "Examples:\n  btc tune best-trial --study crypto-reg-experiment\n  btc tune best-trial --study crypto-reg-experiment --format json"
+    )]
     BestTrial(ShowArgs),
     /// Show the trials of a study that no other beats in every objective
+    #[command(
+        after_help = "Examples:\n  btc tune best-trials --study two-objectives\n  btc tune best-trials --study two-objectives --format value"
+    )]
     BestTrials(ShowArgs),
     /// Create an empty study
+    #[command(
+        after_help = "Examples:\n  btc tune create-study --study s --direction maximize\n  btc tune create-study --study s --direction minimize --direction maximize --skip-if-exists"
+    )]
     CreateStudy(CreateArgs),
     /// Delete a study with all its trials
+    #[command(
+        after_help = "Examples:\n  btc tune delete-study --study s\n  btc tune delete-study --study s --storage journal:///studies.log"
+    )]
     DeleteStudy(StudyArgs),
     /// Begin a trial and print its number and parameters
+    #[command(
+        after_help = "Examples:\n  btc tune ask --study s --search-space '{\"x\":{\"type\":\"float\",\"low\":0,\"high\":1}}'\n  btc tune ask --study s --sampler random --seed 7 --search-space '{\"n\":{\"type\":\"int\",\"low\":1,\"high\":9}}'"
+    )]
     Ask(AskArgs),
     /// End a trial that `ask` began
+    #[command(
+        after_help = "Examples:\n  btc tune tell --study s --trial 0 --values 0.25\n  btc tune tell --study s --trial 1 --state fail"
+    )]
     Tell(TellArgs),
     /// Show which parameters matter
+    #[command(
+        after_help = "Examples:\n  btc tune importance --study crypto-reg-experiment\n  btc tune importance --study crypto-reg-experiment --evaluator fanova --format json"
+    )]
     Importance(ImportanceArgs),
     /// Draw a plot of a study as SVG
+    #[command(
+        after_help = "Examples:\n  btc tune plot history --study crypto-reg-experiment --output history.svg\n  btc tune plot contour --study crypto-reg-experiment --param lr --param units --output contour.svg"
+    )]
     Plot(PlotArgs),
     /// Write the trials of a study to a CSV or Parquet file
+    #[command(
+        after_help = "Examples:\n  btc tune export --study crypto-reg-experiment --output trials.csv\n  btc tune export --study crypto-reg-experiment --output trials.parquet"
+    )]
     Export(ExportArgs),
 }
 
@@ -112,9 +145,6 @@ pub(crate) enum SamplerKind {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  btc tune ask --study s --search-space '{\"x\": {\"type\": \"float\", \"low\": 0, \"high\": 1}}'"
-)]
 pub(crate) struct AskArgs {
     #[command(flatten)]
     study: StudyArgs,

@@ -3,6 +3,7 @@
 mod data;
 mod errors;
 mod help;
+mod studies;
 mod tidy;
 mod workflow;
 
