@@ -80,6 +80,7 @@ pub(super) fn runs_are_filtered(store: &Store) -> Result<()> {
     check(&format!("run_id NOT IN ('{}')", ids[4]), &[0, 1, 2, 3, 5])?;
     check("tags.odd = \"x' OR '1' = '1\"", &[])?;
     fails(INVALID, found("metrics.m = 1 OR metrics.m = 2"));
+    fails(INVALID, found("params.p LIKE 'a%\0'"));
     let nowhere = RunQuery::new(["12345", "x"]);
     assert_eq!(store.tracking().search_runs(&nowhere)?, Page::default());
     let both = RunQuery::new([experiment.as_str(), "0"]);

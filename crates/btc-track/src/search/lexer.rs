@@ -37,6 +37,10 @@ fn is_word(c: char) -> bool {
 
 /// Splits a filter or an ordering into tokens.
 pub(super) fn tokens(text: &str) -> Result<Vec<Spanned<'_>>> {
+    // For SQLite a pattern ends there.
+    if let Some(position) = text.find('\0') {
+        return Err(error("a NUL character is not allowed", position));
+    }
     let mut tokens = Vec::new();
     let mut rest = text;
     loop {
