@@ -34,7 +34,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(value)
     })?;
     let best = study.best_trial()?;
-    println!("best of {trials}: {:.4} at trial {}", best.value().unwrap_or(f64::NAN), best.number);
+    println!(
+        "best of {trials}: {:.4} at trial {}",
+        best.value().unwrap_or(f64::NAN),
+        best.number
+    );
     let found = client.search_runs(
         &[&experiment.experiment_id],
         "metrics.value < 1",
@@ -43,7 +47,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         None,
     )?;
     for run in found.items {
-        println!("run {}: {:.4}", run.info.run_name, run.metric("value").unwrap_or(f64::NAN));
+        println!(
+            "run {}: {:.4}",
+            run.info.run_name,
+            run.metric("value").unwrap_or(f64::NAN)
+        );
     }
     Ok(())
 }

@@ -47,7 +47,11 @@ pub(crate) enum AliasCommand {
         #[arg(long, alias = "date_end", value_name = "YYYY-MM-DD", value_parser = parse_day)]
         date_end: Option<chrono::NaiveDate>,
         /// The registered model's name
-        #[arg(long, alias = "registered_model_name", default_value = "bitcoin-regression")]
+        #[arg(
+            long,
+            alias = "registered_model_name",
+            default_value = "bitcoin-regression"
+        )]
         registered_model_name: String,
         /// The model's timesteps; another number than the model's is an error
         #[arg(long, value_name = "N")]
@@ -59,24 +63,32 @@ impl AliasCommand {
     /// The command of today that does the same.
     pub(crate) fn translate(self) -> Command {
         match self {
-            Self::PriceDataRetrieve { pull_data, endpoints } => {
-                Command::Data(data::DataCommand::Pull(data::PullArgs::retrieve(!pull_data, endpoints)))
-            }
-            Self::PriceTrainingDataCreate => {
-                Command::Features(features::FeaturesCommand::Build(features::BuildArgs::default()))
-            }
+            Self::PriceDataRetrieve {
+                pull_data,
+                endpoints,
+            } => Command::Data(data::DataCommand::Pull(data::PullArgs::retrieve(
+                !pull_data, endpoints,
+            ))),
+            Self::PriceTrainingDataCreate => Command::Features(features::FeaturesCommand::Build(
+                features::BuildArgs::default(),
+            )),
             Self::PriceRegressionOptimize(args) => Command::Tune(tune::TuneCommand::Run(args)),
-            Self::RegisterBestModel { model_name, experiment_id } => Command::Model(
-                model::ModelCommand::RegisterBest(model::RegisterBestArgs::of(model_name, experiment_id)),
-            ),
-            Self::PricePredict { date_end, registered_model_name, timesteps } => {
-                Command::Predict(predict::PredictArgs {
-                    date_end,
-                    model_name: registered_model_name,
-                    timesteps,
-                    ..Default::default()
-                })
-            }
+            Self::RegisterBestModel {
+                model_name,
+                experiment_id,
+            } => Command::Model(model::ModelCommand::RegisterBest(
+                model::RegisterBestArgs::of(model_name, experiment_id),
+            )),
+            Self::PricePredict {
+                date_end,
+                registered_model_name,
+                timesteps,
+            } => Command::Predict(predict::PredictArgs {
+                date_end,
+                model_name: registered_model_name,
+                timesteps,
+                ..Default::default()
+            }),
         }
     }
 }

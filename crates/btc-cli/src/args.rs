@@ -105,7 +105,9 @@ pub(crate) fn parse_now(text: &str) -> Result<DateTime<Utc>, String> {
         .ok()
         .and_then(|day| day.and_hms_opt(0, 0, 0))
         .map(|time| time.and_utc())
-        .ok_or_else(|| "expected a day such as 2023-01-11 or a time such as 2023-01-11T08:00:00Z".into())
+        .ok_or_else(|| {
+            "expected a day such as 2023-01-11 or a time such as 2023-01-11T08:00:00Z".into()
+        })
 }
 
 /// Parses a day given as `YYYY-MM-DD`.

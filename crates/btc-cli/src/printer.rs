@@ -21,7 +21,11 @@ impl Printer {
                 std::io::stderr().is_terminal() && !crate::settings::no_color_requested()
             }
         };
-        Self { json: global.json, quiet: global.quiet, color }
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            color,
+        }
     }
 
     /// Whether `--json` was given.
@@ -109,7 +113,10 @@ fn table_lines(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
         line.trim_end().to_owned()
     };
     let mut lines = vec![render(&mut header.iter().copied())];
-    lines.extend(rows.iter().map(|row| render(&mut row.iter().map(String::as_str))));
+    lines.extend(
+        rows.iter()
+            .map(|row| render(&mut row.iter().map(String::as_str))),
+    );
     lines
 }
 
@@ -119,8 +126,14 @@ mod tests {
 
     #[test]
     fn numbers_align_right_and_words_left() {
-        let rows = vec![vec!["a".into(), "1.5".into()], vec!["bcd".into(), "20".into()]];
-        assert_eq!(table_lines(&["name", "n"], &rows), ["name    n", "a     1.5", "bcd    20"]);
+        let rows = vec![
+            vec!["a".into(), "1.5".into()],
+            vec!["bcd".into(), "20".into()],
+        ];
+        assert_eq!(
+            table_lines(&["name", "n"], &rows),
+            ["name    n", "a     1.5", "bcd    20"]
+        );
     }
 
     #[test]

@@ -32,7 +32,11 @@ struct State {
 impl Console {
     pub(crate) fn new(quiet: bool) -> Self {
         let bars = (std::io::stderr().is_terminal() && !quiet).then(MultiProgress::new);
-        Self { bars, quiet, state: Mutex::default() }
+        Self {
+            bars,
+            quiet,
+            state: Mutex::default(),
+        }
     }
 
     /// Tells how many trials there will be.
@@ -56,12 +60,16 @@ impl Console {
 
     fn ingest(&self, event: &ProgressEvent) {
         match event {
-            ProgressEvent::Finished { series, rows } => self.say(&format!("  {series}: {rows} rows")),
+            ProgressEvent::Finished { series, rows } => {
+                self.say(&format!("  {series}: {rows} rows"))
+            }
             ProgressEvent::Retrying { series, why, wait } => self.say(&format!(
                 "  {series}: {why}; trying again in {:.1} s",
                 wait.as_secs_f64()
             )),
-            ProgressEvent::Skipped { series, why } => self.warn(&format!("{series} is left out: {why}")),
+            ProgressEvent::Skipped { series, why } => {
+                self.warn(&format!("{series} is left out: {why}"))
+            }
             ProgressEvent::Warning { message } => self.warn(message),
             _ => {}
         }
@@ -83,7 +91,9 @@ fn eprint_line(text: &str) {
 
 impl Observer for Console {
     fn event(&self, event: &Event<'_>) {
-        let Ok(mut state) = self.state.lock() else { return };
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
         match event {
             Event::Stage { index, total, name } => self.say(&format!("[{index}/{total}] {name}")),
             Event::TrialStarted { number, model_type } => {
@@ -94,7 +104,13 @@ impl Observer for Console {
                     state.trials.push((*number, bar));
                 }
             }
-            Event::Epoch { number, epoch, epochs, loss, val_loss } => {
+            Event::Epoch {
+                number,
+                epoch,
+                epochs,
+                loss,
+                val_loss,
+            } => {
                 let text = format!("loss {loss:.3e}  val_loss {val_loss:.3e}");
                 if let Some((_, bar)) = state.trials.iter().find(|(trial, _)| trial == number) {
                     bar.set_length(*epochs as u64);
@@ -104,16 +120,25 @@ impl Observer for Console {
                     && state.last_line.get_or_insert_with(Instant::now).elapsed() > QUIET_INTERVAL
                 {
                     state.last_line = Some(Instant::now());
-                    self.say(&format!("  trial {number}  epoch {}/{epochs}  {text}", epoch + 1));
+                    self.say(&format!(
+                        "  trial {number}  epoch {}/{epochs}  {text}",
+                        epoch + 1
+                    ));
                 }
             }
-            Event::TrialFinished { number, state: trial_state, mape } => {
+            Event::TrialFinished {
+                number,
+                state: trial_state,
+                mape,
+            } => {
                 state.finished_trials += 1;
                 if let Some(at) = state.trials.iter().position(|(trial, _)| trial == number) {
                     let (_, bar) = state.trials.swap_remove(at);
                     bar.finish_and_clear();
                 }
-                let value = mape.map(|mape| format!("  MAPE {mape:.4} %")).unwrap_or_default();
+                let value = mape
+                    .map(|mape| format!("  MAPE {mape:.4} %"))
+                    .unwrap_or_default();
                 let of = state
                     .total_trials
                     .map(|total| format!(" ({}/{total})", state.finished_trials))

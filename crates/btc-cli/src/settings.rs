@@ -44,7 +44,10 @@ pub(crate) struct Resolved<T> {
 impl<T> Resolved<T> {
     fn flag_or(flag: Option<T>, name: &'static str, otherwise: impl FnOnce() -> Self) -> Self {
         match flag {
-            Some(value) => Self { value, origin: Origin::Flag(name) },
+            Some(value) => Self {
+                value,
+                origin: Origin::Flag(name),
+            },
             None => otherwise(),
         }
     }
@@ -121,7 +124,10 @@ impl Settings {
                     value: PathBuf::from(value),
                     origin: Origin::Environment("BTC_ROOT"),
                 },
-                None => Resolved { value: PathBuf::from("."), origin: Origin::Default },
+                None => Resolved {
+                    value: PathBuf::from("."),
+                    origin: Origin::Default,
+                },
             }
         });
         let path = root.value.join("btc.toml");
@@ -145,9 +151,14 @@ impl Settings {
                 btc_ingest::ALPHA_VANTAGE_URL.into(),
             ),
             api_key: {
-                let key = layered
-                    .optional(Some("ALPHAVANTAGE_API_KEY"), file.data.alpha_vantage_api_key);
-                Resolved { value: key.value.and_then(btc_ingest::ApiKey::new), origin: key.origin }
+                let key = layered.optional(
+                    Some("ALPHAVANTAGE_API_KEY"),
+                    file.data.alpha_vantage_api_key,
+                );
+                Resolved {
+                    value: key.value.and_then(btc_ingest::ApiKey::new),
+                    origin: key.origin,
+                }
             },
             market: layered.text(None, file.data.market, "USD".into()),
             proxy: layered.optional(Some("HTTPS_PROXY"), file.data.proxy),
@@ -160,8 +171,14 @@ impl Settings {
             storage_url: layered.text(None, file.studies.url, storage_default),
             serve_host: layered.text(None, file.serve.host, "127.0.0.1".into()),
             serve_port: match file.serve.port {
-                Some(value) => Resolved { value, origin: Origin::File(path.clone()) },
-                None => Resolved { value: 5000, origin: Origin::Default },
+                Some(value) => Resolved {
+                    value,
+                    origin: Origin::File(path.clone()),
+                },
+                None => Resolved {
+                    value: 5000,
+                    origin: Origin::Default,
+                },
             },
             serve_token: layered.optional(Some("BTC_TOKEN"), file.serve.token),
             project,
@@ -175,8 +192,16 @@ impl Settings {
         let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "(not set)".into());
         let row = |name, value: String, origin: &Origin| (name, value, origin.to_string());
         vec![
-            row("root", self.root.value.display().to_string(), &self.root.origin),
-            row("data.blockchain_url", self.blockchain_url.value.clone(), &self.blockchain_url.origin),
+            row(
+                "root",
+                self.root.value.display().to_string(),
+                &self.root.origin,
+            ),
+            row(
+                "data.blockchain_url",
+                self.blockchain_url.value.clone(),
+                &self.blockchain_url.origin,
+            ),
             row(
                 "data.alpha_vantage_url",
                 self.alpha_vantage_url.value.clone(),
@@ -187,18 +212,46 @@ impl Settings {
                 secret(self.api_key.value.is_some()),
                 &self.api_key.origin,
             ),
-            row("data.market", self.market.value.clone(), &self.market.origin),
-            row("data.proxy", optional(&self.proxy.value), &self.proxy.origin),
-            row("tracking.uri", optional(&self.tracking_uri.value), &self.tracking_uri.origin),
+            row(
+                "data.market",
+                self.market.value.clone(),
+                &self.market.origin,
+            ),
+            row(
+                "data.proxy",
+                optional(&self.proxy.value),
+                &self.proxy.origin,
+            ),
+            row(
+                "tracking.uri",
+                optional(&self.tracking_uri.value),
+                &self.tracking_uri.origin,
+            ),
             row(
                 "tracking.experiment_name",
                 self.experiment_name.value.clone(),
                 &self.experiment_name.origin,
             ),
-            row("studies.url", self.storage_url.value.clone(), &self.storage_url.origin),
-            row("serve.host", self.serve_host.value.clone(), &self.serve_host.origin),
-            row("serve.port", self.serve_port.value.to_string(), &self.serve_port.origin),
-            row("serve.token", secret(self.serve_token.value.is_some()), &self.serve_token.origin),
+            row(
+                "studies.url",
+                self.storage_url.value.clone(),
+                &self.storage_url.origin,
+            ),
+            row(
+                "serve.host",
+                self.serve_host.value.clone(),
+                &self.serve_host.origin,
+            ),
+            row(
+                "serve.port",
+                self.serve_port.value.to_string(),
+                &self.serve_port.origin,
+            ),
+            row(
+                "serve.token",
+                secret(self.serve_token.value.is_some()),
+                &self.serve_token.origin,
+            ),
         ]
     }
 }
@@ -216,8 +269,14 @@ impl Layers<'_> {
     ) -> Resolved<String> {
         let found = self.optional(variable, file);
         match found.value {
-            Some(value) => Resolved { value, origin: found.origin },
-            None => Resolved { value: default, origin: Origin::Default },
+            Some(value) => Resolved {
+                value,
+                origin: found.origin,
+            },
+            None => Resolved {
+                value: default,
+                origin: Origin::Default,
+            },
         }
     }
 
@@ -229,13 +288,20 @@ impl Layers<'_> {
         if let Some(name) = variable
             && let Some(value) = environment(name)
         {
-            return Resolved { value: Some(value), origin: Origin::Environment(name) };
+            return Resolved {
+                value: Some(value),
+                origin: Origin::Environment(name),
+            };
         }
         match file {
-            Some(value) => {
-                Resolved { value: Some(value), origin: Origin::File(self.path.to_owned()) }
-            }
-            None => Resolved { value: None, origin: Origin::Default },
+            Some(value) => Resolved {
+                value: Some(value),
+                origin: Origin::File(self.path.to_owned()),
+            },
+            None => Resolved {
+                value: None,
+                origin: Origin::Default,
+            },
         }
     }
 }
@@ -250,14 +316,19 @@ fn read_file(path: &Path) -> anyhow::Result<File> {
     };
     toml::from_str(&text).map_err(|error| {
         // The parser's own text quotes the offending line, which may hold the key.
-        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+        let line = error
+            .span()
+            .map(|span| text[..span.start].matches('\n').count() + 1);
         let line = line.map(|line| format!(" line {line}")).unwrap_or_default();
         UsageError(format!("{}{line}: {}", path.display(), error.message())).into()
     })
 }
 
 /// An environment variable that is set and not empty.
-#[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line is where the environment is read"
+)]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

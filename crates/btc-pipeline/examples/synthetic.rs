@@ -9,7 +9,8 @@ use std::sync::Arc;
 use btc_models::{ModelType, Target};
 use btc_pipeline::{
     METRIC, PredictConfig, Project, RegisterConfig, SERVICE, SearchConfig, SearchSpace,
-    feature_store, frame, open_study, predict, register_best, retrieve_sample, search, training_table,
+    feature_store, frame, open_study, predict, register_best, retrieve_sample, search,
+    training_table,
 };
 use btc_track::TrackingClient;
 
@@ -30,7 +31,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let study = open_study(Arc::new(btc_tune::InMemoryStorage::new()), "example", 0)?;
     let data_hash = btc_ingest::data_hash(&project.data_dir())?;
     let config = SearchConfig {
-        space: SearchSpace { model_types: vec![ModelType::Cnn], timesteps: Some(10) },
+        space: SearchSpace {
+            model_types: vec![ModelType::Cnn],
+            timesteps: Some(10),
+        },
         n_trials: NonZeroUsize::MIN,
         jobs: NonZeroUsize::MIN,
         prediction_length: 10,
@@ -40,8 +44,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         data_hash: data_hash.clone(),
         stop: Arc::default(),
     };
-    let found = search(&study, &client, &experiment.experiment_id, &frame, &config, &())?;
-    println!("MAPE {:.3} %, naive {:.3} %", found.best_mape, found.naive_mape);
+    let found = search(
+        &study,
+        &client,
+        &experiment.experiment_id,
+        &frame,
+        &config,
+        &(),
+    )?;
+    println!(
+        "MAPE {:.3} %, naive {:.3} %",
+        found.best_mape, found.naive_mape
+    );
 
     let registration = register_best(
         &client,

@@ -40,15 +40,26 @@ pub fn builtin_definitions() -> Definitions {
     };
     let view = |name: &str, description: &str, features: &[String]| {
         FeatureView::new(name, name)
-            .with_features(features.iter().map(|feature| Field::new(feature, ValueType::Float64)))
+            .with_features(
+                features
+                    .iter()
+                    .map(|feature| Field::new(feature, ValueType::Float64)),
+            )
             .with_ttl(TTL)
             .with_description(description)
     };
     let prices = ["open", "high", "low", "close", "volume"].map(str::to_owned);
     let charts = DEFAULT_CHARTS.map(|chart| chart.replace('-', "_"));
-    let ohlcv = view(OHLCV_VIEW, "Daily price and volume, known when the day has closed", &prices);
-    let blockchain =
-        view(BLOCKCHAIN_VIEW, "Daily on-chain metrics, known when the day has closed", &charts);
+    let ohlcv = view(
+        OHLCV_VIEW,
+        "Daily price and volume, known when the day has closed",
+        &prices,
+    );
+    let blockchain = view(
+        BLOCKCHAIN_VIEW,
+        "Daily on-chain metrics, known when the day has closed",
+        &charts,
+    );
     let service = FeatureService::new(SERVICE, [OHLCV_VIEW, BLOCKCHAIN_VIEW])
         .with_description("What a daily price model is fitted on");
     Definitions::new()
@@ -69,10 +80,17 @@ pub fn builtin_definitions() -> Definitions {
 pub fn definitions(project: &Project) -> Result<Definitions> {
     let folder = project.features_dir();
     if !folder.join("feature_store.toml").exists() {
-        let io = |source| Error::Io { action: "create", path: folder.clone(), source };
+        let io = |source| Error::Io {
+            action: "create",
+            path: folder.clone(),
+            source,
+        };
         std::fs::create_dir_all(&folder).map_err(io)?;
         // The settings come last: a folder without them is begun again.
-        write_atomic(&folder.join(BUILTIN_FILE), builtin_definitions().to_toml().as_bytes())?;
+        write_atomic(
+            &folder.join(BUILTIN_FILE),
+            builtin_definitions().to_toml().as_bytes(),
+        )?;
         StoreConfig::new("btc").write(&folder)?;
     }
     Ok(Definitions::from_dir(&folder)?)
@@ -92,7 +110,11 @@ pub fn feature_store(project: &Project) -> Result<FeatureStore> {
 }
 
 fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
-    let io = |source| Error::Io { action: "write", path: path.to_owned(), source };
+    let io = |source| Error::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    };
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
     file.write_all(content).map_err(io)?;

@@ -6,14 +6,14 @@
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
 
 use btc_models::candle_core::Device;
 use btc_models::{
-    EpochLogs, Forecaster, Hyperparameters, ModelType, NetworkConfig,
-    SeriesFrame, Target, TrainConfig, fit, metrics,
+    EpochLogs, Forecaster, Hyperparameters, ModelType, NetworkConfig, SeriesFrame, Target,
+    TrainConfig, fit, metrics,
 };
 use btc_track::mlmodel::{Column, DataType, ModelFile, Signature};
 use btc_track::{ActiveRun, RunQuery, RunSpec, RunStatus, TrackingClient};
@@ -93,7 +93,12 @@ pub fn search(
     observer: &dyn Observer,
 ) -> Result<SearchOutcome> {
     let window = config.space.longest_window();
-    let split = Split::new(frame.rows(), config.prediction_length, config.holdout, window)?;
+    let split = Split::new(
+        frame.rows(),
+        config.prediction_length,
+        config.holdout,
+        window,
+    )?;
     let training = frame.slice(split.training.clone())?;
     let judged = frame.slice(0..split.selection.end + 1)?;
     let context = Context {
@@ -146,8 +151,13 @@ fn end_orphans(study: &Study, client: &TrackingClient, experiment_id: &str) -> R
         return Ok(());
     }
     let trials = study.trials()?;
-    for run in running.iter().filter(|run| run.tag("study") == Some(study.name())) {
-        let number = run.tag("number").and_then(|text| text.parse::<usize>().ok());
+    for run in running
+        .iter()
+        .filter(|run| run.tag("study") == Some(study.name()))
+    {
+        let number = run
+            .tag("number")
+            .and_then(|text| text.parse::<usize>().ok());
         let trial = trials.iter().find(|trial| Some(trial.number) == number);
         if trial.is_some_and(|trial| trial.state.is_finished()) {
             let run = ActiveRun::resume(client, &run.info.run_id)?;
@@ -161,7 +171,11 @@ fn end_orphans(study: &Study, client: &TrackingClient, experiment_id: &str) -> R
 /// The MAPE, in percent, of repeating the last close over the selection set.
 fn naive_mape(frame: &SeriesFrame, split: &Split) -> f64 {
     let price = frame.price();
-    let actual: Vec<f64> = split.selection.clone().map(|origin| price[origin + 1]).collect();
+    let actual: Vec<f64> = split
+        .selection
+        .clone()
+        .map(|origin| price[origin + 1])
+        .collect();
     metrics::mape(&actual, &price[split.selection.clone()])
 }
 
@@ -193,7 +207,10 @@ impl Context<'_> {
                         slot.get_or_insert(error);
                     }
                 }
-                self.observer.event(&Event::Warning(&format!("trial {}: {text}", trial.number())));
+                self.observer.event(&Event::Warning(&format!(
+                    "trial {}: {text}",
+                    trial.number()
+                )));
                 Err(ObjectiveError::Failed(text.into()))
             }
         }
@@ -222,8 +239,16 @@ impl Context<'_> {
             run.set_tag("fail_reason", &describe(error))?;
         }
         // A pruned trial is a finished run, as Optuna's callback has it.
-        run.end(if outcome.is_ok() { RunStatus::Finished } else { RunStatus::Failed })?;
-        self.observer.event(&Event::TrialFinished { number, state, mape });
+        run.end(if outcome.is_ok() {
+            RunStatus::Finished
+        } else {
+            RunStatus::Failed
+        })?;
+        self.observer.event(&Event::TrialFinished {
+            number,
+            state,
+            mape,
+        });
         outcome
     }
 
@@ -231,7 +256,10 @@ impl Context<'_> {
         let (model_type, hyperparameters) = self.config.space.suggest(trial)?;
         let number = trial.number();
         let name = model_type.to_string();
-        self.observer.event(&Event::TrialStarted { number, model_type: &name });
+        self.observer.event(&Event::TrialStarted {
+            number,
+            model_type: &name,
+        });
         self.log_parameters(trial, run, model_type, &hyperparameters)?;
 
         let network = NetworkConfig::new(model_type, &hyperparameters);
@@ -241,17 +269,33 @@ impl Context<'_> {
             .with_seed(seed);
         let mut pruned = false;
         let epochs = hyperparameters.epochs;
-        let fitted = fit(&network, self.training, &config, &Device::Cpu, |logs: &EpochLogs| {
-            let EpochLogs { epoch, loss, .. } = *logs;
-            let val_loss = logs.val_loss.unwrap_or(loss);
-            run.log_metric("loss", loss, epoch as i64)?;
-            run.log_metric("val_loss", val_loss, epoch as i64)?;
-            trial.report(epoch as u64, val_loss)?;
-            self.observer.event(&Event::Epoch { number, epoch, epochs, loss, val_loss });
-            pruned = trial.should_prune()?;
-            let stop = pruned || self.config.stop.load(Ordering::Relaxed);
-            Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        });
+        let fitted = fit(
+            &network,
+            self.training,
+            &config,
+            &Device::Cpu,
+            |logs: &EpochLogs| {
+                let EpochLogs { epoch, loss, .. } = *logs;
+                let val_loss = logs.val_loss.unwrap_or(loss);
+                run.log_metric("loss", loss, epoch as i64)?;
+                run.log_metric("val_loss", val_loss, epoch as i64)?;
+                trial.report(epoch as u64, val_loss)?;
+                self.observer.event(&Event::Epoch {
+                    number,
+                    epoch,
+                    epochs,
+                    loss,
+                    val_loss,
+                });
+                pruned = trial.should_prune()?;
+                let stop = pruned || self.config.stop.load(Ordering::Relaxed);
+                Ok(if stop {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                })
+            },
+        );
         let forecaster = fitted?;
         if pruned {
             return Ok(Outcome::Pruned);
@@ -276,13 +320,19 @@ impl Context<'_> {
         model_type: ModelType,
         hyperparameters: &Hyperparameters,
     ) -> Result<()> {
-        let mut params: Vec<(String, String)> =
-            trial.params().into_iter().map(|(name, value)| (name, plain(&value))).collect();
+        let mut params: Vec<(String, String)> = trial
+            .params()
+            .into_iter()
+            .map(|(name, value)| (name, plain(&value)))
+            .collect();
         // What a flag fixed is part of the record as much as what was searched.
         let fixed = [
             ("model_type", model_type.to_string()),
             ("timesteps", hyperparameters.timesteps.to_string()),
-            ("prediction_length", self.config.prediction_length.to_string()),
+            (
+                "prediction_length",
+                self.config.prediction_length.to_string(),
+            ),
             ("holdout", self.config.holdout.to_string()),
             ("target", self.config.target.to_string()),
             ("seed", self.config.seed.to_string()),
@@ -294,13 +344,19 @@ impl Context<'_> {
         }
         run.log_params(params)?;
         for (name, distribution) in trial.frozen().distributions() {
-            run.set_tag(&format!("{name}_distribution"), distribution_text(distribution))?;
+            run.set_tag(
+                &format!("{name}_distribution"),
+                distribution_text(distribution),
+            )?;
         }
         Ok(())
     }
 
     fn now(&self) -> String {
-        self.client.now().format("%Y-%m-%d %H:%M:%S%.6f").to_string()
+        self.client
+            .now()
+            .format("%Y-%m-%d %H:%M:%S%.6f")
+            .to_string()
     }
 }
 
@@ -311,7 +367,11 @@ enum Outcome {
 
 /// Logs the bundle under [`BUNDLE`]; it appears whole or not at all.
 fn log_bundle(forecaster: &Forecaster, run: &ActiveRun) -> Result<()> {
-    let io = |source| Error::Io { action: "create", path: "a temporary folder".into(), source };
+    let io = |source| Error::Io {
+        action: "create",
+        path: "a temporary folder".into(),
+        source,
+    };
     let folder = tempfile::tempdir().map_err(io)?;
     let bundle: &Path = folder.path();
     forecaster.save(bundle)?;
@@ -325,5 +385,8 @@ fn describe_model(forecaster: &Forecaster) -> ModelFile {
     let inputs = forecaster.feature_names().into_iter().map(column).collect();
     ModelFile::new(BUNDLE, 0)
         .with_btc_flavor(1, "weights.safetensors", "forecaster.json")
-        .with_signature(Signature { inputs, outputs: vec![column("forecast")] })
+        .with_signature(Signature {
+            inputs,
+            outputs: vec![column("forecast")],
+        })
 }

@@ -78,7 +78,9 @@ pub fn load_version(
         None => client.latest_version(model_name),
     };
     let version = found.map_err(|error| match error.is_not_found() {
-        true => Error::NotFound { what: missing_model(client, model_name, version) },
+        true => Error::NotFound {
+            what: missing_model(client, model_name, version),
+        },
         false => error.into(),
     })?;
     let folder = bundle_folder(client, &version)?;
@@ -107,7 +109,10 @@ fn missing_model(client: &TrackingClient, name: &str, version: Option<u64>) -> S
         true => format!(
             "no model is registered, so there is no {name:?}; run `btc model register-best` first"
         ),
-        false => format!("no model is called {name:?}; there are: {}", known.join(", ")),
+        false => format!(
+            "no model is called {name:?}; there are: {}",
+            known.join(", ")
+        ),
     }
 }
 
@@ -144,13 +149,16 @@ pub fn predict(
         require_day(&series, day)?;
     }
     let forecast = forecaster.forecast(&series)?;
-    let spec = RunSpec::named(format!("forecast-{}", forecast.target_time.format("%Y-%m-%d")))
-        .with_tag("kind", "forecast")
-        .with_tag("model", &version.name)
-        .with_tag("version", version.version.to_string())
-        .with_tag("data_hash", &config.data_hash)
-        .with_tag("target_time", forecast.target_time.to_rfc3339())
-        .with_tag("known_until", forecast.known_until.to_rfc3339());
+    let spec = RunSpec::named(format!(
+        "forecast-{}",
+        forecast.target_time.format("%Y-%m-%d")
+    ))
+    .with_tag("kind", "forecast")
+    .with_tag("model", &version.name)
+    .with_tag("version", version.version.to_string())
+    .with_tag("data_hash", &config.data_hash)
+    .with_tag("target_time", forecast.target_time.to_rfc3339())
+    .with_tag("known_until", forecast.known_until.to_rfc3339());
     // Forecasts have an experiment of their own: what registers the best run
     // of an experiment must never meet one.
     let experiment = client.get_or_create_experiment(&forecast_experiment(&version.name))?;
@@ -174,7 +182,11 @@ pub fn predict(
         naive: forecast.naive,
         target_time: forecast.target_time,
         known_until: forecast.known_until,
-        interval: forecast.intervals.iter().find(|shown| shown.level == SHOWN_LEVEL).copied(),
+        interval: forecast
+            .intervals
+            .iter()
+            .find(|shown| shown.level == SHOWN_LEVEL)
+            .copied(),
         intervals: forecast.intervals,
         trained_until: forecaster.training_range().end,
         worse_than_naive: version.tag(WORSE_THAN_NAIVE_TAG) == Some("true"),
@@ -197,7 +209,10 @@ fn require_day(series: &btc_models::SeriesFrame, day: NaiveDate) -> Result<()> {
         return Ok(());
     }
     let last = match last {
-        Some(last) => format!("ends with {}", (last - chrono::Duration::days(1)).date_naive()),
+        Some(last) => format!(
+            "ends with {}",
+            (last - chrono::Duration::days(1)).date_naive()
+        ),
         None => "is empty".to_owned(),
     };
     Err(Error::OutOfRange {

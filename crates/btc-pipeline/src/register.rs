@@ -69,7 +69,11 @@ impl Registration {
             self.model, self.version, self.model_type, self.run_name, self.metric, self.value
         )];
         if let Some(holdout) = &self.holdout {
-            let few = if holdout.n < FEWEST_TO_COMPARE { ", too few to compare models" } else { "" };
+            let few = if holdout.n < FEWEST_TO_COMPARE {
+                ", too few to compare models"
+            } else {
+                ""
+            };
             lines.push(format!(
                 "hold-out of {} days{few}: MAPE {:.4} % (naive {:.4} %), MAE relative to naive {:.4}",
                 holdout.n, holdout.mape, holdout.naive_mape, holdout.relative_mae
@@ -78,7 +82,10 @@ impl Registration {
         if let Some(version) = self.previous_champion {
             let mape = self.previous_holdout_mape;
             let mape = mape.map(|mape| format!(", hold-out MAPE {mape:.4} % when registered"));
-            lines.push(format!("champion before: version {version}{}", mape.unwrap_or_default()));
+            lines.push(format!(
+                "champion before: version {version}{}",
+                mape.unwrap_or_default()
+            ));
         }
         lines
     }
@@ -125,7 +132,10 @@ pub fn register_best(
         version: registered.version.version,
         run_id: registered.run.info.run_id,
         run_name: registered.run.info.run_name,
-        model_type: judged.as_ref().map(|one| one.model_type.clone()).unwrap_or_default(),
+        model_type: judged
+            .as_ref()
+            .map(|one| one.model_type.clone())
+            .unwrap_or_default(),
         metric: config.metric.clone(),
         value: registered.value,
         holdout: judged.and_then(|one| one.holdout),
@@ -151,14 +161,20 @@ impl Judged {
         }
         let selection = ["MAPE", "naive_MAPE"].into_iter();
         tags.extend(selection.filter_map(|name| {
-            Some(Tag::new(format!("selection_{name}"), run.metric(name)?.to_string()))
+            Some(Tag::new(
+                format!("selection_{name}"),
+                run.metric(name)?.to_string(),
+            ))
         }));
         if let Some(scores) = &self.holdout {
             tags.push(Tag::new("holdout_days", scores.n.to_string()));
             let metrics = scores.metrics("holdout_").into_iter();
             tags.extend(metrics.map(|(name, value)| Tag::new(name, value.to_string())));
         }
-        Verdict { tags, relative_to_naive: self.holdout.map(|scores| scores.relative_mae) }
+        Verdict {
+            tags,
+            relative_to_naive: self.holdout.map(|scores| scores.relative_mae),
+        }
     }
 }
 
@@ -169,25 +185,41 @@ fn judge(run: &Run, bundle: &Path, table: &RecordBatch) -> Result<Judged> {
     let model_type = forecaster.model_type().to_string();
     let number = |name: &str| run.param(name).and_then(|text| text.parse::<usize>().ok());
     let (Some(holdout), Some(selection)) = (number("holdout"), number("prediction_length")) else {
-        return Ok(Judged { model_type, holdout: None });
+        return Ok(Judged {
+            model_type,
+            holdout: None,
+        });
     };
     let series = frame_of(table, &forecaster.feature_names())?;
     // Found by time and not by counting back: the table may have grown since.
     let trained_until = forecaster.training_range().end;
-    let last_trained = series.known_at().iter().rposition(|time| *time <= trained_until);
+    let last_trained = series
+        .known_at()
+        .iter()
+        .rposition(|time| *time <= trained_until);
     let start = last_trained.map_or(usize::MAX, |last| last.saturating_add(selection));
-    let end = start.saturating_add(holdout).min(series.rows().saturating_sub(1));
+    let end = start
+        .saturating_add(holdout)
+        .min(series.rows().saturating_sub(1));
     if start >= end {
-        return Ok(Judged { model_type, holdout: None });
+        return Ok(Judged {
+            model_type,
+            holdout: None,
+        });
     }
     let forecasts = forecaster.forecast_at(&series, start..end)?;
-    Ok(Judged { model_type, holdout: Some(Scores::of(&forecasts, &series, start)) })
+    Ok(Judged {
+        model_type,
+        holdout: Some(Scores::of(&forecasts, &series, start)),
+    })
 }
 
 /// Says what there is where the name that was asked for is not.
 fn explain(error: btc_track::Error, client: &TrackingClient, config: &RegisterConfig) -> Error {
     if error.is_not_found() && client.experiment(&config.experiment).is_err() {
-        return Error::NotFound { what: missing_experiment(client, &config.experiment) };
+        return Error::NotFound {
+            what: missing_experiment(client, &config.experiment),
+        };
     }
     match error {
         btc_track::Error::NoCandidate { experiment, reason } => Error::NotFound {
@@ -207,10 +239,18 @@ fn explain(error: btc_track::Error, client: &TrackingClient, config: &RegisterCo
 fn missing_experiment(client: &TrackingClient, name: &str) -> String {
     let known: Vec<String> = client
         .experiments()
-        .map(|experiments| experiments.into_iter().map(|experiment| experiment.name).collect())
+        .map(|experiments| {
+            experiments
+                .into_iter()
+                .map(|experiment| experiment.name)
+                .collect()
+        })
         .unwrap_or_default();
     match known.is_empty() {
         true => format!("there is no experiment {name:?}, and no other; run `btc tune run` first"),
-        false => format!("there is no experiment {name:?}; there are: {}", known.join(", ")),
+        false => format!(
+            "there is no experiment {name:?}; there are: {}",
+            known.join(", ")
+        ),
     }
 }

@@ -20,5 +20,11 @@ const SEED: u64 = 0;
 /// [`crate::Error::Ingest`] if the folder holds real data or cannot be written.
 pub fn retrieve_sample(project: &Project) -> Result<PullReport> {
     let now = close_of(SAMPLE_LAST_DAY);
-    Ok(pull_sample(&project.data_dir(), SEED, SAMPLE_LAST_DAY, SAMPLE_DAYS, now)?)
+    Ok(pull_sample(
+        &project.data_dir(),
+        SEED,
+        SAMPLE_LAST_DAY,
+        SAMPLE_DAYS,
+        now,
+    )?)
 }

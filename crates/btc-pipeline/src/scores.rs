@@ -31,7 +31,9 @@ impl Scores {
     /// Judges forecasts made from consecutive origins, the first being `start`.
     pub fn of(forecasts: &[Forecast], frame: &SeriesFrame, start: usize) -> Self {
         let price = frame.price();
-        let actual: Vec<f64> = (0..forecasts.len()).map(|at| price[start + at + 1]).collect();
+        let actual: Vec<f64> = (0..forecasts.len())
+            .map(|at| price[start + at + 1])
+            .collect();
         let point: Vec<f64> = forecasts.iter().map(|forecast| forecast.point).collect();
         let naive: Vec<f64> = forecasts.iter().map(|forecast| forecast.naive).collect();
         Self {

@@ -31,7 +31,8 @@ const CNN_FILTERS: usize = 32;
 impl SearchSpace {
     /// The longest window the space holds, in rows.
     pub fn longest_window(&self) -> usize {
-        self.timesteps.unwrap_or_else(|| TIMESTEPS.into_iter().max().unwrap_or(1))
+        self.timesteps
+            .unwrap_or_else(|| TIMESTEPS.into_iter().max().unwrap_or(1))
     }
 
     /// Asks `trial` for a network and its hyperparameters.
@@ -44,7 +45,11 @@ impl SearchSpace {
         let model_type = match self.model_types.as_slice() {
             [only] => *only,
             several => {
-                let all: &[ModelType] = if several.is_empty() { &ModelType::ALL } else { several };
+                let all: &[ModelType] = if several.is_empty() {
+                    &ModelType::ALL
+                } else {
+                    several
+                };
                 let names: Vec<String> = all.iter().map(ToString::to_string).collect();
                 let name = trial.suggest_categorical("model_type", &names)?;
                 name.parse()?

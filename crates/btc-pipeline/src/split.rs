@@ -44,7 +44,13 @@ impl Split {
             .saturating_add(timesteps)
             .saturating_add(FEWEST_WINDOWS);
         if rows < needed || selection == 0 {
-            return Err(Error::TooShort { rows, needed, holdout, selection, timesteps });
+            return Err(Error::TooShort {
+                rows,
+                needed,
+                holdout,
+                selection,
+                timesteps,
+            });
         }
         let last_origin = rows - 1;
         let holdout_start = last_origin - holdout;
@@ -81,7 +87,10 @@ mod tests {
 
     #[test]
     fn a_selection_of_nothing_is_refused() {
-        assert!(matches!(Split::new(1000, 0, 60, 10), Err(Error::TooShort { .. })));
+        assert!(matches!(
+            Split::new(1000, 0, 60, 10),
+            Err(Error::TooShort { .. })
+        ));
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub async fn training_table(
     let mut instants = price_instants(&project.data_dir())?;
     instants.retain(|instant| latest.is_none_or(|latest| *instant <= latest));
     if instants.is_empty() {
-        return Err(Error::NoData { path: project.data_dir() });
+        return Err(Error::NoData {
+            path: project.data_dir(),
+        });
     }
     let times = TimestampNanosecondArray::from(instants).with_timezone("UTC");
     let schema = Schema::new(vec![Field::new(
@@ -59,19 +61,26 @@ pub async fn training_table(
             column: EVENT_TIMESTAMP.into(),
             problem: error.to_string(),
         })?;
-    Ok(store.get_historical_features(entity_rows, &FeatureSelection::service(service)).await?)
+    Ok(store
+        .get_historical_features(entity_rows, &FeatureSelection::service(service))
+        .await?)
 }
 
 /// The instants, ascending, at which a day with a price had closed.
 fn price_instants(data_dir: &Path) -> Result<Vec<i64>> {
     if btc_ingest::last_complete_day(data_dir)?.is_none() {
-        return Err(Error::NoData { path: data_dir.to_owned() });
+        return Err(Error::NoData {
+            path: data_dir.to_owned(),
+        });
     }
     let prices = btc_ingest::read_table(data_dir, Table::Ohlcv, Revisions::Latest)?;
     let times = column_as::<TimestampNanosecondArray>(&prices, EVENT_TIMESTAMP)?;
     let closes = column_as::<Float64Array>(&prices, PRICE)?;
     let rows = times.iter().zip(closes.iter());
-    Ok(rows.filter(|(_, close)| close.is_some()).filter_map(|(time, _)| time).collect())
+    Ok(rows
+        .filter(|(_, close)| close.is_some())
+        .filter_map(|(time, _)| time)
+        .collect())
 }
 
 fn column_as<'a, T: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a T> {
@@ -99,7 +108,10 @@ fn column_as<'a, T: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Resu
 pub fn frame(table: &RecordBatch, unseen: usize) -> Result<SeriesFrame> {
     let columns = columns(table)?;
     let half = table.num_rows().saturating_sub(unseen) / 2;
-    let early = columns.iter().filter_map(Column::begin).filter(|begin| *begin <= half);
+    let early = columns
+        .iter()
+        .filter_map(Column::begin)
+        .filter(|begin| *begin <= half);
     let start = early.max().unwrap_or(0);
     series(table, columns, start)
 }
@@ -113,14 +125,24 @@ pub fn frame(table: &RecordBatch, unseen: usize) -> Result<SeriesFrame> {
 pub fn frame_of(table: &RecordBatch, names: &[&str]) -> Result<SeriesFrame> {
     let mut all = columns(table)?;
     let mut chosen = Vec::with_capacity(names.len() + 1);
-    let wanted = names.iter().copied().chain((!names.contains(&PRICE)).then_some(PRICE));
+    let wanted = names
+        .iter()
+        .copied()
+        .chain((!names.contains(&PRICE)).then_some(PRICE));
     for name in wanted {
-        let index = all.iter().position(|column| column.name == name).ok_or_else(|| {
-            Error::Column { column: name.into(), problem: "is missing; the model needs it".into() }
-        })?;
+        let index = all
+            .iter()
+            .position(|column| column.name == name)
+            .ok_or_else(|| Error::Column {
+                column: name.into(),
+                problem: "is missing; the model needs it".into(),
+            })?;
         chosen.push(all.swap_remove(index));
     }
-    let start = chosen.iter().find(|column| column.name == PRICE).and_then(Column::begin);
+    let start = chosen
+        .iter()
+        .find(|column| column.name == PRICE)
+        .and_then(Column::begin);
     series(table, chosen, start.unwrap_or(0))
 }
 
@@ -129,13 +151,22 @@ fn columns(table: &RecordBatch) -> Result<Vec<Column>> {
     let mut columns = Vec::new();
     for (field, array) in table.schema_ref().fields().iter().zip(table.columns()) {
         if let Some(array) = array.as_any().downcast_ref::<Float64Array>() {
-            let values = array.iter().map(|value| value.unwrap_or(f64::NAN)).collect();
-            columns.push(Column { name: field.name().clone(), values });
+            let values = array
+                .iter()
+                .map(|value| value.unwrap_or(f64::NAN))
+                .collect();
+            columns.push(Column {
+                name: field.name().clone(),
+                values,
+            });
         }
     }
     let price = columns.iter().find(|column| column.name == PRICE);
     if price.is_none_or(|price| price.begin().is_none()) {
-        return Err(Error::Column { column: PRICE.into(), problem: "is missing or empty".into() });
+        return Err(Error::Column {
+            column: PRICE.into(),
+            problem: "is missing or empty".into(),
+        });
     }
     Ok(columns)
 }
@@ -143,9 +174,14 @@ fn columns(table: &RecordBatch) -> Result<Vec<Column>> {
 fn series(table: &RecordBatch, columns: Vec<Column>, start: usize) -> Result<SeriesFrame> {
     let times = column_as::<TimestampNanosecondArray>(table, EVENT_TIMESTAMP)?;
     let rows = start..table.num_rows();
-    let known_at = rows.clone().map(|row| DateTime::from_timestamp_nanos(times.value(row))).collect();
-    let values: Vec<f64> =
-        rows.clone().flat_map(|row| columns.iter().map(move |column| column.values[row])).collect();
+    let known_at = rows
+        .clone()
+        .map(|row| DateTime::from_timestamp_nanos(times.value(row)))
+        .collect();
+    let values: Vec<f64> = rows
+        .clone()
+        .flat_map(|row| columns.iter().map(move |column| column.values[row]))
+        .collect();
     let values = Tensor::from_vec(values, (rows.len(), columns.len()), &Device::Cpu)
         .map_err(btc_models::Error::from)?;
     let names = columns.into_iter().map(|column| column.name).collect();

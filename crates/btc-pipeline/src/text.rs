@@ -20,11 +20,17 @@ pub(crate) fn distribution_text(distribution: &Distribution) -> String {
             int.step()
         ),
         Distribution::Categorical(categorical) => {
-            let choices: Vec<String> =
-                categorical.choices().iter().map(|choice| python_value(&choice.to_json())).collect();
+            let choices: Vec<String> = categorical
+                .choices()
+                .iter()
+                .map(|choice| python_value(&choice.to_json()))
+                .collect();
             // A tuple of one ends with a comma.
             let end = if choices.len() == 1 { "," } else { "" };
-            format!("CategoricalDistribution(choices=({}{end}))", choices.join(", "))
+            format!(
+                "CategoricalDistribution(choices=({}{end}))",
+                choices.join(", ")
+            )
         }
     }
 }
@@ -91,7 +97,10 @@ mod tests {
             FloatDistribution::new(0.0, 1e16).unwrap(),
             "FloatDistribution(high=1e+16, log=False, low=0.0, step=None)",
         );
-        check(IntDistribution::new(1, 9).unwrap(), "IntDistribution(high=9, log=False, low=1, step=1)");
+        check(
+            IntDistribution::new(1, 9).unwrap(),
+            "IntDistribution(high=9, log=False, low=1, step=1)",
+        );
         check(
             CategoricalDistribution::new(["tanh", "relu"]).unwrap(),
             "CategoricalDistribution(choices=('tanh', 'relu'))",

@@ -17,7 +17,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = btc_track::TrackingClient::in_memory(folder.path())?;
     let studies = Arc::new(btc_tune::InMemoryStorage::new());
     let app = router(State::new(client, studies, folder.path()), Guard::new());
-    let request = Request::get("/").header("host", "localhost").body(Body::empty())?;
+    let request = Request::get("/")
+        .header("host", "localhost")
+        .body(Body::empty())?;
     let response = app.oneshot(request).await?;
     println!("{}", response.status());
     let body = to_bytes(response.into_body(), 1 << 20).await?;

@@ -49,10 +49,18 @@ impl Guard {
     }
 
     fn allows_host(&self, authority: &str) -> bool {
-        let Some(host) = host_of(authority) else { return false };
+        let Some(host) = host_of(authority) else {
+            return false;
+        };
         let loopback = host.eq_ignore_ascii_case("localhost")
-            || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        loopback || self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+            || host
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback());
+        loopback
+            || self
+                .allowed_hosts
+                .iter()
+                .any(|allowed| allowed.eq_ignore_ascii_case(host))
     }
 
     fn refuses(&self, request: &Request) -> Option<(StatusCode, &'static str)> {
@@ -60,12 +68,20 @@ impl Guard {
         let authority = headers
             .get(header::HOST)
             .and_then(|value| value.to_str().ok())
-            .or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+            .or_else(|| {
+                request
+                    .uri()
+                    .authority()
+                    .map(|authority| authority.as_str())
+            });
         if !authority.is_some_and(|authority| self.allows_host(authority)) {
             return Some((StatusCode::FORBIDDEN, "this host name is not allowed"));
         }
         if !is_read(request.method()) && !same_origin(headers, authority) {
-            return Some((StatusCode::FORBIDDEN, "requests from another origin are not allowed"));
+            return Some((
+                StatusCode::FORBIDDEN,
+                "requests from another origin are not allowed",
+            ));
         }
         if let Some(token) = &self.token
             && request.uri().path() != "/health"
@@ -94,9 +110,10 @@ pub(crate) async fn guard(
             )
                 .into_response();
             if status == StatusCode::UNAUTHORIZED {
-                response
-                    .headers_mut()
-                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"btc\""));
+                response.headers_mut().insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Basic realm=\"btc\""),
+                );
             }
             response
         }
@@ -107,7 +124,10 @@ pub(crate) async fn guard(
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -120,9 +140,15 @@ fn is_read(method: &Method) -> bool {
 
 /// A request without `Origin` does not come from a page of another site.
 fn same_origin(headers: &HeaderMap, authority: Option<&str>) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    let stripped = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let Ok(origin) = origin.to_str() else {
+        return false;
+    };
+    let stripped = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
     match (stripped, authority) {
         (Some(origin), Some(authority)) => origin.eq_ignore_ascii_case(authority),
         _ => false,
@@ -130,22 +156,36 @@ fn same_origin(headers: &HeaderMap, authority: Option<&str>) -> bool {
 }
 
 fn authorised(headers: &HeaderMap, token: &str) -> bool {
-    let Some(value) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok())
+    let Some(value) = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
     else {
         return false;
     };
     if let Some(given) = value.strip_prefix("Bearer ") {
         return equal_in_constant_time(given.as_bytes(), token.as_bytes());
     }
-    let Some(decoded) = value.strip_prefix("Basic ").and_then(|text| STANDARD.decode(text).ok()) else { return false };
-    let password = decoded.iter().position(|&byte| byte == b':').map(|colon| &decoded[colon + 1..]);
+    let Some(decoded) = value
+        .strip_prefix("Basic ")
+        .and_then(|text| STANDARD.decode(text).ok())
+    else {
+        return false;
+    };
+    let password = decoded
+        .iter()
+        .position(|&byte| byte == b':')
+        .map(|colon| &decoded[colon + 1..]);
     password.is_some_and(|password| equal_in_constant_time(password, token.as_bytes()))
 }
 
 /// Compares without telling by its duration where two tokens differ.
 fn equal_in_constant_time(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len()
-        && left.iter().zip(right).fold(0, |differing, (left, right)| differing | (left ^ right)) == 0
+        && left
+            .iter()
+            .zip(right)
+            .fold(0, |differing, (left, right)| differing | (left ^ right))
+            == 0
 }
 
 /// The name or address in `host[:port]`, `[v6]:port` or a bare IPv6 address.
@@ -177,7 +217,13 @@ mod tests {
 
     #[test]
     fn loopback_and_listed_names_are_allowed() {
-        for host in ["localhost", "LOCALHOST:5000", "127.0.0.1:80", "127.8.9.1", "[::1]:5000"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:5000",
+            "127.0.0.1:80",
+            "127.8.9.1",
+            "[::1]:5000",
+        ] {
             check(host, true);
         }
         check("forecast.example:443", true);

@@ -52,9 +52,15 @@ pub fn router(state: State, guard: Guard) -> Router {
         .route("/assets/{name}", get(assets::serve))
         .fallback(pages::not_found)
         .layer(CompressionLayer::new())
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PAGE_TIMEOUT))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            PAGE_TIMEOUT,
+        ))
         .with_state(state);
-    pages.merge(api).merge(online).layer(from_fn_with_state(Arc::new(guard), guard::guard))
+    pages
+        .merge(api)
+        .merge(online)
+        .layer(from_fn_with_state(Arc::new(guard), guard::guard))
 }
 
 /// Serves until `stop` ends, then finishes what is being answered.

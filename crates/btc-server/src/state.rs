@@ -19,7 +19,11 @@ impl State {
         studies: Arc<dyn Storage>,
         features_dir: impl Into<PathBuf>,
     ) -> Self {
-        Self { client, studies, features_dir: Arc::new(features_dir.into()) }
+        Self {
+            client,
+            studies,
+            features_dir: Arc::new(features_dir.into()),
+        }
     }
 
     pub(crate) fn features_dir(&self) -> &Path {

@@ -15,7 +15,9 @@ pub(crate) enum ConfigCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  btc completions bash > /etc/bash_completion.d/btc\n  btc completions fish > ~/.config/fish/completions/btc.fish")]
+#[command(
+    after_help = "Examples:\n  btc completions bash > /etc/bash_completion.d/btc\n  btc completions fish > ~/.config/fish/completions/btc.fish"
+)]
 pub(crate) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
@@ -34,7 +36,10 @@ pub(crate) fn run(
                 let map: serde_json::Map<String, serde_json::Value> = rows
                     .into_iter()
                     .map(|(name, value, origin)| {
-                        (name.to_owned(), serde_json::json!({ "value": value, "origin": origin }))
+                        (
+                            name.to_owned(),
+                            serde_json::json!({ "value": value, "origin": origin }),
+                        )
                     })
                     .collect();
                 printer.json(&map)?;
@@ -55,7 +60,12 @@ pub(crate) fn completions(
     printer: &mut Printer,
 ) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::args::Cli::command(), "btc", &mut script);
+    clap_complete::generate(
+        args.shell,
+        &mut crate::args::Cli::command(),
+        "btc",
+        &mut script,
+    );
     printer.line(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -43,7 +43,9 @@ pub(crate) fn dispatch(
         Command::Backtest(args) => block_on(backtest::run(args, settings, printer)),
         Command::Pipeline(command) => block_on(pipeline::run(command, settings, printer)),
         Command::Serve(args) => block_on(serve::run(args, settings, printer)),
-        Command::Alias(_) => unreachable!("aliases were translated above, and translate to no alias"),
+        Command::Alias(_) => {
+            unreachable!("aliases were translated above, and translate to no alias")
+        }
     }
 }
 
@@ -51,5 +53,8 @@ fn block_on<F>(future: F) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = anyhow::Result<ExitCode>>,
 {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
 }

@@ -22,14 +22,18 @@ pub(crate) enum ModelCommand {
     #[command(after_help = "Examples:\n  btc model list\n  btc model list --json")]
     List,
     /// Show the versions of a model
-    #[command(after_help = "Examples:\n  btc model show bitcoin-regression\n  btc model show bitcoin-regression --json")]
+    #[command(
+        after_help = "Examples:\n  btc model show bitcoin-regression\n  btc model show bitcoin-regression --json"
+    )]
     Show {
         /// The model's name
         #[arg(default_value = MODEL_NAME)]
         name: String,
     },
     /// Make a version the champion
-    #[command(after_help = "Examples:\n  btc model promote bitcoin-regression 2\n  btc model promote bitcoin-regression 2 --alias challenger")]
+    #[command(
+        after_help = "Examples:\n  btc model promote bitcoin-regression 2\n  btc model promote bitcoin-regression 2 --alias challenger"
+    )]
     Promote {
         /// The model's name
         name: String,
@@ -40,7 +44,9 @@ pub(crate) enum ModelCommand {
         alias: String,
     },
     /// Point an alias to a version, or remove it
-    #[command(after_help = "Examples:\n  btc model alias bitcoin-regression challenger 3\n  btc model alias bitcoin-regression challenger --remove")]
+    #[command(
+        after_help = "Examples:\n  btc model alias bitcoin-regression challenger 3\n  btc model alias bitcoin-regression challenger --remove"
+    )]
     Alias {
         /// The model's name
         name: String,
@@ -54,7 +60,9 @@ pub(crate) enum ModelCommand {
         remove: bool,
     },
     /// Delete a version, or a whole model
-    #[command(after_help = "Examples:\n  btc model delete bitcoin-regression 2\n  btc model delete bitcoin-regression --all --dry-run")]
+    #[command(
+        after_help = "Examples:\n  btc model delete bitcoin-regression 2\n  btc model delete bitcoin-regression --all --dry-run"
+    )]
     Delete {
         /// The model's name
         name: String,
@@ -71,7 +79,9 @@ pub(crate) enum ModelCommand {
 }
 
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  btc model register-best\n  btc model register-best --experiment crypto-reg-experiment --metric RMSE")]
+#[command(
+    after_help = "Examples:\n  btc model register-best\n  btc model register-best --experiment crypto-reg-experiment --metric RMSE"
+)]
 pub(crate) struct RegisterBestArgs {
     /// The experiment, by name or id
     #[arg(long, visible_alias = "experiment-id", value_name = "NAME-OR-ID")]
@@ -112,13 +122,27 @@ pub(crate) async fn run(
         ModelCommand::RegisterBest(args) => register_best(args, settings, printer).await?,
         ModelCommand::List => list(settings, printer)?,
         ModelCommand::Show { name } => show(&name, settings, printer)?,
-        ModelCommand::Promote { name, version, alias } => {
+        ModelCommand::Promote {
+            name,
+            version,
+            alias,
+        } => {
             set_alias(&name, &alias, Some(version), settings, printer)?;
         }
-        ModelCommand::Alias { name, alias, version, remove: _ } => {
+        ModelCommand::Alias {
+            name,
+            alias,
+            version,
+            remove: _,
+        } => {
             set_alias(&name, &alias, version, settings, printer)?;
         }
-        ModelCommand::Delete { name, version, all: _, dry_run } => {
+        ModelCommand::Delete {
+            name,
+            version,
+            all: _,
+            dry_run,
+        } => {
             delete(&name, version, dry_run, settings, printer)?;
         }
     }
@@ -131,8 +155,9 @@ async fn register_best(
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     let client = tracking_client(settings)?;
-    let experiment =
-        args.experiment.unwrap_or_else(|| settings.experiment_name.value.clone());
+    let experiment = args
+        .experiment
+        .unwrap_or_else(|| settings.experiment_name.value.clone());
     let config = RegisterConfig {
         experiment,
         metric: args.metric,
@@ -142,11 +167,11 @@ async fn register_best(
     };
     let store = btc_pipeline::feature_store(&settings.project)?;
     let table =
-        btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None).await?;
-    let registration = tokio::task::spawn_blocking(move || {
-        btc_pipeline::register_best(&client, &config, &table)
-    })
-    .await??;
+        btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None)
+            .await?;
+    let registration =
+        tokio::task::spawn_blocking(move || btc_pipeline::register_best(&client, &config, &table))
+            .await??;
     print_registration(&registration, printer)
 }
 
@@ -161,7 +186,8 @@ pub(crate) fn print_registration(
         printer.line(line)?;
     }
     if registration.worse_than_naive {
-        printer.warn("no better than the naive forecast: tagged worse_than_naive=true, not champion");
+        printer
+            .warn("no better than the naive forecast: tagged worse_than_naive=true, not champion");
     }
     Ok(())
 }
@@ -170,13 +196,19 @@ fn list(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
     let client = tracking_client(settings)?;
     let models = client.registered_models()?;
     if printer.is_json() {
-        let models: Vec<_> = models.iter().map(|model| model_view(model, &client)).collect();
+        let models: Vec<_> = models
+            .iter()
+            .map(|model| model_view(model, &client))
+            .collect();
         return printer.json(&models);
     }
     let mut rows = Vec::new();
     for model in &models {
         let latest = client.latest_version(&model.name).ok();
-        let aliases = model.aliases.iter().map(|(alias, version)| format!("{alias}={version}"));
+        let aliases = model
+            .aliases
+            .iter()
+            .map(|(alias, version)| format!("{alias}={version}"));
         rows.push(vec![
             model.name.clone(),
             latest.map_or("-".into(), |version| version.version.to_string()),
@@ -215,7 +247,15 @@ fn show(name: &str, settings: &Settings, printer: &mut Printer) -> anyhow::Resul
         })
         .collect();
     printer.table(
-        &["version", "network", "MAPE", "hold-out MAPE", "naive MAPE", "aliases", "run"],
+        &[
+            "version",
+            "network",
+            "MAPE",
+            "hold-out MAPE",
+            "naive MAPE",
+            "aliases",
+            "run",
+        ],
         &rows,
     )
 }
@@ -290,7 +330,11 @@ impl VersionView {
             run_id: version.run_id.clone(),
             source: version.source.clone(),
             created: version.creation_timestamp,
-            tags: version.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
+            tags: version
+                .tags
+                .iter()
+                .map(|tag| (tag.key.clone(), tag.value.clone()))
+                .collect(),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use btc_pipeline::{Event, Observer, PredictConfig, Prediction, RegisterConfig, Registration, SearchOutcome};
+use btc_pipeline::{
+    Event, Observer, PredictConfig, Prediction, RegisterConfig, Registration, SearchOutcome,
+};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -21,7 +23,9 @@ pub(crate) enum PipelineCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  btc pipeline run --sample\n  btc pipeline run --model-type LSTM --n-trials 10")]
+#[command(
+    after_help = "Examples:\n  btc pipeline run --sample\n  btc pipeline run --model-type LSTM --n-trials 10"
+)]
 pub(crate) struct PipelineArgs {
     /// Use a synthetic market instead of real data; needs no network
     #[arg(long)]
@@ -40,7 +44,12 @@ pub(crate) struct PipelineArgs {
     #[arg(long, value_name = "N", default_value_t = 10)]
     timesteps: usize,
     /// One-step forecasts in the set that trials are compared on
-    #[arg(long, alias = "prediction_length", value_name = "N", default_value_t = 10)]
+    #[arg(
+        long,
+        alias = "prediction_length",
+        value_name = "N",
+        default_value_t = 10
+    )]
     prediction_length: usize,
     /// The registered model's name
     #[arg(long, value_name = "NAME", default_value = MODEL_NAME)]
@@ -64,13 +73,28 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let PipelineCommand::Run(mut args) = command;
     // The original's script trains CNNs; a search over every network is a flag away.
-    args.search.model_type.get_or_insert(btc_models::ModelType::Cnn);
+    args.search
+        .model_type
+        .get_or_insert(btc_models::ModelType::Cnn);
     settings.project.create()?;
     printer.note(format!("project {}", settings.project.root().display()));
     let console = Arc::new(Console::new(printer.is_quiet()).with_trials(args.n_trials.get()));
-    let stage = |index, name: &str| console.event(&Event::Stage { index, total: STAGES, name });
+    let stage = |index, name: &str| {
+        console.event(&Event::Stage {
+            index,
+            total: STAGES,
+            name,
+        })
+    };
 
-    stage(1, if args.sample { "data: a synthetic market" } else { "data" });
+    stage(
+        1,
+        if args.sample {
+            "data: a synthetic market"
+        } else {
+            "data"
+        },
+    );
     retrieve(&args, settings, &console).await?;
 
     stage(2, "features");
@@ -85,7 +109,12 @@ pub(crate) async fn run(
 
     stage(3, "tune");
     let stop = tune::stop_on_interrupt();
-    let search_args = tune::RunArgs::of(&args.search, args.n_trials, args.timesteps, args.prediction_length);
+    let search_args = tune::RunArgs::of(
+        &args.search,
+        args.n_trials,
+        args.timesteps,
+        args.prediction_length,
+    );
     let search = tune::search(&search_args, settings, printer, console.clone(), stop).await?;
     if search.stopped {
         tune::print_outcome(&search, printer)?;
@@ -96,7 +125,8 @@ pub(crate) async fn run(
     stage(4, "register");
     let client = tune::tracking_client(settings)?;
     let table =
-        btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None).await?;
+        btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None)
+            .await?;
     let register = RegisterConfig {
         experiment: args.search.name(settings),
         metric: btc_pipeline::METRIC.into(),
@@ -114,13 +144,21 @@ pub(crate) async fn run(
     let hears = console.clone();
     let (registration, prediction) = tokio::task::spawn_blocking(move || {
         let registration = btc_pipeline::register_best(&client, &register, &table)?;
-        hears.event(&Event::Stage { index: 5, total: STAGES, name: "predict" });
+        hears.event(&Event::Stage {
+            index: 5,
+            total: STAGES,
+            name: "predict",
+        });
         let prediction = btc_pipeline::predict(&client, &predict, &table)?;
         Ok::<_, btc_pipeline::Error>((registration, prediction))
     })
     .await??;
 
-    let summary = Summary { search, registration, prediction };
+    let summary = Summary {
+        search,
+        registration,
+        prediction,
+    };
     if printer.is_json() {
         printer.json(&summary)?;
     } else {

@@ -53,10 +53,9 @@ pub(crate) async fn run(
         timesteps: args.timesteps,
         data_hash: btc_ingest::data_hash(&settings.project.data_dir())?,
     };
-    let prediction = tokio::task::spawn_blocking(move || {
-        btc_pipeline::predict(&client, &config, &table)
-    })
-    .await??;
+    let prediction =
+        tokio::task::spawn_blocking(move || btc_pipeline::predict(&client, &config, &table))
+            .await??;
     print_prediction(&prediction, printer)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -75,7 +74,10 @@ pub(crate) fn print_prediction(
         prediction.target_time.format(minute),
         prediction.known_until.format(minute)
     ))?;
-    printer.line(format!("{:.2}  naive forecast: the last close", prediction.naive))?;
+    printer.line(format!(
+        "{:.2}  naive forecast: the last close",
+        prediction.naive
+    ))?;
     for interval in &prediction.intervals {
         printer.line(format!(
             "{:.2} to {:.2}  {} % interval",

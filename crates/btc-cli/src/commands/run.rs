@@ -13,7 +13,9 @@ use crate::printer::Printer;
 use crate::settings::Settings;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  btc run . -e price-predict -P date-end=2023-01-10\n  btc run . -e price-regression-optimize -P model_type=lstm -P n_trials=10")]
+#[command(
+    after_help = "Examples:\n  btc run . -e price-predict -P date-end=2023-01-10\n  btc run . -e price-regression-optimize -P model_type=lstm -P n_trials=10"
+)]
 pub(crate) struct RunArgs {
     /// The project's folder, where MLproject lies
     #[arg(value_name = "PATH", default_value = ".")]
@@ -50,7 +52,9 @@ pub(crate) fn run(
     // Found before anything is recorded.
     project.entry_point(&args.entry_point)?;
     let client = tracking_client(settings)?;
-    let name = args.experiment_name.unwrap_or_else(|| settings.experiment_name.value.clone());
+    let name = args
+        .experiment_name
+        .unwrap_or_else(|| settings.experiment_name.value.clone());
     let experiment = client.get_or_create_experiment(&name)?;
     // The command finds the same project, wherever its own folder is.
     let root = std::path::absolute(&settings.root.value)?;
@@ -74,6 +78,9 @@ pub(crate) fn run(
         printer.note(format!("run {}: {}", done.run_id, done.command));
     }
     // The command's own exit code is the answer.
-    let code = done.exit_code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILURE);
+    let code = done
+        .exit_code
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(FAILURE);
     Ok(ExitCode::from(code))
 }

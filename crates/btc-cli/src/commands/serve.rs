@@ -13,7 +13,9 @@ use crate::printer::Printer;
 use crate::settings::Settings;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  btc serve\n  BTC_TOKEN=... btc serve --host 0.0.0.0 --port 8080")]
+#[command(
+    after_help = "Examples:\n  btc serve\n  BTC_TOKEN=... btc serve --host 0.0.0.0 --port 8080"
+)]
 pub(crate) struct ServeArgs {
     /// The address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
@@ -38,9 +40,11 @@ pub(crate) async fn run(
     let port = args.port.unwrap_or(settings.serve_port.value);
     let address: IpAddr = match host {
         "localhost" => IpAddr::from([127, 0, 0, 1]),
-        text => text
-            .parse()
-            .map_err(|_| UsageError(format!("--host {text:?} is not an IP address such as 127.0.0.1")))?,
+        text => text.parse().map_err(|_| {
+            UsageError(format!(
+                "--host {text:?} is not an IP address such as 127.0.0.1"
+            ))
+        })?,
     };
     let token = settings.serve_token.value.as_deref();
     if !address.is_loopback() && token.is_none() && !args.insecure {

@@ -5,9 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use btc_track::{
-    CopySelection, Experiment, RestConfig, Run, RunQuery, TrackingClient, ViewType,
-};
+use btc_track::{CopySelection, Experiment, RestConfig, Run, RunQuery, TrackingClient, ViewType};
 use chrono::DateTime;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -24,7 +22,9 @@ pub(crate) enum TrackCommand {
     /// Search the runs of an experiment
     Runs(RunsArgs),
     /// Show one run with all its values
-    #[command(after_help = "Examples:\n  btc track show 0123456789abcdef0123456789abcdef\n  btc track show 0123456789abcdef0123456789abcdef --json")]
+    #[command(
+        after_help = "Examples:\n  btc track show 0123456789abcdef0123456789abcdef\n  btc track show 0123456789abcdef0123456789abcdef --json"
+    )]
     Show {
         /// The run's id
         run_id: String,
@@ -50,7 +50,9 @@ pub(crate) enum TrackCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  btc track runs --order-by 'metrics.MAPE ASC'\n  btc track runs --experiment crypto-reg-experiment --filter \"metrics.MAPE < 5 AND tags.state = 'COMPLETE'\" --json")]
+#[command(
+    after_help = "Examples:\n  btc track runs --order-by 'metrics.MAPE ASC'\n  btc track runs --experiment crypto-reg-experiment --filter \"metrics.MAPE < 5 AND tags.state = 'COMPLETE'\" --json"
+)]
 pub(crate) struct RunsArgs {
     /// The experiment, by name or id
     #[arg(long, value_name = "NAME-OR-ID")]
@@ -70,7 +72,9 @@ pub(crate) struct RunsArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  btc track metrics 0123456789abcdef0123456789abcdef loss\n  btc track metrics 0123456789abcdef0123456789abcdef loss --json")]
+#[command(
+    after_help = "Examples:\n  btc track metrics 0123456789abcdef0123456789abcdef loss\n  btc track metrics 0123456789abcdef0123456789abcdef loss --json"
+)]
 pub(crate) struct MetricsArgs {
     /// The run's id
     run_id: String,
@@ -79,7 +83,9 @@ pub(crate) struct MetricsArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  btc track artifacts 0123456789abcdef0123456789abcdef model\n  btc track artifacts 0123456789abcdef0123456789abcdef model/MLmodel --output MLmodel")]
+#[command(
+    after_help = "Examples:\n  btc track artifacts 0123456789abcdef0123456789abcdef model\n  btc track artifacts 0123456789abcdef0123456789abcdef model/MLmodel --output MLmodel"
+)]
 pub(crate) struct ArtifactsArgs {
     /// The run's id
     run_id: String,
@@ -103,7 +109,9 @@ pub(crate) struct GcArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  btc track copy --to http://127.0.0.1:5000\n  btc track copy --from http://127.0.0.1:5000 --experiment crypto-reg-experiment")]
+#[command(
+    after_help = "Examples:\n  btc track copy --to http://127.0.0.1:5000\n  btc track copy --from http://127.0.0.1:5000 --experiment crypto-reg-experiment"
+)]
 pub(crate) struct CopyArgs {
     /// A server, or a project's folder [default: this project]
     #[arg(long, value_name = "URI", required_unless_present = "to")]
@@ -138,7 +146,9 @@ pub(crate) fn run(
         TrackCommand::Artifacts(args) => artifacts(&args, &client, printer)?,
         TrackCommand::Delete { run_id } => {
             client.delete_run(&run_id)?;
-            printer.note(format!("deleted; btc track restore {run_id} brings it back"));
+            printer.note(format!(
+                "deleted; btc track restore {run_id} brings it back"
+            ));
         }
         TrackCommand::Restore { run_id } => client.restore_run(&run_id)?,
         TrackCommand::Gc(args) => gc(&args, &client, settings, printer)?,
@@ -160,7 +170,13 @@ fn experiments(client: &TrackingClient, printer: &mut Printer) -> anyhow::Result
         };
         return printer.json(&experiments.iter().map(view).collect::<Vec<_>>());
     }
-    let row = |e: &Experiment| vec![e.experiment_id.clone(), e.name.clone(), time(e.creation_time)];
+    let row = |e: &Experiment| {
+        vec![
+            e.experiment_id.clone(),
+            e.name.clone(),
+            time(e.creation_time),
+        ]
+    };
     let rows: Vec<_> = experiments.iter().map(row).collect();
     printer.table(&["id", "name", "created"], &rows)
 }
@@ -171,20 +187,29 @@ fn runs(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let name = args.experiment.as_deref().unwrap_or(&settings.experiment_name.value);
+    let name = args
+        .experiment
+        .as_deref()
+        .unwrap_or(&settings.experiment_name.value);
     let experiment = client.experiment(name)?;
     let mut query = RunQuery::new([experiment.experiment_id])
         .with_filter(args.filter)
         .with_max_results(args.limit);
     query.order_by = args.order_by;
-    query.view = if args.deleted { ViewType::DeletedOnly } else { ViewType::ActiveOnly };
+    query.view = if args.deleted {
+        ViewType::DeletedOnly
+    } else {
+        ViewType::ActiveOnly
+    };
     let runs = client.tracking.search_runs(&query)?.items;
     if printer.is_json() {
         return printer.json(&runs.iter().map(run_view).collect::<Vec<_>>());
     }
     let row = |run: &Run| {
         let shown = run.data.metrics.iter().take(4);
-        let metrics: Vec<_> = shown.map(|m| format!("{}={}", m.key, short(m.value))).collect();
+        let metrics: Vec<_> = shown
+            .map(|m| format!("{}={}", m.key, short(m.value)))
+            .collect();
         vec![
             run.info.run_id.clone(),
             run.info.run_name.clone(),
@@ -207,15 +232,28 @@ fn show(run: &Run, printer: &mut Printer) -> anyhow::Result<()> {
         vec!["run".into(), "name".into(), info.run_name.clone()],
         vec!["run".into(), "status".into(), info.status.to_string()],
         vec!["run".into(), "started".into(), time(info.start_time)],
-        vec!["run".into(), "ended".into(), info.end_time.map_or("-".into(), time)],
+        vec![
+            "run".into(),
+            "ended".into(),
+            info.end_time.map_or("-".into(), time),
+        ],
         vec!["run".into(), "artifacts".into(), info.artifact_uri.clone()],
     ];
     let mut add = |kind: &str, key: &str, value: String| {
         rows.push(vec![kind.to_owned(), key.to_owned(), value]);
     };
-    run.data.metrics.iter().for_each(|m| add("metric", &m.key, short(m.value)));
-    run.data.params.iter().for_each(|p| add("param", &p.key, p.value.clone()));
-    run.data.tags.iter().for_each(|t| add("tag", &t.key, t.value.clone()));
+    run.data
+        .metrics
+        .iter()
+        .for_each(|m| add("metric", &m.key, short(m.value)));
+    run.data
+        .params
+        .iter()
+        .for_each(|p| add("param", &p.key, p.value.clone()));
+    run.data
+        .tags
+        .iter()
+        .for_each(|t| add("tag", &t.key, t.value.clone()));
     printer.table(&["kind", "name", "value"], &rows)
 }
 
@@ -232,7 +270,8 @@ fn metrics(
             .collect();
         return printer.json(&view);
     }
-    let row = |m: &btc_track::Metric| vec![m.step.to_string(), time(m.timestamp), m.value.to_string()];
+    let row =
+        |m: &btc_track::Metric| vec![m.step.to_string(), time(m.timestamp), m.value.to_string()];
     let rows: Vec<_> = history.iter().map(row).collect();
     printer.table(&["step", "time", "value"], &rows)
 }
@@ -258,7 +297,14 @@ fn artifacts(
     }
     let row = |f: &btc_track::FileInfo| {
         let size = f.file_size.map_or("-".into(), |size| size.to_string());
-        vec![if f.is_dir { format!("{}/", f.path) } else { f.path.clone() }, size]
+        vec![
+            if f.is_dir {
+                format!("{}/", f.path)
+            } else {
+                f.path.clone()
+            },
+            size,
+        ]
     };
     let rows: Vec<_> = files.iter().map(row).collect();
     printer.table(&["path", "bytes"], &rows)
@@ -273,7 +319,11 @@ fn gc(
     let age = i64::from(args.older_than_days) * 86_400_000;
     // What is deleted this very millisecond counts as deleted before now.
     let before = settings.now.timestamp_millis() - age + 1;
-    let purged = if args.dry_run { client.purgeable(before)? } else { client.gc(before)? };
+    let purged = if args.dry_run {
+        client.purgeable(before)?
+    } else {
+        client.gc(before)?
+    };
     if printer.is_json() {
         return printer.json(&json!({
             "dry_run": args.dry_run,
@@ -282,7 +332,11 @@ fn gc(
             "artifact_uris": purged.artifact_uris,
         }));
     }
-    let verb = if args.dry_run { "would remove" } else { "removed" };
+    let verb = if args.dry_run {
+        "would remove"
+    } else {
+        "removed"
+    };
     printer.note(format!(
         "{verb} {} runs, {} experiments and {} artifact folders",
         purged.run_ids.len(),
@@ -335,14 +389,21 @@ fn place(uri: Option<&str>, settings: &Settings) -> anyhow::Result<TrackingClien
         Some(uri) if uri.starts_with("http://") || uri.starts_with("https://") => {
             let config = RestConfig {
                 token: settings.serve_token.value.clone(),
-                proxy: settings.proxy.value.clone().filter(|_| uri.starts_with("https://")),
+                proxy: settings
+                    .proxy
+                    .value
+                    .clone()
+                    .filter(|_| uri.starts_with("https://")),
                 ..RestConfig::default()
             };
             Ok(TrackingClient::rest(uri, &config)?)
         }
         Some(folder) => {
             let project = btc_pipeline::Project::new(std::path::Path::new(folder));
-            Ok(TrackingClient::open(&project.tracking(), &project.artifacts())?)
+            Ok(TrackingClient::open(
+                &project.tracking(),
+                &project.artifacts(),
+            )?)
         }
     }
 }
@@ -366,7 +427,11 @@ fn run_view(run: &Run) -> serde_json::Value {
 
 /// JSON has no NaN.
 fn number(value: f64) -> serde_json::Value {
-    if value.is_finite() { json!(value) } else { json!(value.to_string()) }
+    if value.is_finite() {
+        json!(value)
+    } else {
+        json!(value.to_string())
+    }
 }
 
 fn short(value: f64) -> String {
@@ -378,6 +443,8 @@ fn short(value: f64) -> String {
 }
 
 fn time(ms: i64) -> String {
-    DateTime::from_timestamp_millis(ms)
-        .map_or_else(|| "-".into(), |time| time.format("%Y-%m-%d %H:%M:%S").to_string())
+    DateTime::from_timestamp_millis(ms).map_or_else(
+        || "-".into(),
+        |time| time.format("%Y-%m-%d %H:%M:%S").to_string(),
+    )
 }

@@ -27,7 +27,9 @@ pub(crate) enum TuneCommand {
 }
 
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  btc tune run --model-type CNN --n-trials 4 --timesteps 10 --prediction-length 10\n  btc tune run --n-trials 50 --jobs 2")]
+#[command(
+    after_help = "Examples:\n  btc tune run --model-type CNN --n-trials 4 --timesteps 10 --prediction-length 10\n  btc tune run --n-trials 50 --jobs 2"
+)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) search: SearchArgs,
@@ -44,7 +46,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) timesteps: usize,
     /// One-step forecasts in the set that trials are compared on
-    #[arg(long, alias = "prediction_length", value_name = "N", default_value_t = 5)]
+    #[arg(
+        long,
+        alias = "prediction_length",
+        value_name = "N",
+        default_value_t = 5
+    )]
     pub(crate) prediction_length: usize,
 }
 
@@ -58,7 +65,14 @@ impl RunArgs {
     ) -> Self {
         let endpoints = data::Endpoints::default();
         let search = search.clone();
-        Self { search, pull_data: false, endpoints, n_trials, timesteps, prediction_length }
+        Self {
+            search,
+            pull_data: false,
+            endpoints,
+            n_trials,
+            timesteps,
+            prediction_length,
+        }
     }
 }
 
@@ -94,7 +108,10 @@ pub(crate) struct SearchArgs {
 impl SearchArgs {
     /// The name of the experiment and the study.
     pub(crate) fn name(&self, settings: &Settings) -> String {
-        let name = self.experiment_name.as_deref().unwrap_or(&settings.experiment_name.value);
+        let name = self
+            .experiment_name
+            .as_deref()
+            .unwrap_or(&settings.experiment_name.value);
         match self.experiment_version {
             0 | 1 => name.to_owned(),
             version => format!("{name}-v{version}"),
@@ -103,11 +120,13 @@ impl SearchArgs {
 }
 
 fn parse_model_type(text: &str) -> Result<ModelType, String> {
-    text.parse().map_err(|error: btc_models::Error| error.to_string())
+    text.parse()
+        .map_err(|error: btc_models::Error| error.to_string())
 }
 
 fn parse_target(text: &str) -> Result<Target, String> {
-    text.parse().map_err(|error: btc_models::Error| error.to_string())
+    text.parse()
+        .map_err(|error: btc_models::Error| error.to_string())
 }
 
 /// Opens the project's runs and models.
@@ -134,7 +153,10 @@ pub(crate) fn tracking_client(settings: &Settings) -> anyhow::Result<TrackingCli
         },
     };
     settings.project.create()?;
-    Ok(TrackingClient::open(&database, &settings.project.artifacts())?)
+    Ok(TrackingClient::open(
+        &database,
+        &settings.project.artifacts(),
+    )?)
 }
 
 pub(crate) async fn run(
@@ -176,14 +198,19 @@ pub(crate) async fn search(
     stop: Arc<AtomicBool>,
 ) -> anyhow::Result<SearchOutcome> {
     let name = args.search.name(settings);
-    let storage_url = args.search.storage.as_deref().unwrap_or(&settings.storage_url.value);
+    let storage_url = args
+        .search
+        .storage
+        .as_deref()
+        .unwrap_or(&settings.storage_url.value);
     printer.note(format!(
         "study {name} in {storage_url}: {} trials, seed {}, {} at a time, hold-out {} days",
         args.n_trials, args.search.seed, args.search.jobs, args.search.holdout
     ));
     let store = btc_pipeline::feature_store(&settings.project)?;
     let table =
-        btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None).await?;
+        btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None)
+            .await?;
     let unseen = args.search.holdout.saturating_add(args.prediction_length);
     let frame = btc_pipeline::frame(&table, unseen)?;
     let client = tracking_client(settings)?;
@@ -234,10 +261,7 @@ pub(crate) fn stop_on_interrupt() -> Arc<AtomicBool> {
     stop
 }
 
-pub(crate) fn print_outcome(
-    outcome: &SearchOutcome,
-    printer: &mut Printer,
-) -> anyhow::Result<()> {
+pub(crate) fn print_outcome(outcome: &SearchOutcome, printer: &mut Printer) -> anyhow::Result<()> {
     if printer.is_json() {
         return printer.json(outcome);
     }

@@ -44,16 +44,30 @@ fn every_command_has_two_examples_that_parse() {
         let (_, examples) = help.split_once("Examples:").unwrap_or_else(|| {
             panic!("btc {} --help has no examples", command.join(" "));
         });
-        let examples: Vec<&str> =
-            examples.lines().map(str::trim).filter(|line| line.contains("btc ")).collect();
-        assert!(examples.len() >= 2, "btc {}: {examples:?}", command.join(" "));
+        let examples: Vec<&str> = examples
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.contains("btc "))
+            .collect();
+        assert!(
+            examples.len() >= 2,
+            "btc {}: {examples:?}",
+            command.join(" ")
+        );
         for example in examples {
             // Up to what the shell takes: assignments before, redirections after.
-            let words: Vec<&str> =
-                example.split_whitespace().skip_while(|word| *word != "btc").skip(1).collect();
+            let words: Vec<&str> = example
+                .split_whitespace()
+                .skip_while(|word| *word != "btc")
+                .skip(1)
+                .collect();
             let words: Vec<&str> = words.into_iter().take_while(|word| *word != ">").collect();
             let output = crate::btc(folder.path(), &[words.as_slice(), &["--help"]].concat());
-            assert!(output.status.success(), "{example}: {}", crate::stderr(&output));
+            assert!(
+                output.status.success(),
+                "{example}: {}",
+                crate::stderr(&output)
+            );
         }
     }
 }

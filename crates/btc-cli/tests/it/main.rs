@@ -36,7 +36,12 @@ fn stderr(output: &Output) -> String {
 #[track_caller]
 fn succeed(root: &Path, arguments: &[&str]) -> String {
     let output = btc(root, arguments);
-    assert!(output.status.success(), "btc {}: {}", arguments.join(" "), stderr(&output));
+    assert!(
+        output.status.success(),
+        "btc {}: {}",
+        arguments.join(" "),
+        stderr(&output)
+    );
     stdout(&output)
 }
 
@@ -45,8 +50,16 @@ fn succeed(root: &Path, arguments: &[&str]) -> String {
 fn fail(root: &Path, arguments: &[&str], code: i32, says: &str) {
     let output = btc(root, arguments);
     let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(code), "btc {}: {text}", arguments.join(" "));
-    let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "btc {}: {text}",
+        arguments.join(" ")
+    );
+    let errors: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
     assert_eq!(errors.len(), 1, "{text}");
     assert!(errors[0].contains(says), "{text}");
 }

@@ -8,8 +8,19 @@ fn a_script_can_run_a_whole_study() {
     let root = folder.path();
     let study = ["--study", "script"];
     let tune = |arguments: &[&str]| succeed(root, &[&["tune"], arguments].concat());
-    tune(&["create-study", "--study", "script", "--direction", "maximize"]);
-    fail(root, &["tune", "create-study", "--study", "script"], 1, "exists already");
+    tune(&[
+        "create-study",
+        "--study",
+        "script",
+        "--direction",
+        "maximize",
+    ]);
+    fail(
+        root,
+        &["tune", "create-study", "--study", "script"],
+        1,
+        "exists already",
+    );
     tune(&["create-study", "--study", "script", "--skip-if-exists"]);
     let space = r#"{"x":{"type":"float","low":0,"high":1},"c":{"type":"categorical","choices":["a",null]}}"#;
     for i in 0..12 {
@@ -20,8 +31,20 @@ fn a_script_can_run_a_whole_study() {
         let number = i.to_string();
         tune(&[&["tell", "--trial", &number, "--values", &x], &study[..]].concat());
     }
-    fail(root, &["tune", "tell", "--study", "script", "--trial", "0", "--values", "1"], 1, "can no longer change");
-    fail(root, &["tune", "ask", "--study", "script", "--search-space", "[]"], 2, "search-space");
+    fail(
+        root,
+        &[
+            "tune", "tell", "--study", "script", "--trial", "0", "--values", "1",
+        ],
+        1,
+        "can no longer change",
+    );
+    fail(
+        root,
+        &["tune", "ask", "--study", "script", "--search-space", "[]"],
+        2,
+        "search-space",
+    );
     tune(&[&["ask", "--search-space", "{}"], &study[..]].concat());
     tune(&[&["tell", "--trial", "12", "--state", "fail"], &study[..]].concat());
 
@@ -31,11 +54,26 @@ fn a_script_can_run_a_whole_study() {
     let best: serde_json::Value = serde_json::from_str(&best).expect("JSON");
     assert_eq!(best[0]["values"][0], best[0]["params"]["x"]);
     let list = tune(&["studies"]);
-    assert!(list.contains("script") && list.contains("maximize"), "{list}");
+    assert!(
+        list.contains("script") && list.contains("maximize"),
+        "{list}"
+    );
     let importance = tune(&[&["importance"], &study[..]].concat());
-    assert!(importance.lines().any(|line| line.trim_start().starts_with('x')), "{importance}");
+    assert!(
+        importance
+            .lines()
+            .any(|line| line.trim_start().starts_with('x')),
+        "{importance}"
+    );
     assert!(tune(&[&["plot", "history"], &study[..]].concat()).starts_with("<svg "));
-    fail(root, &["tune", "plot", "contour", "--study", "script", "--param", "x"], 2, "--param twice");
+    fail(
+        root,
+        &[
+            "tune", "plot", "contour", "--study", "script", "--param", "x",
+        ],
+        2,
+        "--param twice",
+    );
 
     for name in ["trials.csv", "trials.parquet"] {
         let file = root.join(name);
@@ -47,6 +85,16 @@ fn a_script_can_run_a_whole_study() {
     assert!(csv.starts_with("number,state,value,"), "{csv}");
 
     tune(&[&["delete-study"], &study[..]].concat());
-    fail(root, &["tune", "trials", "--study", "script"], 3, "no study is called");
-    fail(root, &["tune", "studies", "--storage", "oracle://x"], 2, "oracle://x");
+    fail(
+        root,
+        &["tune", "trials", "--study", "script"],
+        3,
+        "no study is called",
+    );
+    fail(
+        root,
+        &["tune", "studies", "--storage", "oracle://x"],
+        2,
+        "oracle://x",
+    );
 }

@@ -13,7 +13,15 @@ fn the_first_command_gives_a_forecast_and_the_second_adds_trials() {
     assert_eq!(first["search"]["trials"], 2);
     assert_eq!(first["prediction"]["target_time"], "2025-01-02T00:00:00Z");
     assert_eq!(first["prediction"]["known_until"], "2025-01-01T00:00:00Z");
-    for key in ["forecast", "naive", "target_time", "known_until", "interval", "model", "version"] {
+    for key in [
+        "forecast",
+        "naive",
+        "target_time",
+        "known_until",
+        "interval",
+        "model",
+        "version",
+    ] {
         assert!(!first["prediction"][key].is_null(), "{key}");
     }
 
@@ -32,7 +40,16 @@ fn the_first_command_gives_a_forecast_and_the_second_adds_trials() {
 fn the_same_seed_gives_the_same_forecast() {
     let forecast = || {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let run = ["--json", "pipeline", "run", "--sample", "--n-trials", "2", "--seed", "5"];
+        let run = [
+            "--json",
+            "pipeline",
+            "run",
+            "--sample",
+            "--n-trials",
+            "2",
+            "--seed",
+            "5",
+        ];
         let summary: Value = serde_json::from_str(&succeed(folder.path(), &run)).expect("JSON");
         summary["prediction"]["forecast"].to_string()
     };
@@ -43,7 +60,10 @@ fn the_same_seed_gives_the_same_forecast() {
 fn the_stages_one_by_one_under_their_old_names() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let root = folder.path();
-    succeed(root, &["-q", "pipeline", "run", "--sample", "--n-trials", "1"]);
+    succeed(
+        root,
+        &["-q", "pipeline", "run", "--sample", "--n-trials", "1"],
+    );
     succeed(root, &["price-data-retrieve", "--pull-data", "false"]);
     succeed(root, &["price-training-data-create"]);
     let optimize = [
@@ -65,7 +85,18 @@ fn the_stages_one_by_one_under_their_old_names() {
     // Whether the model beats naive is up to the data; either answer is one clear line.
     let register = btc(root, &["register-best-model", "--experiment-id", "old-v2"]);
     let refused = stderr(&register).contains("--allow-worse-than-naive");
-    assert!(register.status.success() || refused, "{}", stderr(&register));
-    let predicted = succeed(root, &["price-predict", "--registered-model-name", "bitcoin-regression"]);
+    assert!(
+        register.status.success() || refused,
+        "{}",
+        stderr(&register)
+    );
+    let predicted = succeed(
+        root,
+        &[
+            "price-predict",
+            "--registered-model-name",
+            "bitcoin-regression",
+        ],
+    );
     assert!(predicted.contains("naive forecast"), "{predicted}");
 }

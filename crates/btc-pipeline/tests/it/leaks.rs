@@ -37,7 +37,10 @@ fn a_search_does_not_look_at_the_hold_out() {
         (outcome.best_trial, outcome.best_mape.to_bits())
     };
     let first_unseen = table.num_rows() - 60;
-    assert_eq!(found(&table), found(&corrupted(&table, first_unseen, 123.0)));
+    assert_eq!(
+        found(&table),
+        found(&corrupted(&table, first_unseen, 123.0))
+    );
 }
 
 #[test]
@@ -50,18 +53,31 @@ fn selection_does_not_look_beyond_its_own_targets() {
     // origin changes the score, not the weights.
     let fitted = |table: &RecordBatch| {
         let client = TrackingClient::open(
-            &project.root().join(format!("{}.db", table.get_array_memory_size())),
+            &project
+                .root()
+                .join(format!("{}.db", table.get_array_memory_size())),
             &project.artifacts(),
         )
         .unwrap();
-        run_search(&client, Arc::new(InMemoryStorage::new()), &series(table), &config(1)).unwrap();
+        run_search(
+            &client,
+            Arc::new(InMemoryStorage::new()),
+            &series(table),
+            &config(1),
+        )
+        .unwrap();
         let experiment = client.experiment("search").unwrap();
         let query = btc_track::RunQuery::new([experiment.experiment_id]);
         let run = client.tracking.search_runs(&query).unwrap().items.remove(0);
-        let bundle = client.artifacts.local_path(&format!("{}/model", run.info.artifact_uri));
+        let bundle = client
+            .artifacts
+            .local_path(&format!("{}/model", run.info.artifact_uri));
         std::fs::read(bundle.unwrap().join("weights.safetensors")).unwrap()
     };
-    assert_eq!(fitted(&table), fitted(&corrupted(&table, first_selected, 321.0)));
+    assert_eq!(
+        fitted(&table),
+        fitted(&corrupted(&table, first_selected, 321.0))
+    );
 }
 
 proptest! {
@@ -108,7 +124,13 @@ fn a_registered_forecast_of_an_earlier_day_uses_that_days_rows_only() {
     let project = project(folder.path());
     let table = table(&project);
     let client = TrackingClient::in_memory(&project.artifacts()).unwrap();
-    run_search(&client, Arc::new(InMemoryStorage::new()), &series(&table), &config(1)).unwrap();
+    run_search(
+        &client,
+        Arc::new(InMemoryStorage::new()),
+        &series(&table),
+        &config(1),
+    )
+    .unwrap();
     register_best(&client, &register_config(), &table).unwrap();
     let earlier = table.slice(0, table.num_rows() - 30);
     let config = PredictConfig {

@@ -25,12 +25,17 @@ fn project(folder: &Path) -> Project {
 fn table(project: &Project) -> arrow::array::RecordBatch {
     let store = feature_store(project).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(training_table(project, &store, SERVICE, None)).unwrap()
+    runtime
+        .block_on(training_table(project, &store, SERVICE, None))
+        .unwrap()
 }
 
 fn config(n_trials: usize) -> SearchConfig {
     SearchConfig {
-        space: SearchSpace { model_types: vec![ModelType::Cnn], timesteps: Some(5) },
+        space: SearchSpace {
+            model_types: vec![ModelType::Cnn],
+            timesteps: Some(5),
+        },
         n_trials: NonZeroUsize::new(n_trials).unwrap(),
         jobs: NonZeroUsize::MIN,
         prediction_length: 10,
@@ -50,7 +55,14 @@ fn run_search(
 ) -> btc_pipeline::Result<SearchOutcome> {
     let experiment = client.get_or_create_experiment("search").unwrap();
     let study = open_study(storage, "search", config.seed).unwrap();
-    search(&study, client, &experiment.experiment_id, series, config, &())
+    search(
+        &study,
+        client,
+        &experiment.experiment_id,
+        series,
+        config,
+        &(),
+    )
 }
 
 fn register_config() -> RegisterConfig {

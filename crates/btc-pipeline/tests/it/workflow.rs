@@ -63,10 +63,20 @@ fn every_trial_is_a_run_with_its_parameters_losses_and_bundle() {
         let epochs: usize = run.param("epochs").unwrap().parse().unwrap();
         let losses = client.metric_history(&run.info.run_id, "val_loss").unwrap();
         assert_eq!(losses.len(), epochs, "run {number}");
-        let files = client.artifacts.list(&run.info.artifact_uri, "model").unwrap();
-        assert!(files.iter().any(|file| file.path.ends_with("weights.safetensors")));
+        let files = client
+            .artifacts
+            .list(&run.info.artifact_uri, "model")
+            .unwrap();
+        assert!(
+            files
+                .iter()
+                .any(|file| file.path.ends_with("weights.safetensors"))
+        );
     }
-    let best = runs.iter().filter_map(|run| run.metric("MAPE")).fold(f64::INFINITY, f64::min);
+    let best = runs
+        .iter()
+        .filter_map(|run| run.metric("MAPE"))
+        .fold(f64::INFINITY, f64::min);
     assert_eq!(outcome.best_mape, best);
 }
 
@@ -112,7 +122,10 @@ fn a_search_goes_on_where_it_was_left() {
         }
         let study = btc_pipeline::open_study(storage, "search", 7).unwrap();
         let trials = study.trials().unwrap();
-        trials.iter().map(|trial| trial.value().map(f64::to_bits)).collect::<Vec<_>>()
+        trials
+            .iter()
+            .map(|trial| trial.value().map(f64::to_bits))
+            .collect::<Vec<_>>()
     };
     assert_eq!(values(&[3]), values(&[1, 2]));
 }
@@ -130,7 +143,13 @@ fn a_search_that_is_stopped_leaves_no_trial_running() {
     let outcome = run_search(&client, storage.clone(), &series, &stopped).unwrap();
     assert!(outcome.stopped);
     let study = btc_pipeline::open_study(storage, "search", 7).unwrap();
-    assert!(study.trials().unwrap().iter().all(|trial| trial.state.is_finished()));
+    assert!(
+        study
+            .trials()
+            .unwrap()
+            .iter()
+            .all(|trial| trial.state.is_finished())
+    );
 }
 
 #[test]
@@ -143,7 +162,10 @@ fn a_forecast_is_recorded_apart_from_the_trials() {
     assert_eq!(run.metric("naive"), Some(prediction.naive));
     let experiment = client.experiment(&forecast_experiment("model")).unwrap();
     assert_eq!(run.info.experiment_id, experiment.experiment_id);
-    assert_eq!(prediction.target_time - prediction.known_until, chrono::TimeDelta::days(1));
+    assert_eq!(
+        prediction.target_time - prediction.known_until,
+        chrono::TimeDelta::days(1)
+    );
     let interval = prediction.interval.unwrap();
     assert!(interval.low < prediction.forecast && prediction.forecast < interval.high);
 }
@@ -153,10 +175,17 @@ fn a_model_that_does_not_beat_naive_is_never_champion() {
     let folder = tempfile::tempdir().unwrap();
     let (client, table) = registered(folder.path());
     let version = client.latest_version("model").unwrap();
-    let relative: f64 = version.tag("holdout_relative_MAE").unwrap().parse().unwrap();
+    let relative: f64 = version
+        .tag("holdout_relative_MAE")
+        .unwrap()
+        .parse()
+        .unwrap();
     let worse = relative >= 1.0;
     assert_eq!(version.tag("worse_than_naive") == Some("true"), worse);
-    assert_eq!(version.aliases.iter().any(|alias| alias == CHAMPION), !worse);
+    assert_eq!(
+        version.aliases.iter().any(|alias| alias == CHAMPION),
+        !worse
+    );
 
     let strict = RegisterConfig {
         allow_worse_than_naive: false,
@@ -168,7 +197,10 @@ fn a_model_that_does_not_beat_naive_is_never_champion() {
     if worse {
         assert!(matches!(outcome.unwrap_err(), Error::WorseThanNaive { .. }));
         let models = client.registered_models().unwrap();
-        assert!(models.iter().all(|model| model.name != "strict"), "an empty model is left behind");
+        assert!(
+            models.iter().all(|model| model.name != "strict"),
+            "an empty model is left behind"
+        );
     }
 }
 
@@ -176,17 +208,26 @@ fn a_model_that_does_not_beat_naive_is_never_champion() {
 fn what_is_not_there_is_named_with_what_is() {
     let folder = tempfile::tempdir().unwrap();
     let (client, table) = registered(folder.path());
-    let unknown = PredictConfig { model_name: "modle".into(), ..predict_config() };
+    let unknown = PredictConfig {
+        model_name: "modle".into(),
+        ..predict_config()
+    };
     let error = predict(&client, &unknown, &table).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("there are: model"), "{error}");
 
-    let unknown = RegisterConfig { experiment: "serach".into(), ..register_config() };
+    let unknown = RegisterConfig {
+        experiment: "serach".into(),
+        ..register_config()
+    };
     let error = register_best(&client, &unknown, &table).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("search"), "{error}");
 
-    let unknown = RegisterConfig { metric: "accuracy".into(), ..register_config() };
+    let unknown = RegisterConfig {
+        metric: "accuracy".into(),
+        ..register_config()
+    };
     let error = register_best(&client, &unknown, &table).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
@@ -195,10 +236,16 @@ fn what_is_not_there_is_named_with_what_is() {
 fn a_window_other_than_the_models_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let (client, table) = registered(folder.path());
-    let wrong = PredictConfig { timesteps: Some(6), ..predict_config() };
+    let wrong = PredictConfig {
+        timesteps: Some(6),
+        ..predict_config()
+    };
     let error = predict(&client, &wrong, &table).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
-    let right = PredictConfig { timesteps: Some(5), ..predict_config() };
+    let right = PredictConfig {
+        timesteps: Some(5),
+        ..predict_config()
+    };
     predict(&client, &right, &table).unwrap();
 }
 
@@ -209,7 +256,10 @@ fn a_bundle_that_was_tampered_with_is_passed_over_or_refused() {
     let version = client.latest_version("model").unwrap();
     let bundle = client.model_path(&version).unwrap().unwrap();
     std::fs::write(bundle.join("weights.safetensors"), b"broken").unwrap();
-    assert!(matches!(predict(&client, &predict_config(), &table), Err(Error::Models(_))));
+    assert!(matches!(
+        predict(&client, &predict_config(), &table),
+        Err(Error::Models(_))
+    ));
     let next = register_best(&client, &register_config(), &table).unwrap();
     assert_ne!(Some(next.run_id), version.run_id);
 }
@@ -220,6 +270,11 @@ fn data_that_is_too_short_is_said_to_be() {
     let project = project(folder.path());
     let series = series(&table(&project)).slice(0..80).unwrap();
     let client = TrackingClient::in_memory(&project.artifacts()).unwrap();
-    let error = run_search(&client, Arc::new(InMemoryStorage::new()), &series, &config(1));
+    let error = run_search(
+        &client,
+        Arc::new(InMemoryStorage::new()),
+        &series,
+        &config(1),
+    );
     assert!(matches!(error, Err(Error::TooShort { .. })));
 }

@@ -45,7 +45,11 @@ pub(crate) fn problem(status: StatusCode, title: &str, text: &str) -> Response {
 
 /// The answer to an unknown address.
 pub(crate) async fn not_found() -> Response {
-    problem(StatusCode::NOT_FOUND, "Not found", "There is nothing at this address.")
+    problem(
+        StatusCode::NOT_FOUND,
+        "Not found",
+        "There is nothing at this address.",
+    )
 }
 
 /// A number as short as it can be read: six significant digits.
@@ -75,8 +79,10 @@ pub(crate) fn price(value: f64) -> String {
 
 /// A time in milliseconds since 1970, to the second, in UTC.
 pub(crate) fn time(ms: i64) -> String {
-    DateTime::from_timestamp_millis(ms)
-        .map_or_else(|| "-".into(), |time| time.format("%Y-%m-%d %H:%M:%S").to_string())
+    DateTime::from_timestamp_millis(ms).map_or_else(
+        || "-".into(),
+        |time| time.format("%Y-%m-%d %H:%M:%S").to_string(),
+    )
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use btc_features::FeatureStore;
 use btc_track::{Experiment, ModelVersion, Run, RunQuery, WORSE_THAN_NAIVE_TAG};
-use chrono::DateTime;
 use btc_tune::{StudyDirection, StudySummary};
+use chrono::DateTime;
 use maud::{Markup, html};
 
 use super::layout::{number, page, price, problem, time};
@@ -31,7 +31,10 @@ pub(crate) async fn overview(Extract(state): Extract<State>) -> Response {
 
 fn render(state: &State) -> Result<Markup, btc_track::Error> {
     let experiments = state.client.experiments()?;
-    let ids: Vec<String> = experiments.iter().map(|one| one.experiment_id.clone()).collect();
+    let ids: Vec<String> = experiments
+        .iter()
+        .map(|one| one.experiment_id.clone())
+        .collect();
     let query = RunQuery::new(ids).with_max_results(RUNS);
     let runs = state.client.tracking.search_runs(&query)?.items;
     let mut versions = Vec::new();
@@ -82,7 +85,10 @@ fn forecast(runs: &[Run]) -> Markup {
 /// An instant of a tag, to the minute.
 fn instant(tag: Option<&str>) -> String {
     tag.and_then(|text| DateTime::parse_from_rfc3339(text).ok())
-        .map_or_else(|| "-".into(), |time| time.format("%Y-%m-%d %H:%M UTC").to_string())
+        .map_or_else(
+            || "-".into(),
+            |time| time.format("%Y-%m-%d %H:%M UTC").to_string(),
+        )
 }
 
 fn models(versions: &[ModelVersion]) -> Markup {
@@ -127,7 +133,9 @@ fn tag_number(version: &ModelVersion, key: &str) -> String {
 }
 
 fn verdict(version: &ModelVersion) -> Markup {
-    let relative: Option<f64> = version.tag("holdout_relative_MAE").and_then(|text| text.parse().ok());
+    let relative: Option<f64> = version
+        .tag("holdout_relative_MAE")
+        .and_then(|text| text.parse().ok());
     match (version.tag(WORSE_THAN_NAIVE_TAG), relative) {
         (Some("true"), _) => html! { span.bad { "no better" } },
         (_, Some(relative)) if relative < 1.0 => html! { span.good { "better" } },

@@ -24,7 +24,11 @@ fn app(folder: &Path, guard: Guard) -> (Router, TrackingClient) {
 }
 
 async fn ask(app: &Router, request: axum::http::request::Builder) -> Answer {
-    let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let response = app
+        .clone()
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap();
     Answer {
@@ -44,7 +48,12 @@ async fn an_empty_project_shows_what_to_run_first() {
     let (app, _) = app(folder.path(), Guard::new());
     let page = ask(&app, get("/")).await;
     assert_eq!(page.status, StatusCode::OK);
-    for command in ["btc predict", "btc model register-best", "btc tune run", "btc features apply"] {
+    for command in [
+        "btc predict",
+        "btc model register-best",
+        "btc tune run",
+        "btc features apply",
+    ] {
         assert!(page.body.contains(command), "{command}");
     }
     assert_eq!(page.body.matches("<h1>").count(), 1);
@@ -54,7 +63,9 @@ async fn an_empty_project_shows_what_to_run_first() {
 async fn the_page_lists_runs_and_escapes_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let (app, client) = app(folder.path(), Guard::new());
-    let experiment = client.get_or_create_experiment("<script>alert(1)</script>").unwrap();
+    let experiment = client
+        .get_or_create_experiment("<script>alert(1)</script>")
+        .unwrap();
     let spec = RunSpec::named("\"><img src=x>");
     let run = ActiveRun::start(&client, &experiment.experiment_id, spec).unwrap();
     run.log_metric("MAPE", 1.827_3, 0).unwrap();
@@ -62,7 +73,10 @@ async fn the_page_lists_runs_and_escapes_their_names() {
     run.end(RunStatus::Finished).unwrap();
     let page = ask(&app, get("/")).await;
     assert!(page.body.contains("1.8273"));
-    assert!(page.body.contains("2.0300e-5"), "a small number keeps its exponent");
+    assert!(
+        page.body.contains("2.0300e-5"),
+        "a small number keeps its exponent"
+    );
     assert!(!page.body.contains("<script>") && !page.body.contains("<img"));
     // The policy forbids inline code and style, so a page must not need any.
     assert!(!page.body.contains("style=") && !page.body.contains("onclick"));
@@ -72,10 +86,22 @@ async fn the_page_lists_runs_and_escapes_their_names() {
 async fn every_answer_carries_the_policy() {
     let folder = tempfile::tempdir().unwrap();
     let (app, _) = app(folder.path(), Guard::new());
-    for path in ["/", "/health", "/assets/style.css", "/nothing", "/api/2.0/mlflow/nothing"] {
+    for path in [
+        "/",
+        "/health",
+        "/assets/style.css",
+        "/nothing",
+        "/api/2.0/mlflow/nothing",
+    ] {
         let answer = ask(&app, get(path)).await;
-        assert_eq!(answer.headers["content-security-policy"], CONTENT_SECURITY_POLICY, "{path}");
-        assert_eq!(answer.headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(
+            answer.headers["content-security-policy"], CONTENT_SECURITY_POLICY,
+            "{path}"
+        );
+        assert_eq!(
+            answer.headers["x-content-type-options"], "nosniff",
+            "{path}"
+        );
     }
 }
 
@@ -98,17 +124,26 @@ async fn other_hosts_and_origins_are_refused() {
     let (app, _) = app(folder.path(), Guard::new());
     let rebound = Request::get("/").header("host", "evil.example");
     assert_eq!(ask(&app, rebound).await.status, StatusCode::FORBIDDEN);
-    assert_eq!(ask(&app, Request::get("/")).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        ask(&app, Request::get("/")).await.status,
+        StatusCode::FORBIDDEN
+    );
     let post = |origin: &str| {
         Request::post("/api/2.0/mlflow/experiments/create")
             .header("host", "127.0.0.1:5000")
             .header("content-type", "application/json")
             .header("origin", origin)
     };
-    assert_eq!(ask(&app, post("https://evil.example")).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        ask(&app, post("https://evil.example")).await.status,
+        StatusCode::FORBIDDEN
+    );
     assert_eq!(ask(&app, post("null")).await.status, StatusCode::FORBIDDEN);
     // The same origin gets past the guard: the empty body is then the API's to refuse.
-    assert_eq!(ask(&app, post("http://127.0.0.1:5000")).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        ask(&app, post("http://127.0.0.1:5000")).await.status,
+        StatusCode::BAD_REQUEST
+    );
 }
 
 #[tokio::test]
