@@ -234,9 +234,9 @@ impl Context<'_> {
             Err(_) => ("FAIL", None),
         };
         run.set_tag(TRIAL_STATE_TAG, state)?;
-        run.set_tag("datetime_complete", &self.now())?;
+        run.set_tag("datetime_complete", self.now())?;
         if let Err(error) = &outcome {
-            run.set_tag("fail_reason", &describe(error))?;
+            run.set_tag("fail_reason", describe(error))?;
         }
         // A pruned trial is a finished run, as Optuna's callback has it.
         run.end(if outcome.is_ok() {

@@ -1,5 +1,7 @@
 //! The workflow on the synthetic market.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod leaks;
 mod workflow;
 

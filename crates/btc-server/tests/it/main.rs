@@ -1,5 +1,7 @@
 //! The web application, asked without a network.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -97,19 +97,15 @@ pub(super) fn list(
 ) -> anyhow::Result<()> {
     let objects = objects(registry, kind)?;
     if printer.is_json() {
-        let mut lists = serde_json::Map::new();
-        for object in objects {
-            let mut whole = object.whole;
-            whole["kind"] = object.kind.into();
-            lists
-                .entry("objects")
-                .or_insert_with(|| json!([]))
-                .as_array_mut()
-                .map(|list| list.push(whole));
-        }
-        lists.entry("objects").or_insert_with(|| json!([]));
-        lists.insert("version".into(), registry.version.into());
-        return printer.json(&lists);
+        let list: Vec<_> = objects
+            .into_iter()
+            .map(|object| {
+                let mut whole = object.whole;
+                whole["kind"] = object.kind.into();
+                whole
+            })
+            .collect();
+        return printer.json(&json!({ "objects": list, "version": registry.version }));
     }
     let rows: Vec<Vec<String>> = objects
         .into_iter()
