@@ -117,6 +117,19 @@ pub(super) fn the_latest_metric_is_the_greatest(store: &Store) -> Result<()> {
     assert_eq!(latest(0.0, 11, 5)?, 0.0);
     assert!(latest(f64::NAN, 12, 5)?.is_nan());
     assert_eq!(latest(-7.0, 12, 5)?, -7.0, "any number beats NaN");
+    // In one batch too, whatever the order there.
+    let metrics = vec![
+        Metric::new("n", f64::NAN, 0, 0),
+        Metric::new("n", f64::NEG_INFINITY, 0, 0),
+    ];
+    store.tracking().log_batch(
+        &run,
+        &Batch {
+            metrics,
+            ..Default::default()
+        },
+    )?;
+    assert_eq!(store.tracking().run(&run)?.metric("n"), Some(f64::MIN));
     assert_eq!(latest(f64::INFINITY, 0, 6)?, f64::MAX);
     assert_eq!(latest(f64::NEG_INFINITY, 0, 7)?, f64::MIN);
     Ok(())

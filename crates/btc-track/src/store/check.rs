@@ -156,7 +156,7 @@ pub(crate) fn is_later(new: &Metric, old: &Metric) -> bool {
         if m.value.is_nan() {
             f64::NEG_INFINITY
         } else {
-            m.value
+            finite(m.value)
         }
     };
     (new.step, new.timestamp)
