@@ -80,16 +80,13 @@ impl Request {
         key: Option<&ApiKey>,
     ) -> Result<Self> {
         let address = format!("{}{path}", base.trim_end_matches('/'));
-        let mut url = Url::parse(&address).map_err(|problem| {
-            Error::config(format!(
-                "{base:?} is not the address of a service: {problem}"
-            ))
-        })?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        let is_service =
+            |url: &Url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some();
+        let Some(mut url) = Url::parse(&address).ok().filter(is_service) else {
             let problem =
-                format!("{base:?} is not the address of a service: use http:// or https://");
+                format!("{base:?} is not the address of a service; use http:// or https://");
             return Err(Error::config(problem));
-        }
+        };
         url.query_pairs_mut().extend_pairs(query);
         let mut shown = url.clone();
         if shown.password().is_some() {
