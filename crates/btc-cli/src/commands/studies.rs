@@ -52,7 +52,7 @@ pub(crate) enum StudyCommand {
     DeleteStudy(StudyArgs),
     /// Begin a trial and print its number and parameters
     #[command(
-        after_help = "Examples:\n  btc tune ask --study s --search-space '{\"x\":{\"type\":\"float\",\"low\":0,\"high\":1}}'\n  btc tune ask --study s --sampler random --seed 7 --search-space '{\"n\":{\"type\":\"int\",\"low\":1,\"high\":9}}'"
+        after_help = "Examples:\n  btc tune ask --study s --search-space '{\"x\":{\"type\":\"float\",\"low\":0,\"high\":1}}'\n  btc tune ask --study s --sampler random --search-space '{\"n\":{\"type\":\"int\",\"low\":1,\"high\":9}}'"
     )]
     Ask(AskArgs),
     /// End a trial that `ask` began

@@ -73,7 +73,7 @@ fn every_command_has_two_examples_that_parse() {
 }
 
 #[test]
-fn help_fits_a_terminal_of_eighty_columns() {
+fn help_fits_a_hundred_columns() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let help = succeed(folder.path(), &["--help"]);
     for line in help.lines() {
