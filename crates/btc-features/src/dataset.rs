@@ -17,8 +17,9 @@ use crate::error::{Error, Result};
 use crate::files::{absolute, folder_of, sync_dir, widen_permissions, write_atomic};
 use crate::historical::{Request, source_files};
 use crate::registry::DatasetEntry;
+use crate::retrieval::EntityRows;
 use crate::selection::{FeatureSelection, Wanted};
-use crate::store::{EntityRows, FeatureStore};
+use crate::store::FeatureStore;
 
 const FORMAT_VERSION: u32 = 1;
 

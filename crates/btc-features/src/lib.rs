@@ -71,6 +71,7 @@ mod proto;
 mod quality;
 mod registry;
 mod repo;
+mod retrieval;
 mod selection;
 mod store;
 
@@ -89,8 +90,9 @@ pub use online::{
 pub use quality::{Checks, FeatureStatistics, NumericSummary, ViewStatistics, Violation};
 pub use registry::{Action, Change, DatasetEntry, FieldChange, Plan, Registry};
 pub use repo::StoreConfig;
+pub use retrieval::EntityRows;
 pub use selection::FeatureSelection;
-pub use store::{EntityRows, FeatureStore};
+pub use store::FeatureStore;
 
 /// Runs the examples of the README as tests.
 #[cfg(doctest)]

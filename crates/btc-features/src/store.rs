@@ -1,35 +1,20 @@
-//! A feature store: definitions applied to a folder, and retrieval.
+//! A feature store: definitions applied to a folder.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
-use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
-use datafusion::common::runtime::SpawnedTask;
-use datafusion::dataframe::DataFrame;
-use datafusion::datasource::MemTable;
-use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::definition::{Definitions, FileSource};
+use crate::definition::Definitions;
 use crate::error::{Error, Result};
-use crate::files::{absolute, write_atomic};
-#[cfg(feature = "sqlite")]
-use crate::historical::newest_rows;
-use crate::historical::{
-    HistoricalTable, Input, Request, Tables, entity_rows_of_period, feature_columns,
-    parse_on_demand, time_range,
-};
-use crate::interchange::{self, Imported};
+use crate::files::write_atomic;
+use crate::historical::{Input, Tables, feature_columns, parse_on_demand};
 use crate::registry::{DatasetEntry, Plan, Registry, RegistryStore};
 use crate::repo::{CONFIG_FILE, StoreConfig};
-use crate::selection::FeatureSelection;
 
 /// A feature store in a folder.
 ///
@@ -279,6 +264,11 @@ impl FeatureStore {
         Ok(())
     }
 
+    /// The tables that stand in for the files of sources.
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// Whether a table stands in for the files of a source.
     pub(crate) fn has_table(&self, source: &str) -> bool {
         self.tables.contains_key(source)
@@ -340,195 +330,6 @@ impl FeatureStore {
         }
         Ok(plan)
     }
-
-    /// Returns the entity rows with, beside each, the features known at its
-    /// time: one row for each, in their order, and null where nothing was
-    /// known.
-    ///
-    /// The time of an entity row is its column `event_timestamp`, or the only
-    /// column of timestamps. A timestamp without time zone is in UTC; those of
-    /// the result are in UTC.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownObject`], [`Error::Collision`] or
-    /// [`Error::InvalidRequest`] if the request cannot be answered,
-    /// [`Error::SourceMissing`] or [`Error::SchemaMismatch`] if the data does
-    /// not fit it, [`Error::MemoryLimit`] if it needs too much, and the errors
-    /// of reading files.
-    pub async fn get_historical_features(
-        &self,
-        entity_rows: impl Into<EntityRows>,
-        selection: &FeatureSelection,
-    ) -> Result<RecordBatch> {
-        let frame = self.historical_features(entity_rows, selection).await?;
-        let schema = Arc::clone(frame.schema().inner());
-        let batches = frame.collect().await?;
-        Ok(concat_batches(&schema, &batches)?)
-    }
-
-    /// The same as [`Self::get_historical_features`] as a lazy
-    /// [`DataFrame`]: stream it, write it, or query on.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::get_historical_features`]; those of reading data come from
-    /// the frame's own methods, as DataFusion's errors, which
-    /// [`Error::from`] turns back.
-    pub async fn historical_features(
-        &self,
-        entity_rows: impl Into<EntityRows>,
-        selection: &FeatureSelection,
-    ) -> Result<DataFrame> {
-        let mut range = None;
-        let table: Arc<dyn TableProvider> = match entity_rows.into() {
-            EntityRows::Batch(batch) => {
-                range = time_range(&batch)?;
-                Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)
-            }
-            EntityRows::Parquet(path) => {
-                let text = path.to_str().ok_or_else(|| {
-                    Error::InvalidRequest(format!("{} is not Unicode", path.display()))
-                })?;
-                if !path.is_file() {
-                    return Err(Error::InvalidRequest(format!(
-                        "there is no file of entity rows at {}",
-                        path.display()
-                    )));
-                }
-                self.context
-                    .read_parquet(text, ParquetReadOptions::default())
-                    .await?
-                    .into_view()
-            }
-            EntityRows::Table(table) => table,
-            EntityRows::DataFrame(frame) => frame.into_view(),
-            EntityRows::Period(period) => {
-                let batch = self.entity_rows_of_period(selection, period).await?;
-                Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)
-            }
-        };
-        HistoricalTable::plan(
-            &self.context,
-            &self.registry.definitions,
-            &self.repo_dir,
-            &self.tables,
-            table,
-            range,
-            selection,
-        )
-    }
-}
-
-impl FeatureStore {
-    async fn entity_rows_of_period(
-        &self,
-        selection: &FeatureSelection,
-        period: RangeInclusive<DateTime<Utc>>,
-    ) -> Result<RecordBatch> {
-        let definitions = self.registry.definitions.clone();
-        let mut request = Request::resolve(selection, &definitions)?;
-        request.parse_on_demand(&self.context, &definitions, &[])?;
-        let period = nanos(period.start())?..=nanos(period.end())?;
-        let (repo_dir, tables) = (self.repo_dir.clone(), self.tables.clone());
-        SpawnedTask::spawn_blocking(move || {
-            entity_rows_of_period(&request, &definitions, &repo_dir, &tables, period)
-        })
-        .await
-        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))?
-    }
-}
-
-#[cfg(feature = "sqlite")]
-impl FeatureStore {
-    /// Where the online store is.
-    pub(crate) fn online_path(&self) -> PathBuf {
-        self.repo_dir.join(&self.config.online_store)
-    }
-
-    /// The newest rows of a view in a period of nanoseconds.
-    pub(crate) async fn newest(
-        &self,
-        view: &crate::definition::FeatureView,
-        period: (i64, i64),
-    ) -> Result<RecordBatch> {
-        let definitions = &self.registry.definitions;
-        newest_rows(
-            &self.context,
-            definitions,
-            &self.repo_dir,
-            &self.tables,
-            view,
-            period,
-        )
-        .await
-    }
-}
-
-impl FeatureStore {
-    /// Writes what is applied as a registry file of Feast at `path`, made at
-    /// `now`; returns what was left out, and why. Paths of sources become
-    /// absolute.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] if the file cannot be written.
-    pub fn export_feast(&self, path: &Path, now: DateTime<Utc>) -> Result<Vec<String>> {
-        let definitions = &self.registry.definitions;
-        #[cfg(feature = "sqlite")]
-        let materialized = match crate::online::OnlineDatabase::open_existing(
-            &self.online_path(),
-            &self.config.project,
-        )? {
-            Some(database) => database.materialized(definitions.feature_views.keys())?,
-            None => Default::default(),
-        };
-        #[cfg(not(feature = "sqlite"))]
-        let materialized = Default::default();
-        let exported = interchange::export(
-            definitions,
-            &self.config.project,
-            &self.repo_dir,
-            &materialized,
-            now,
-        )?;
-        write_atomic(path, &exported.bytes)?;
-        Ok(exported.notes)
-    }
-
-    /// Reads the definitions in a registry file of Feast; [`Self::plan`] or
-    /// [`Self::apply`] them then. A file of several projects needs the name of
-    /// one.
-    ///
-    /// A source whose files this store knows by another way of writing their
-    /// path keeps that path.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] if the file cannot be read, [`Error::Corrupt`] if it is
-    /// no registry of Feast, [`Error::InvalidRequest`] if it holds several
-    /// projects and none is named.
-    pub fn read_feast(&self, path: &Path, project: Option<&str>) -> Result<Imported> {
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        let mut imported = interchange::import(&bytes, path, project)?;
-        for (name, source) in &mut imported.definitions.sources {
-            let Ok(known) = self.registry.definitions.source(name) else {
-                continue;
-            };
-            let place = |source: &FileSource| absolute(&source.resolved_path(&self.repo_dir));
-            if place(known) == place(source) {
-                source.path.clone_from(&known.path);
-            }
-        }
-        Ok(imported)
-    }
-}
-
-/// An instant in nanoseconds since 1970.
-pub(crate) fn nanos(instant: &DateTime<Utc>) -> Result<i64> {
-    instant.timestamp_nanos_opt().ok_or_else(|| {
-        Error::InvalidRequest(format!("{instant} is outside the years 1677 to 2262"))
-    })
 }
 
 impl Limits {
@@ -551,61 +352,5 @@ impl Limits {
             config,
             runtime.build_arc()?,
         ))
-    }
-}
-
-/// The rows that features are wanted for: keys and times, and any other
-/// columns, which are kept.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum EntityRows {
-    /// Rows in memory.
-    Batch(RecordBatch),
-    /// The rows of a Parquet file.
-    Parquet(PathBuf),
-    /// The rows of a table.
-    Table(Arc<dyn TableProvider>),
-    /// The rows that a query gives.
-    DataFrame(DataFrame),
-    /// Every key that has values in a period, at the end of the period.
-    Period(RangeInclusive<DateTime<Utc>>),
-}
-
-impl EntityRows {
-    /// Every key that the views have values for from `start` to `end`, both
-    /// included, as of `end`. The result has the columns `event_timestamp` and
-    /// the keys, in the order of the keys.
-    pub fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Self {
-        Self::Period(start..=end)
-    }
-}
-
-impl From<RecordBatch> for EntityRows {
-    fn from(batch: RecordBatch) -> Self {
-        Self::Batch(batch)
-    }
-}
-
-impl From<PathBuf> for EntityRows {
-    fn from(path: PathBuf) -> Self {
-        Self::Parquet(path)
-    }
-}
-
-impl From<&Path> for EntityRows {
-    fn from(path: &Path) -> Self {
-        Self::Parquet(path.to_path_buf())
-    }
-}
-
-impl From<Arc<dyn TableProvider>> for EntityRows {
-    fn from(table: Arc<dyn TableProvider>) -> Self {
-        Self::Table(table)
-    }
-}
-
-impl From<DataFrame> for EntityRows {
-    fn from(frame: DataFrame) -> Self {
-        Self::DataFrame(frame)
     }
 }

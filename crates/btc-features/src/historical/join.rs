@@ -3,39 +3,32 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::concat;
-use arrow::datatypes::{Int64Type, Schema};
+use arrow::array::{Array as _, ArrayRef, RecordBatch};
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use tokio::sync::Semaphore;
 
 use super::exec::{JoinMetrics, JoinSpec, ViewJoin};
 use super::gather::{Matched, join_columns};
 use super::input::{FeatureColumn, Input, SourceTable};
-use super::keys::KeyForm;
 use super::matching::{Best, Finder, address};
 use super::output::{Joined, ViewColumns};
 use super::retained::Retained;
 use super::scan::{FileScan, KeyRows};
-use super::time::{fits_nanos, to_nanos, to_utc};
 use super::timeline::Timeline;
 use crate::error::{Error, Result};
-
-/// The columns of entity rows that keys are in, and how they are compared.
-type Keys = [(usize, KeyForm)];
 
 /// One execution of the join.
 #[derive(Debug, Clone)]
 pub(crate) struct Join {
-    spec: Arc<JoinSpec>,
-    metrics: JoinMetrics,
-    context: Arc<TaskContext>,
-    memory: Arc<MemoryReservation>,
+    pub(super) spec: Arc<JoinSpec>,
+    pub(super) metrics: JoinMetrics,
+    pub(super) context: Arc<TaskContext>,
+    pub(super) memory: Arc<MemoryReservation>,
     /// Permits for work that keeps a core busy.
     tasks: Arc<Semaphore>,
 }
@@ -92,102 +85,6 @@ impl Join {
             (batch_size, threads),
             self.memory,
         ))
-    }
-
-    /// Reads the entity rows and brings their times to UTC.
-    async fn collect(&self, entity_rows: &Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>> {
-        let partitions = entity_rows.output_partitioning().partition_count();
-        let streams = (0..partitions)
-            .map(|partition| entity_rows.execute(partition, Arc::clone(&self.context)))
-            .collect::<DataFusionResult<Vec<_>>>()?;
-        let parts = futures::future::try_join_all(streams.into_iter().map(|stream| {
-            stream
-                .map(|batch| {
-                    let batch = batch?;
-                    self.reserve(batch.get_array_memory_size())?;
-                    Ok::<_, Error>(batch)
-                })
-                .try_collect::<Vec<_>>()
-        }))
-        .await?;
-        let mut left = self.spec.fetch.unwrap_or(usize::MAX);
-        let mut batches = Vec::new();
-        for batch in parts.into_iter().flatten() {
-            let batch = batch.slice(0, batch.num_rows().min(left));
-            left -= batch.num_rows();
-            if batch.num_rows() != 0 {
-                batches.push(with_utc_times(&batch, self.spec.event_time)?);
-            }
-        }
-        Ok(batches)
-    }
-
-    /// Sorts the entity rows once for all views that have the same keys.
-    async fn timelines(
-        &self,
-        batches: &[RecordBatch],
-        needed: &[usize],
-    ) -> Result<HashMap<usize, Arc<Timeline>>> {
-        let mut built: Vec<(&Keys, Arc<Timeline>)> = Vec::new();
-        let mut all = HashMap::new();
-        for view in needed {
-            let keys = self.spec.views[*view].keys.as_slice();
-            let timeline = match built.iter().find(|(other, _)| *other == keys) {
-                Some((_, timeline)) => Arc::clone(timeline),
-                None => {
-                    let timeline = self.timeline(batches.to_vec(), keys.to_vec()).await?;
-                    built.push((keys, Arc::clone(&timeline)));
-                    timeline
-                }
-            };
-            all.insert(*view, timeline);
-        }
-        Ok(all)
-    }
-
-    async fn timeline(
-        &self,
-        batches: Vec<RecordBatch>,
-        keys: Vec<(usize, KeyForm)>,
-    ) -> Result<Arc<Timeline>> {
-        let event_time = self.spec.event_time;
-        let join = self.clone();
-        self.blocking(move || {
-            let _timer = join.metrics.sort_time.timer();
-            let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-            // Sorting holds numbers, pairs and columns at once.
-            let sorting = rows * 40;
-            join.reserve(sorting)?;
-            let times = batches
-                .iter()
-                .map(|batch| Ok(Arc::new(to_nanos(batch.column(event_time))?) as ArrayRef))
-                .collect::<Result<Vec<_>>>()?;
-            let times = concat_all(&times)?;
-            let times = times.as_primitive::<Int64Type>();
-            if !fits_nanos(times) {
-                return Err(Error::InvalidRequest(
-                    "an entity row's time is outside the years 1677 to 2262, which is as far as \
-                     nanoseconds reach"
-                        .into(),
-                ));
-            }
-            let columns = keys
-                .iter()
-                .map(|(column, form)| {
-                    let parts = batches
-                        .iter()
-                        .map(|batch| form.canonical(batch.column(*column)))
-                        .collect::<Result<Vec<_>, _>>()?;
-                    concat_all(&parts)
-                })
-                .collect::<Result<Vec<_>>>()?;
-            let threads = join.context.session_config().target_partitions();
-            let timeline = Timeline::build(&columns, times, threads)?;
-            join.memory.shrink(sorting);
-            join.reserve(timeline.size())?;
-            Ok(Arc::new(timeline))
-        })
-        .await
     }
 
     /// Matches the rows of one view and reads their features.
@@ -417,7 +314,7 @@ impl Join {
         .await
     }
 
-    fn reserve(&self, bytes: usize) -> Result<()> {
+    pub(super) fn reserve(&self, bytes: usize) -> Result<()> {
         self.memory.try_grow(bytes)?;
         self.metrics.peak_memory.set_max(self.memory.size());
         Ok(())
@@ -425,7 +322,7 @@ impl Join {
 
     /// Runs work that keeps a core busy, on as many threads as there are
     /// partitions.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -470,32 +367,4 @@ fn unique(timelines: HashMap<usize, Arc<Timeline>>) -> Vec<Arc<Timeline>> {
         }
     }
     all
-}
-
-fn concat_all(parts: &[ArrayRef]) -> Result<ArrayRef> {
-    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-    Ok(concat(&parts)?)
-}
-
-fn with_utc_times(batch: &RecordBatch, event_time: usize) -> Result<RecordBatch> {
-    let times = to_utc(batch.column(event_time)).map_err(|error| {
-        Error::InvalidRequest(format!(
-            "column {:?} of the entity rows holds no timestamps: {error}",
-            batch.schema().field(event_time).name()
-        ))
-    })?;
-    let schema = batch.schema();
-    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
-    fields[event_time] = Arc::new(
-        fields[event_time]
-            .as_ref()
-            .clone()
-            .with_data_type(times.data_type().clone()),
-    );
-    let mut columns = batch.columns().to_vec();
-    columns[event_time] = times;
-    Ok(RecordBatch::try_new(
-        Arc::new(Schema::new(fields)),
-        columns,
-    )?)
 }

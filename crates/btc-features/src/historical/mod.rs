@@ -29,6 +29,8 @@
 //!
 //! [`ExecutionPlan`]: datafusion::physical_plan::ExecutionPlan
 
+mod columns;
+mod entities;
 mod exec;
 mod gather;
 mod input;
@@ -46,10 +48,11 @@ mod table;
 mod time;
 mod timeline;
 
+pub(crate) use columns::feature_columns;
 pub(crate) use input::{Input, Tables};
 pub(crate) use newest::newest_rows;
 pub(crate) use on_demand::parse as parse_on_demand;
 pub(crate) use period::entity_rows as entity_rows_of_period;
-pub(crate) use request::{Output, Request, RequestView, feature_columns};
+pub(crate) use request::{Output, Request, RequestView};
 pub(crate) use scan::{FileScan, source_files};
 pub(crate) use table::{HistoricalTable, time_range};

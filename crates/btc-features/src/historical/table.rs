@@ -14,9 +14,10 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 
+use super::columns::{event_time_column, result_columns};
 use super::exec::{JoinSpec, Origin, PointInTimeJoinExec, ViewJoin};
 use super::input::{FeatureColumn, Input, Tables};
-use super::request::{Output, Request, event_time_column, result_columns};
+use super::request::{Output, Request};
 use super::time::to_nanos;
 use crate::definition::Definitions;
 use crate::error::Result;

@@ -10,10 +10,77 @@ mod import;
 
 pub use import::Imported;
 
-pub(crate) use export::{Materialized, export};
-pub(crate) use import::import;
+pub(crate) use export::Materialized;
+use export::export;
+use import::import;
 
-use crate::definition::ValueType;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use crate::definition::{FileSource, ValueType};
+use crate::error::{Error, Result};
+use crate::files::{absolute, write_atomic};
+use crate::store::FeatureStore;
+
+impl FeatureStore {
+    /// Writes what is applied as a registry file of Feast at `path`, made at
+    /// `now`; returns what was left out, and why. Paths of sources become
+    /// absolute.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the file cannot be written.
+    pub fn export_feast(&self, path: &Path, now: DateTime<Utc>) -> Result<Vec<String>> {
+        let definitions = &self.registry().definitions;
+        #[cfg(feature = "sqlite")]
+        let materialized = match crate::online::OnlineDatabase::open_existing(
+            &self.online_path(),
+            &self.config().project,
+        )? {
+            Some(database) => database.materialized(definitions.feature_views.keys())?,
+            None => Default::default(),
+        };
+        #[cfg(not(feature = "sqlite"))]
+        let materialized = Default::default();
+        let exported = export(
+            definitions,
+            &self.config().project,
+            self.repo_dir(),
+            &materialized,
+            now,
+        )?;
+        write_atomic(path, &exported.bytes)?;
+        Ok(exported.notes)
+    }
+
+    /// Reads the definitions in a registry file of Feast; [`Self::plan`] or
+    /// [`Self::apply`] them then. A file of several projects needs the name of
+    /// one.
+    ///
+    /// A source whose files this store knows by another way of writing their
+    /// path keeps that path.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the file cannot be read, [`Error::Corrupt`] if it is
+    /// no registry of Feast, [`Error::InvalidRequest`] if it holds several
+    /// projects and none is named.
+    pub fn read_feast(&self, path: &Path, project: Option<&str>) -> Result<Imported> {
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let mut imported = import(&bytes, path, project)?;
+        for (name, source) in &mut imported.definitions.sources {
+            let Ok(known) = self.registry().definitions.source(name) else {
+                continue;
+            };
+            let place = |source: &FileSource| absolute(&source.resolved_path(self.repo_dir()));
+            if place(known) == place(source) {
+                source.path.clone_from(&known.path);
+            }
+        }
+        Ok(imported)
+    }
+}
 
 /// The number of a type in `feast.types.ValueType`.
 pub(crate) fn type_number(value_type: ValueType) -> i32 {

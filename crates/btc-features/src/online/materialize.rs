@@ -15,7 +15,8 @@ use super::value::{from_column, to_text};
 use crate::definition::{Definitions, FeatureView};
 use crate::error::{Error, Result};
 use crate::proto::Value;
-use crate::store::{FeatureStore, nanos};
+use crate::retrieval::nanos;
+use crate::store::FeatureStore;
 
 /// What materializing one view did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

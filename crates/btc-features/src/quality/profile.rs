@@ -16,7 +16,8 @@ use super::rules::{Violation, violations};
 use crate::definition::{FeatureView, FileSource};
 use crate::error::{Error, Result};
 use crate::historical::{FileScan, Input, Tables, feature_columns};
-use crate::store::{FeatureStore, nanos};
+use crate::retrieval::nanos;
+use crate::store::FeatureStore;
 
 /// Statistics of the rows of a view.
 #[derive(Debug, Clone, PartialEq, Serialize)]

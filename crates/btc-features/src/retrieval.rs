@@ -1,0 +1,210 @@
+//! Retrieval: entity rows in, features out.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use chrono::{DateTime, Utc};
+use datafusion::catalog::TableProvider;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::ParquetReadOptions;
+
+use crate::error::{Error, Result};
+#[cfg(feature = "sqlite")]
+use crate::historical::newest_rows;
+use crate::historical::{HistoricalTable, Request, entity_rows_of_period, time_range};
+use crate::selection::FeatureSelection;
+use crate::store::FeatureStore;
+
+/// The rows that features are wanted for: keys and times, and any other
+/// columns, which are kept.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum EntityRows {
+    /// Rows in memory.
+    Batch(RecordBatch),
+    /// The rows of a Parquet file.
+    Parquet(PathBuf),
+    /// The rows of a table.
+    Table(Arc<dyn TableProvider>),
+    /// The rows that a query gives.
+    DataFrame(DataFrame),
+    /// Every key that has values in a period, at the end of the period.
+    Period(RangeInclusive<DateTime<Utc>>),
+}
+
+impl EntityRows {
+    /// Every key that the views have values for from `start` to `end`, both
+    /// included, as of `end`. The result has the columns `event_timestamp` and
+    /// the keys, in the order of the keys.
+    pub fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Self {
+        Self::Period(start..=end)
+    }
+}
+
+impl From<RecordBatch> for EntityRows {
+    fn from(batch: RecordBatch) -> Self {
+        Self::Batch(batch)
+    }
+}
+
+impl From<PathBuf> for EntityRows {
+    fn from(path: PathBuf) -> Self {
+        Self::Parquet(path)
+    }
+}
+
+impl From<&Path> for EntityRows {
+    fn from(path: &Path) -> Self {
+        Self::Parquet(path.to_path_buf())
+    }
+}
+
+impl From<Arc<dyn TableProvider>> for EntityRows {
+    fn from(table: Arc<dyn TableProvider>) -> Self {
+        Self::Table(table)
+    }
+}
+
+impl From<DataFrame> for EntityRows {
+    fn from(frame: DataFrame) -> Self {
+        Self::DataFrame(frame)
+    }
+}
+
+impl FeatureStore {
+    /// Returns the entity rows with, beside each, the features known at its
+    /// time: one row for each, in their order, and null where nothing was
+    /// known.
+    ///
+    /// The time of an entity row is its column `event_timestamp`, or the only
+    /// column of timestamps. A timestamp without time zone is in UTC; those of
+    /// the result are in UTC.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownObject`], [`Error::Collision`] or
+    /// [`Error::InvalidRequest`] if the request cannot be answered,
+    /// [`Error::SourceMissing`] or [`Error::SchemaMismatch`] if the data does
+    /// not fit it, [`Error::MemoryLimit`] if it needs too much, and the errors
+    /// of reading files.
+    pub async fn get_historical_features(
+        &self,
+        entity_rows: impl Into<EntityRows>,
+        selection: &FeatureSelection,
+    ) -> Result<RecordBatch> {
+        let frame = self.historical_features(entity_rows, selection).await?;
+        let schema = Arc::clone(frame.schema().inner());
+        let batches = frame.collect().await?;
+        Ok(concat_batches(&schema, &batches)?)
+    }
+
+    /// The same as [`Self::get_historical_features`] as a lazy
+    /// [`DataFrame`]: stream it, write it, or query on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::get_historical_features`]; those of reading data come from
+    /// the frame's own methods, as DataFusion's errors, which
+    /// [`Error::from`] turns back.
+    pub async fn historical_features(
+        &self,
+        entity_rows: impl Into<EntityRows>,
+        selection: &FeatureSelection,
+    ) -> Result<DataFrame> {
+        let mut range = None;
+        let table: Arc<dyn TableProvider> = match entity_rows.into() {
+            EntityRows::Batch(batch) => {
+                range = time_range(&batch)?;
+                Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)
+            }
+            EntityRows::Parquet(path) => {
+                let text = path.to_str().ok_or_else(|| {
+                    Error::InvalidRequest(format!("{} is not Unicode", path.display()))
+                })?;
+                if !path.is_file() {
+                    return Err(Error::InvalidRequest(format!(
+                        "there is no file of entity rows at {}",
+                        path.display()
+                    )));
+                }
+                self.context()
+                    .read_parquet(text, ParquetReadOptions::default())
+                    .await?
+                    .into_view()
+            }
+            EntityRows::Table(table) => table,
+            EntityRows::DataFrame(frame) => frame.into_view(),
+            EntityRows::Period(period) => {
+                let batch = self.entity_rows_of_period(selection, period).await?;
+                Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)
+            }
+        };
+        HistoricalTable::plan(
+            self.context(),
+            &self.registry().definitions,
+            self.repo_dir(),
+            self.tables(),
+            table,
+            range,
+            selection,
+        )
+    }
+}
+
+impl FeatureStore {
+    async fn entity_rows_of_period(
+        &self,
+        selection: &FeatureSelection,
+        period: RangeInclusive<DateTime<Utc>>,
+    ) -> Result<RecordBatch> {
+        let definitions = self.registry().definitions.clone();
+        let mut request = Request::resolve(selection, &definitions)?;
+        request.parse_on_demand(self.context(), &definitions, &[])?;
+        let period = nanos(period.start())?..=nanos(period.end())?;
+        let (repo_dir, tables) = (self.repo_dir().to_path_buf(), self.tables().clone());
+        SpawnedTask::spawn_blocking(move || {
+            entity_rows_of_period(&request, &definitions, &repo_dir, &tables, period)
+        })
+        .await
+        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))?
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl FeatureStore {
+    /// Where the online store is.
+    pub(crate) fn online_path(&self) -> PathBuf {
+        self.repo_dir().join(&self.config().online_store)
+    }
+
+    /// The newest rows of a view in a period of nanoseconds.
+    pub(crate) async fn newest(
+        &self,
+        view: &crate::definition::FeatureView,
+        period: (i64, i64),
+    ) -> Result<RecordBatch> {
+        let definitions = &self.registry().definitions;
+        newest_rows(
+            self.context(),
+            definitions,
+            self.repo_dir(),
+            self.tables(),
+            view,
+            period,
+        )
+        .await
+    }
+}
+
+/// An instant in nanoseconds since 1970.
+pub(crate) fn nanos(instant: &DateTime<Utc>) -> Result<i64> {
+    instant.timestamp_nanos_opt().ok_or_else(|| {
+        Error::InvalidRequest(format!("{instant} is outside the years 1677 to 2262"))
+    })
+}
