@@ -118,10 +118,12 @@ impl Days {
     /// Days with a label: years, or months where there are few of them.
     fn ticks(&self) -> Vec<(NaiveDate, String)> {
         let months = (self.last - self.first).num_days() / 30;
+        // At most six fit beside each other.
         let every = match months {
-            0..=8 => 1,
-            9..=24 => 3,
-            25..=96 => 12,
+            0..=5 => 1,
+            6..=15 => 3,
+            16..=30 => 6,
+            31..=96 => 12,
             _ => 24,
         };
         let mut ticks = Vec::new();
