@@ -94,6 +94,20 @@ struct ServeSection {
     token: Option<String>,
 }
 
+/// How to be let in by a tracking server; the names are those of MLflow's client.
+#[derive(Default)]
+pub(crate) struct Credentials {
+    pub(crate) token: Option<String>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
 /// Everything a command may want to know, resolved.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -106,6 +120,7 @@ pub(crate) struct Settings {
     pub(crate) market: Resolved<String>,
     pub(crate) proxy: Resolved<Option<String>>,
     pub(crate) tracking_uri: Resolved<Option<String>>,
+    pub(crate) tracking_credentials: Credentials,
     pub(crate) experiment_name: Resolved<String>,
     pub(crate) storage_url: Resolved<String>,
     pub(crate) serve_host: Resolved<String>,
@@ -163,6 +178,11 @@ impl Settings {
             market: layered.text(None, file.data.market, "USD".into()),
             proxy: layered.optional(Some("HTTPS_PROXY"), file.data.proxy),
             tracking_uri: layered.optional(Some("MLFLOW_TRACKING_URI"), file.tracking.uri),
+            tracking_credentials: Credentials {
+                token: environment("MLFLOW_TRACKING_TOKEN"),
+                username: environment("MLFLOW_TRACKING_USERNAME"),
+                password: environment("MLFLOW_TRACKING_PASSWORD"),
+            },
             experiment_name: layered.text(
                 Some("MLFLOW_EXPERIMENT_NAME"),
                 file.tracking.experiment_name,

@@ -1,7 +1,5 @@
 //! The forecast of a registered model.
 
-use std::path::PathBuf;
-
 use arrow::array::RecordBatch;
 use btc_models::candle_core::Device;
 use btc_models::{Forecaster, Interval};
@@ -83,18 +81,23 @@ pub fn load_version(
         },
         false => error.into(),
     })?;
-    let folder = bundle_folder(client, &version)?;
-    let forecaster = Forecaster::load(&folder, &Device::Cpu)?;
-    Ok((version, forecaster))
+    Ok((version.clone(), load_bundle(client, &version)?))
 }
 
-fn bundle_folder(client: &TrackingClient, version: &ModelVersion) -> Result<PathBuf> {
-    client.model_path(version)?.ok_or_else(|| Error::NotFound {
-        what: format!(
-            "version {} of model {:?} points to {}, which is not in the local artifact store",
-            version.version, version.name, version.source
-        ),
-    })
+/// Loads a version's bundle from where it lies, or from a copy if its store is
+/// not on this computer.
+fn load_bundle(client: &TrackingClient, version: &ModelVersion) -> Result<Forecaster> {
+    if let Some(folder) = client.model_path(version)? {
+        return Ok(Forecaster::load(&folder, &Device::Cpu)?);
+    }
+    let folder = tempfile::tempdir().map_err(|source| Error::Io {
+        action: "create",
+        path: "a temporary folder".into(),
+        source,
+    })?;
+    let uri = client.download_uri(&version.source)?;
+    client.download_folder(&uri, "", folder.path())?;
+    Ok(Forecaster::load(folder.path(), &Device::Cpu)?)
 }
 
 fn missing_model(client: &TrackingClient, name: &str, version: Option<u64>) -> String {

@@ -15,10 +15,11 @@ use btc_track::TrackingClient;
 use clap::Args;
 
 use crate::commands::predict::MODEL_NAME;
-use crate::commands::tune::{stop_on_interrupt, tracking_client};
+use crate::commands::tune::stop_on_interrupt;
 use crate::exit::UsageError;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::tracking::tracking_client;
 
 /// How long to be silent about progress.
 const QUIET_INTERVAL: Duration = Duration::from_secs(5);

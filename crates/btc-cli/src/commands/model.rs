@@ -9,10 +9,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::commands::predict::MODEL_NAME;
-use crate::commands::tune::tracking_client;
 use crate::exit::NotFoundError;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::tracking::tracking_client;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {

@@ -15,6 +15,7 @@ use crate::commands::{data, model, tune};
 use crate::printer::Printer;
 use crate::progress::Console;
 use crate::settings::Settings;
+use crate::tracking::tracking_client;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PipelineCommand {
@@ -123,7 +124,7 @@ pub(crate) async fn run(
     }
 
     stage(4, "register");
-    let client = tune::tracking_client(settings)?;
+    let client = tracking_client(settings)?;
     let table =
         btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None)
             .await?;

@@ -7,9 +7,9 @@ use chrono::NaiveDate;
 use clap::Args;
 
 use crate::args::parse_day;
-use crate::commands::tune::tracking_client;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::tracking::tracking_client;
 
 /// The registered model of the original project.
 pub(crate) const MODEL_NAME: &str = "bitcoin-regression";

@@ -7,10 +7,10 @@ use btc_track::mlproject::{Project, ProjectRunConfig, run_project};
 use clap::Args;
 use serde_json::json;
 
-use crate::commands::tune::tracking_client;
 use crate::exit::FAILURE;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::tracking::tracking_client;
 
 #[derive(Debug, Args)]
 #[command(

@@ -7,10 +7,10 @@ use anyhow::Context;
 use btc_server::{Guard, State};
 use clap::Args;
 
-use crate::commands::tune::tracking_client;
 use crate::exit::UsageError;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::tracking::served_client;
 
 #[derive(Debug, Args)]
 #[command(
@@ -65,7 +65,7 @@ pub(crate) async fn run(
         guard = guard.with_token(token);
     }
     let state = State::new(
-        tracking_client(settings)?,
+        served_client(settings)?,
         btc_tune::storage_from_url(&settings.storage_url.value)?,
         settings.project.features_dir(),
     );

@@ -5,14 +5,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use btc_track::{CopySelection, Experiment, RestConfig, Run, RunQuery, TrackingClient, ViewType};
+use btc_track::{CopySelection, Experiment, Run, RunQuery, TrackingClient, ViewType};
 use chrono::DateTime;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::commands::tune::tracking_client;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::tracking::{is_server, server_client, tracking_client};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrackCommand {
@@ -386,18 +386,7 @@ fn copy(args: CopyArgs, settings: &Settings, printer: &mut Printer) -> anyhow::R
 fn place(uri: Option<&str>, settings: &Settings) -> anyhow::Result<TrackingClient> {
     match uri {
         None => tracking_client(settings),
-        Some(uri) if uri.starts_with("http://") || uri.starts_with("https://") => {
-            let config = RestConfig {
-                token: settings.serve_token.value.clone(),
-                proxy: settings
-                    .proxy
-                    .value
-                    .clone()
-                    .filter(|_| uri.starts_with("https://")),
-                ..RestConfig::default()
-            };
-            Ok(TrackingClient::rest(uri, &config)?)
-        }
+        Some(uri) if is_server(uri) => server_client(uri, settings),
         Some(folder) => {
             let project = btc_pipeline::Project::new(std::path::Path::new(folder));
             Ok(TrackingClient::open(

@@ -7,16 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use btc_models::{ModelType, Target};
 use btc_pipeline::{SearchConfig, SearchOutcome, SearchSpace};
-use btc_track::TrackingClient;
 use clap::{Args, Subcommand};
 
 use crate::args::parse_bool;
 use crate::commands::data;
 use crate::commands::studies::{self, StudyCommand};
-use crate::exit::UsageError;
 use crate::printer::Printer;
 use crate::progress::Console;
 use crate::settings::Settings;
+use crate::tracking::tracking_client;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TuneCommand {
@@ -127,36 +126,6 @@ fn parse_model_type(text: &str) -> Result<ModelType, String> {
 fn parse_target(text: &str) -> Result<Target, String> {
     text.parse()
         .map_err(|error: btc_models::Error| error.to_string())
-}
-
-/// Opens the project's runs and models.
-pub(crate) fn tracking_client(settings: &Settings) -> anyhow::Result<TrackingClient> {
-    let database = match settings.tracking_uri.value.as_deref() {
-        None => settings.project.tracking(),
-        Some(uri) if uri.starts_with("http://") || uri.starts_with("https://") => {
-            return Err(UsageError(format!(
-                "tracking at {uri} ({}): only a file can be tracked to; unset it or name a file",
-                settings.tracking_uri.origin
-            ))
-            .into());
-        }
-        Some(uri) => match uri.strip_prefix("sqlite:///") {
-            Some(path) => path.into(),
-            None if uri.contains(':') || std::path::Path::new(uri).is_dir() => {
-                return Err(UsageError(format!(
-                    "cannot track to {uri} ({}): name a file, or sqlite:///FILE",
-                    settings.tracking_uri.origin
-                ))
-                .into());
-            }
-            None => uri.into(),
-        },
-    };
-    settings.project.create()?;
-    Ok(TrackingClient::open(
-        &database,
-        &settings.project.artifacts(),
-    )?)
 }
 
 pub(crate) async fn run(
