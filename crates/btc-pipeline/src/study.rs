@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use btc_tune::{HeartbeatConfig, MedianPruner, Storage, Study, StudyDirection, TpeSampler};
+use btc_tune::{AutoSampler, HeartbeatConfig, MedianPruner, Storage, Study, StudyDirection};
 
 use crate::Result;
 
@@ -17,9 +17,10 @@ const HEARTBEAT: HeartbeatConfig = HeartbeatConfig {
 
 /// Opens the study called `name`, creating it if it is new.
 ///
-/// Its trials are sampled by TPE from `seed` and their own numbers, so that a
-/// resumed study goes on as an uninterrupted one would, and pruned when their
-/// validation loss is worse than the median at the same epoch.
+/// Its trials are sampled from `seed` and their own numbers, so that a resumed
+/// study goes on as an uninterrupted one would: by a Gaussian process, which
+/// makes the most of few trials, as long as it suits, else by TPE. They are
+/// pruned when their validation loss is worse than the median at the same epoch.
 ///
 /// # Errors
 ///
@@ -27,7 +28,7 @@ const HEARTBEAT: HeartbeatConfig = HeartbeatConfig {
 pub fn open_study(storage: Arc<dyn Storage>, name: &str, seed: u64) -> Result<Study> {
     Ok(Study::builder(name, storage)
         .direction(StudyDirection::Minimize)
-        .sampler(TpeSampler::new(seed))
+        .sampler(AutoSampler::new(seed))
         .pruner(MedianPruner::default())
         .heartbeat(HEARTBEAT)
         .load_if_exists(true)
