@@ -1,7 +1,10 @@
 //! Where runs and models are kept: the project's own file, another file, or an
 //! MLflow server.
 
-use btc_track::{RestConfig, TrackingClient};
+use std::path::Path;
+use std::sync::Arc;
+
+use btc_track::{Durability, RestConfig, SystemClock, TrackingClient};
 
 use crate::exit::UsageError;
 use crate::settings::Settings;
@@ -9,41 +12,45 @@ use crate::settings::Settings;
 /// Opens the store that `MLFLOW_TRACKING_URI` or `tracking.uri` names, else
 /// the project's own.
 pub(crate) fn tracking_client(settings: &Settings) -> anyhow::Result<TrackingClient> {
-    let Some(uri) = settings.tracking_uri.value.as_deref() else {
-        return project_client(settings);
-    };
-    if is_server(uri) {
-        return server_client(uri, settings);
-    }
-    let path = uri.strip_prefix("sqlite:///").unwrap_or(uri);
-    if path.contains("://") || path.starts_with("file:") || std::path::Path::new(path).is_dir() {
-        return Err(UsageError(format!(
-            "cannot track to {uri} ({}): name a server as http://HOST:PORT, or a file as sqlite:///FILE",
-            settings.tracking_uri.origin
-        ))
-        .into());
-    }
-    settings.project.create()?;
-    Ok(TrackingClient::open(
-        path.as_ref(),
-        &settings.project.artifacts(),
-    )?)
-}
-
-/// Opens what `btc serve` serves: never another server, which may be itself.
-pub(crate) fn served_client(settings: &Settings) -> anyhow::Result<TrackingClient> {
     match settings.tracking_uri.value.as_deref() {
-        Some(uri) if is_server(uri) => project_client(settings),
-        _ => tracking_client(settings),
+        Some(uri) if is_server(uri) => server_client(uri, settings),
+        _ => file_client(settings, Durability::default()),
     }
 }
 
-fn project_client(settings: &Settings) -> anyhow::Result<TrackingClient> {
+/// Opens the file that is named, or the project's own if none or a server is
+/// named: what `btc serve` serves is never another server, which may be itself.
+pub(crate) fn file_client(
+    settings: &Settings,
+    durability: Durability,
+) -> anyhow::Result<TrackingClient> {
+    let named = settings
+        .tracking_uri
+        .value
+        .as_deref()
+        .filter(|uri| !is_server(uri));
+    let database = match named {
+        Some(uri) => {
+            let path = uri.strip_prefix("sqlite:///").unwrap_or(uri);
+            if path.contains("://") || path.starts_with("file:") || Path::new(path).is_dir() {
+                return Err(UsageError(format!(
+                    "cannot track to {uri} ({}): name a server as http://HOST:PORT, \
+                     or a file as sqlite:///FILE",
+                    settings.tracking_uri.origin
+                ))
+                .into());
+            }
+            path.into()
+        }
+        None => settings.project.tracking(),
+    };
     settings.project.create()?;
-    let project = &settings.project;
-    Ok(TrackingClient::open(
-        &project.tracking(),
-        &project.artifacts(),
+    let artifacts = settings.project.artifacts();
+    Ok(TrackingClient::open_with(
+        &database,
+        &artifacts,
+        durability,
+        Arc::new(SystemClock),
     )?)
 }
 

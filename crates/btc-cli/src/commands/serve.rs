@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use btc_server::{Guard, State};
-use clap::Args;
+use btc_track::Durability;
+use clap::{Args, ValueEnum};
 
 use crate::exit::UsageError;
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::tracking::served_client;
+use crate::tracking::file_client;
 
 #[derive(Debug, Args)]
 #[command(
@@ -29,6 +30,27 @@ pub(crate) struct ServeArgs {
     /// Listen beyond this machine without a token
     #[arg(long)]
     insecure: bool,
+    /// What an answered request survives: the death of the process, or a loss of power too
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = DurabilityLevel::Process)]
+    durability: DurabilityLevel,
+}
+
+/// What an answered request survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DurabilityLevel {
+    /// The death of the process
+    Process,
+    /// The loss of power too: every commit waits for the disk
+    Full,
+}
+
+impl From<DurabilityLevel> for Durability {
+    fn from(level: DurabilityLevel) -> Self {
+        match level {
+            DurabilityLevel::Process => Self::Process,
+            DurabilityLevel::Full => Self::Full,
+        }
+    }
 }
 
 pub(crate) async fn run(
@@ -55,7 +77,7 @@ pub(crate) async fn run(
         .into());
     }
     let mut guard = Guard::new();
-    for name in args.allowed_host {
+    for name in &args.allowed_host {
         guard = guard.with_allowed_host(name);
     }
     if !address.is_loopback() && !address.is_unspecified() {
@@ -65,7 +87,7 @@ pub(crate) async fn run(
         guard = guard.with_token(token);
     }
     let state = State::new(
-        served_client(settings)?,
+        file_client(settings, args.durability.into())?,
         btc_tune::storage_from_url(&settings.storage_url.value)?,
         settings.project.features_dir(),
     );
