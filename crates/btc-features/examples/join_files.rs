@@ -1,11 +1,12 @@
 //! Joins two views to a file of entity rows and says what that cost, in one
 //! line of JSON: for timing beside other tools that read the same files.
 //!
-//! `cargo run --release -p btc-features --example join_files -- FOLDER ROWS [collect]`
+//! `cargo run --release -p btc-features --example join_files -- FOLDER ROWS [collect|explain]`
 //!
 //! FOLDER holds `view0.parquet` (`f0` to `f9`), `view1.parquet` (`g0` to `g9`)
 //! and `ent_ROWS.parquet`, each with `driver_id` and `event_timestamp`. The
-//! result is consumed as a stream, or collected first.
+//! result is consumed as a stream, or collected first; `explain` prints the
+//! plan and where its time went.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use btc_features::{
     Definitions, Entity, FeatureSelection, FeatureStore, FeatureView, Field, FileSource, ValueType,
 };
 use futures::StreamExt as _;
+
+const USAGE: &str = "usage: FOLDER ROWS [collect|explain]";
 
 #[derive(Default)]
 struct Totals {
@@ -28,12 +31,10 @@ struct Totals {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = PathBuf::from(arguments.next().ok_or("usage: FOLDER ROWS [collect]")?);
-    let rows: usize = arguments
-        .next()
-        .ok_or("usage: FOLDER ROWS [collect]")?
-        .parse()?;
-    let collect = arguments.next().is_some_and(|mode| mode == "collect");
+    let folder = PathBuf::from(arguments.next().ok_or(USAGE)?);
+    let rows: usize = arguments.next().ok_or(USAGE)?.parse()?;
+    let mode = arguments.next();
+    let collect = mode.as_deref() == Some("collect");
     let repo = tempfile::tempdir()?;
     let mut store = FeatureStore::init(repo.path(), "bench")?;
     store.apply(&definitions(&std::path::absolute(&folder)?))?;
@@ -47,6 +48,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let frame = store
         .historical_features(entity_rows.as_path(), &selection)
         .await?;
+    if mode.as_deref() == Some("explain") {
+        frame.explain(false, true)?.show().await?;
+        return Ok(());
+    }
     let mut totals = Totals::default();
     if collect {
         let batches = frame.collect().await?;

@@ -1,9 +1,7 @@
-//! The matched rows of a source: which they are, and their values.
+//! The matched rows of a source: which they are.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
-use arrow::compute::concat;
-use arrow::error::ArrowError;
+use arrow::array::{BooleanArray, UInt32Array};
+use arrow::buffer::{BooleanBuffer, Buffer};
 
 use super::matching::NO_ROW;
 
@@ -11,6 +9,7 @@ use super::matching::NO_ROW;
 #[derive(Debug)]
 pub(crate) struct Matched {
     units: Vec<Option<UnitRows>>,
+    total: u32,
 }
 
 #[derive(Debug)]
@@ -48,7 +47,20 @@ impl Matched {
                 })
                 .collect();
         }
-        Self { units }
+        Self { units, total }
+    }
+
+    /// The number of matched rows.
+    pub(crate) fn len(&self) -> usize {
+        self.total as usize
+    }
+
+    /// The number of matched rows before the first of a unit.
+    pub(crate) fn before(&self, unit: usize) -> usize {
+        self.units[unit]
+            .as_ref()
+            .and_then(|unit| unit.before.first())
+            .map_or(0, |before| *before as usize)
     }
 
     /// The units that hold a matched row.
@@ -77,7 +89,8 @@ impl Matched {
         ))
     }
 
-    /// The number of the matched row at each address; null where none is.
+    /// The number of the matched row at each address; where there is none, the
+    /// number after the last.
     pub(crate) fn numbers(&self, addresses: &[u64]) -> UInt32Array {
         let number = |address: u64| {
             let (unit, row) = split(address);
@@ -85,40 +98,16 @@ impl Matched {
             let word = unit.words[row / 64] & ((1 << (row % 64)) - 1);
             Some(unit.before[row / 64] + word.count_ones())
         };
-        let valid: BooleanBuffer = addresses.iter().map(|address| *address != NO_ROW).collect();
-        let numbers: Vec<u32> = addresses
-            .iter()
-            .map(|address| {
-                if *address == NO_ROW {
-                    0
-                } else {
-                    number(*address).unwrap_or(0)
-                }
-            })
-            .collect();
-        UInt32Array::new(numbers.into(), Some(NullBuffer::new(valid)))
+        UInt32Array::from_iter_values(addresses.iter().map(|address| {
+            if *address == NO_ROW {
+                self.total
+            } else {
+                number(*address).unwrap_or(self.total)
+            }
+        }))
     }
 }
 
 fn split(address: u64) -> (usize, usize) {
     ((address >> 32) as usize, (address & 0xffff_ffff) as usize)
-}
-
-/// Puts pieces of columns one after the other, letting go of each column's
-/// pieces as soon as they are joined.
-pub(crate) fn join_columns(
-    mut pieces: Vec<Vec<ArrayRef>>,
-    columns: usize,
-) -> Result<Vec<ArrayRef>, ArrowError> {
-    let mut joined = Vec::with_capacity(columns);
-    for column in (0..columns).rev() {
-        let parts: Vec<ArrayRef> = pieces
-            .iter_mut()
-            .map(|piece| piece.remove(column))
-            .collect();
-        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-        joined.push(concat(&parts)?);
-    }
-    joined.reverse();
-    Ok(joined)
 }

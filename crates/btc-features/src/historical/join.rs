@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{Array as _, ArrayRef, RecordBatch};
+use arrow::array::{Array as _, ArrayRef, RecordBatch, UInt32Array};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
@@ -13,7 +13,8 @@ use futures::StreamExt as _;
 use tokio::sync::Semaphore;
 
 use super::exec::{JoinMetrics, JoinSpec, ViewJoin};
-use super::gather::{Matched, join_columns};
+use super::features::FeatureRows;
+use super::gather::Matched;
 use super::input::{FeatureColumn, Input, SourceTable};
 use super::matching::{Best, Finder, address};
 use super::output::{Joined, ViewColumns};
@@ -102,7 +103,7 @@ impl Join {
                 .map(|feature| self.spec.views[view].features[*feature].clone())
                 .collect(),
         );
-        let (matched, pieces) = match (&self.spec.views[view].input, table) {
+        let (numbers, matched) = match (&self.spec.views[view].input, table) {
             (Input::Table(source), Some(plan)) => {
                 self.join_table(view, timeline, rows, plan, source, &features)
                     .await?
@@ -115,38 +116,12 @@ impl Join {
                 return Err(DataFusionError::Internal("a table has no plan".into()).into());
             }
         };
-        let count = features.len();
-        let join = self.clone();
-        let joined = self
-            .blocking(move || {
-                let size = |columns: &[ArrayRef]| -> usize {
-                    columns
-                        .iter()
-                        .map(|column| column.get_array_memory_size())
-                        .sum()
-                };
-                let before: usize = pieces.iter().map(|piece| size(piece)).sum();
-                if pieces.is_empty() {
-                    return Ok(None);
-                }
-                let columns = join_columns(pieces, count)?;
-                join.memory.shrink(before);
-                join.reserve(size(&columns))?;
-                join.metrics
-                    .gathered_rows
-                    .add(columns.first().map_or(0, |c| c.len()));
-                Ok(Some(columns))
-            })
-            .await?;
         // Columns that nobody asked for are not there; keep the places.
         let mut columns = vec![None; self.spec.views[view].features.len()];
-        for (feature, column) in wanted.into_iter().zip(joined.into_iter().flatten()) {
+        for (feature, column) in wanted.into_iter().zip(matched) {
             columns[feature] = Some(column);
         }
-        Ok(ViewColumns {
-            numbers: matched,
-            columns,
-        })
+        Ok(ViewColumns { numbers, columns })
     }
 
     async fn join_files(
@@ -156,7 +131,7 @@ impl Join {
         rows: usize,
         scan: &Arc<FileScan>,
         features: &Arc<Vec<FeatureColumn>>,
-    ) -> Result<(arrow::array::UInt32Array, Vec<Vec<ArrayRef>>)> {
+    ) -> Result<(UInt32Array, Vec<ArrayRef>)> {
         let rules = self.spec.views[view].rules;
         let best = self.best(view, &timeline)?;
         let units = match timeline.range {
@@ -190,27 +165,26 @@ impl Join {
         let (numbers, matched) = self
             .resolve(best, timeline, view, rows, scan.unit_rows())
             .await?;
+        let filled = self.feature_rows(features, &matched)?;
         let units: Vec<usize> = matched.units().collect();
-        let pieces = futures::future::try_join_all(units.into_iter().map(|unit| {
+        futures::future::try_join_all(units.into_iter().map(|unit| {
             let (join, scan) = (self.clone(), Arc::clone(scan));
             let (matched, features) = (Arc::clone(&matched), Arc::clone(features));
+            let filled = Arc::clone(&filled);
             self.blocking(move || {
                 let _timer = join.metrics.gather_time.timer();
                 let Some(mask) = matched.mask(unit) else {
-                    return Ok(Vec::new());
+                    return Ok(());
                 };
-                let pieces = scan.read_features(unit, &features, mask)?;
-                let size = pieces
-                    .iter()
-                    .flatten()
-                    .map(|a| a.get_array_memory_size())
-                    .sum();
-                join.reserve(size)?;
-                Ok(pieces)
+                let before = matched.before(unit);
+                scan.read_features(unit, &features, mask, |first, arrays| {
+                    join.reserve(filled.put(before + first, &arrays))
+                })
             })
         }))
         .await?;
-        Ok((numbers, pieces.into_iter().flatten().collect()))
+        let columns = self.blocking_finish(filled).await?;
+        Ok((numbers, columns))
     }
 
     async fn join_table(
@@ -221,7 +195,7 @@ impl Join {
         plan: Arc<dyn ExecutionPlan>,
         source: &Arc<SourceTable>,
         features: &Arc<Vec<FeatureColumn>>,
-    ) -> Result<(arrow::array::UInt32Array, Vec<Vec<ArrayRef>>)> {
+    ) -> Result<(UInt32Array, Vec<ArrayRef>)> {
         let best = self.best(view, &timeline)?;
         let partitions = plan.output_partitioning().partition_count();
         let retained = futures::future::try_join_all((0..partitions).map(|partition| {
@@ -256,24 +230,43 @@ impl Join {
         .await?;
         let unit_rows = retained.iter().map(Retained::rows).collect();
         let (numbers, matched) = self.resolve(best, timeline, view, rows, unit_rows).await?;
-        let join = self.clone();
-        let pieces = self
-            .blocking(move || {
-                let _timer = join.metrics.gather_time.timer();
-                let mut pieces = Vec::new();
-                for retained in retained {
-                    pieces.extend(retained.into_pieces(&matched)?);
-                }
-                let size = pieces
-                    .iter()
-                    .flatten()
-                    .map(|a| a.get_array_memory_size())
-                    .sum();
-                join.reserve(size)?;
-                Ok(pieces)
-            })
-            .await?;
-        Ok((numbers, pieces))
+        let filled = self.feature_rows(features, &matched)?;
+        let (join, to_fill) = (self.clone(), Arc::clone(&filled));
+        self.blocking(move || {
+            let _timer = join.metrics.gather_time.timer();
+            let mut first = 0;
+            for retained in retained {
+                retained.into_pieces(&matched, |arrays| {
+                    join.reserve(to_fill.put(first, &arrays))?;
+                    first += arrays.first().map_or(0, |array| array.len());
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        })
+        .await?;
+        let columns = self.blocking_finish(filled).await?;
+        Ok((numbers, columns))
+    }
+
+    /// Room for the matched rows and one of nulls, with memory reserved for it.
+    fn feature_rows(
+        &self,
+        features: &[FeatureColumn],
+        matched: &Matched,
+    ) -> Result<Arc<FeatureRows>> {
+        let rows = matched.len() + 1;
+        self.metrics.gathered_rows.add(matched.len());
+        self.reserve(FeatureRows::size(features, rows))?;
+        Ok(Arc::new(FeatureRows::new(features, rows)))
+    }
+
+    async fn blocking_finish(&self, filled: Arc<FeatureRows>) -> Result<Vec<ArrayRef>> {
+        self.blocking(move || {
+            let filled = Arc::into_inner(filled).ok_or_else(task_failed)?;
+            Ok(filled.finish()?)
+        })
+        .await
     }
 
     /// Slots without rows, with memory reserved for them.
@@ -295,7 +288,7 @@ impl Join {
         view: usize,
         rows: usize,
         unit_rows: Vec<usize>,
-    ) -> Result<(arrow::array::UInt32Array, Arc<Matched>)> {
+    ) -> Result<(UInt32Array, Arc<Matched>)> {
         let join = self.clone();
         self.blocking(move || {
             let best = Arc::into_inner(best)

@@ -32,6 +32,7 @@
 mod columns;
 mod entities;
 mod exec;
+mod features;
 mod gather;
 mod input;
 mod join;

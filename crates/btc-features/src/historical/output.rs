@@ -11,8 +11,8 @@ use futures::StreamExt as _;
 
 use super::exec::{JoinSpec, Origin};
 
-/// The features of one view: the distinct matched rows, and which of them each
-/// entity row gets.
+/// The features of one view: the distinct matched rows and one of nulls, and
+/// which of them each entity row gets.
 #[derive(Debug)]
 pub(crate) struct ViewColumns {
     pub(crate) numbers: UInt32Array,
@@ -82,17 +82,24 @@ impl Joined {
     /// number `first`.
     fn piece(&self, entity_rows: &RecordBatch, first: usize) -> DataFusionResult<RecordBatch> {
         let rows = entity_rows.num_rows();
+        let numbers: Vec<Option<UInt32Array>> = self
+            .views
+            .iter()
+            .map(|view| Some(view.as_ref()?.numbers.slice(first, rows)))
+            .collect();
         let mut columns = Vec::with_capacity(self.spec.columns.len());
         for (origin, field) in self.spec.columns.iter().zip(self.spec.schema.fields()) {
             columns.push(match origin {
                 Origin::Entity(column) => Arc::clone(entity_rows.column(*column)),
-                Origin::Feature { view, feature } => match &self.views[*view] {
-                    Some(ViewColumns { numbers, columns }) => match &columns[*feature] {
-                        Some(column) => take(column, &numbers.slice(first, rows), None)?,
+                Origin::Feature { view, feature } => {
+                    let column = self.views[*view]
+                        .as_ref()
+                        .and_then(|view| view.columns[*feature].as_ref());
+                    match column.zip(numbers[*view].as_ref()) {
+                        Some((column, numbers)) => take(column, numbers, None)?,
                         None => new_null_array(field.data_type(), rows),
-                    },
-                    None => new_null_array(field.data_type(), rows),
-                },
+                    }
+                }
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

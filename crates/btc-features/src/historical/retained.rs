@@ -141,9 +141,13 @@ impl Retained {
         Ok(())
     }
 
-    /// The features of the matched rows, in their order.
-    pub(crate) fn into_pieces(self, matched: &Matched) -> Result<Vec<Vec<ArrayRef>>> {
-        let mut pieces = Vec::new();
+    /// Gives out the features of the matched rows, piece by piece in their
+    /// order.
+    pub(crate) fn into_pieces(
+        self,
+        matched: &Matched,
+        mut each: impl FnMut(Vec<ArrayRef>) -> Result<()>,
+    ) -> Result<()> {
         for piece in self.pieces {
             self.memory.shrink(piece.bytes);
             let places: UInt32Array = (0..piece.rows.len() as u32)
@@ -157,10 +161,10 @@ impl Retained {
                     .iter()
                     .map(|column| take(column, &places, None))
                     .collect::<Result<Vec<_>, _>>()?;
-                pieces.push(columns);
+                each(columns)?;
             }
         }
-        Ok(pieces)
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 /// Rows of keys and timestamps to decode at a time: they fit a core's cache.
 const MATCH_BATCH: usize = 32_768;
 /// Rows of features to decode at a time.
-const GATHER_BATCH: usize = 16_384;
+const GATHER_BATCH: usize = 8_192;
 
 /// The files of a source and what their footers say.
 #[derive(Debug)]
@@ -194,13 +194,15 @@ impl FileScan {
         Ok(())
     }
 
-    /// Reads features of the selected rows of a row group.
+    /// Reads features of the selected rows of a row group, batch by batch; each
+    /// comes with the number of selected rows before it.
     pub(crate) fn read_features(
         &self,
         unit: usize,
         features: &[FeatureColumn],
         selected: arrow::array::BooleanArray,
-    ) -> Result<Vec<Vec<ArrayRef>>> {
+        mut each: impl FnMut(usize, Vec<ArrayRef>) -> Result<()>,
+    ) -> Result<()> {
         let place = self.units[unit];
         let file = &self.files[place.file];
         let wanted = selected.true_count();
@@ -216,24 +218,28 @@ impl FileScan {
                 .collect()
         };
         if present.is_empty() {
-            return Ok(vec![all_null(wanted)]);
+            return each(0, all_null(wanted));
         }
         let selection = (wanted < place.rows)
             .then(|| RowSelection::from_boolean_buffer(selected.into_parts().0));
         let reader = self.reader(unit, &present, GATHER_BATCH, selection)?;
         let place_name = file.path.display().to_string();
-        let mut pieces = Vec::new();
+        let mut read = 0;
         for batch in reader {
             let batch = batch.map_err(|error| Error::parquet(&file.path)(error.into()))?;
+            let first = read;
+            read += batch.num_rows();
+            if read > wanted {
+                break;
+            }
             let mut piece = all_null(batch.num_rows());
             for (array, feature) in piece.iter_mut().zip(features) {
                 if let Some(column) = batch.column_by_name(&feature.column) {
                     *array = convert(&self.source, column, feature, &place_name)?;
                 }
             }
-            pieces.push(piece);
+            each(first, piece)?;
         }
-        let read: usize = pieces.iter().map(|piece| piece[0].len()).sum();
         if read != wanted {
             return Err(Error::Corrupt {
                 path: file.path.clone(),
@@ -243,7 +249,7 @@ impl FileScan {
                 ),
             });
         }
-        Ok(pieces)
+        Ok(())
     }
 
     fn column(&self, batch: &RecordBatch, name: &str, path: &Path) -> Result<ArrayRef> {

@@ -265,14 +265,12 @@ fn read(
         range.0 += kept.len();
         range.1 = range.1.into_iter().chain(kept.iter().copied()).min();
         range.2 = range.2.into_iter().chain(kept.iter().copied()).max();
-        let mut first = 0;
-        for piece in scan.read_features(unit, &columns, inside)? {
-            let rows = piece.first().map_or(0, |column| column.len());
+        scan.read_features(unit, &columns, inside, |first, piece| {
             for (sample, column) in samples.iter_mut().zip(&piece) {
-                sample.add(column, &kept[first..first + rows])?;
+                sample.add(column, &kept[first..first + column.len()])?;
             }
-            first += rows;
-        }
+            Ok(())
+        })?;
     }
     Ok((samples, range))
 }
