@@ -90,6 +90,8 @@ pub struct ActiveRun {
     buffer: Mutex<Batch>,
     capacity: usize,
     ended: bool,
+    #[cfg(feature = "system-metrics")]
+    monitor: Option<crate::system_metrics::SystemMonitor>,
 }
 
 impl ActiveRun {
@@ -138,6 +140,8 @@ impl ActiveRun {
             buffer,
             capacity: 0,
             ended: false,
+            #[cfg(feature = "system-metrics")]
+            monitor: None,
         }
     }
 
@@ -148,6 +152,23 @@ impl ActiveRun {
     #[must_use]
     pub fn with_buffer(mut self, values: usize) -> Self {
         self.capacity = values;
+        self
+    }
+
+    /// Logs what the machine and this process do: every `interval` (at least
+    /// 200 ms) and at the end of the run.
+    ///
+    /// The metrics are `system/cpu_utilization_percentage`,
+    /// `system/system_memory_usage_megabytes` and `…_percentage` as MLflow logs
+    /// them, and `system/process_cpu_utilization_percentage` (100 is one core)
+    /// and `system/process_memory_usage_megabytes`. They are logged by a thread
+    /// of their own; what it cannot write is left out.
+    #[cfg(feature = "system-metrics")]
+    #[must_use]
+    pub fn with_system_metrics(mut self, interval: std::time::Duration) -> Self {
+        let monitor =
+            crate::system_metrics::SystemMonitor::start(&self.client, &self.info.run_id, interval);
+        self.monitor = Some(monitor);
         self
     }
 
@@ -335,10 +356,17 @@ impl ActiveRun {
     ///
     /// If the store fails; the run is then still marked as failed if possible.
     pub fn end(mut self, status: RunStatus) -> Result<()> {
+        self.stop_monitor();
         self.flush()?;
         self.close(status)?;
         self.ended = true;
         Ok(())
+    }
+
+    /// The last sample belongs to the run, and is written before its end.
+    fn stop_monitor(&mut self) {
+        #[cfg(feature = "system-metrics")]
+        drop(self.monitor.take());
     }
 
     fn close(&self, status: RunStatus) -> Result<()> {
@@ -362,6 +390,7 @@ impl ActiveRun {
 impl Drop for ActiveRun {
     fn drop(&mut self) {
         if !self.ended {
+            self.stop_monitor();
             // Nobody is left to take an error.
             let _ = self.flush();
             let _ = self.close(RunStatus::Failed);

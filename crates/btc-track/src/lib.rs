@@ -61,6 +61,8 @@ pub mod search;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod store;
+#[cfg(feature = "system-metrics")]
+mod system_metrics;
 
 pub use active_run::{ActiveRun, RunSpec};
 pub use artifact::{ArtifactPath, ArtifactRepository, ArtifactUri, LocalArtifacts, Written};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use btc_track::mlproject::{Project, ProjectRunConfig, run_project};
 use clap::Args;
@@ -35,6 +36,22 @@ pub(crate) struct RunArgs {
     /// Where the command runs: this machine, as it is
     #[arg(long, value_name = "KIND", default_value = "local", value_parser = ["local"])]
     env_manager: String,
+    /// Log processor and memory use beside the run's metrics
+    #[arg(
+        long,
+        env = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
+    system_metrics: bool,
+    /// Seconds between two samples of them
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        env = "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    sampling_interval: u32,
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
@@ -65,6 +82,9 @@ pub(crate) fn run(
         run_name: args.run_name,
         user: String::new(),
         environment: vec![("BTC_ROOT".into(), root.display().to_string())],
+        system_metrics: args
+            .system_metrics
+            .then(|| Duration::from_secs(args.sampling_interval.into())),
     };
     let done = run_project(&client, &project, &config)?;
     if printer.is_json() {

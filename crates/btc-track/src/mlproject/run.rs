@@ -25,6 +25,10 @@ pub struct ProjectRunConfig {
     /// Further environment variables of the command, such as
     /// `MLFLOW_TRACKING_URI`.
     pub environment: Vec<(String, String)>,
+    /// Log what the machine does this often while the command runs; see
+    /// [`ActiveRun::with_system_metrics`].
+    #[cfg(feature = "system-metrics")]
+    pub system_metrics: Option<std::time::Duration>,
 }
 
 /// What became of a project's run.
@@ -73,6 +77,11 @@ pub fn run_project(
         spec = spec.with_tag("mlflow.source.git.commit", commit);
     }
     let run = ActiveRun::start(client, &config.experiment_id, spec)?;
+    #[cfg(feature = "system-metrics")]
+    let run = match config.system_metrics {
+        Some(interval) => run.with_system_metrics(interval),
+        None => run,
+    };
     run.log_params(&parameters)?;
     let run_id = run.id().to_owned();
     // A run that cannot be started is dropped here and ends as failed.

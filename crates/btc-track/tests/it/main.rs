@@ -30,3 +30,5 @@ mod random;
 mod smoke;
 #[cfg(feature = "server")]
 mod surface;
+#[cfg(feature = "system-metrics")]
+mod system_metrics;
