@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use btc_track::{CopySelection, Experiment, Run, RunQuery, TrackingClient, ViewType};
+use btc_track::{CopySelection, Experiment, Metric, Run, RunQuery, TrackingClient, ViewType};
 use chrono::DateTime;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -206,7 +206,9 @@ fn runs(
         return printer.json(&runs.iter().map(run_view).collect::<Vec<_>>());
     }
     let row = |run: &Run| {
-        let shown = run.data.metrics.iter().take(4);
+        // What the machine did would leave no room for what the run found.
+        let own = |metric: &&Metric| !metric.key.starts_with("system/");
+        let shown = run.data.metrics.iter().filter(own).take(4);
         let metrics: Vec<_> = shown
             .map(|m| format!("{}={}", m.key, short(m.value)))
             .collect();

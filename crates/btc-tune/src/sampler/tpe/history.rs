@@ -85,9 +85,14 @@ struct ColumnCache {
     values: Vec<f64>,
     /// Positions in order of value.
     order: Vec<u32>,
-    /// By position: the last width and the factor that belongs to it.
+    /// By position: a width and the factor that belongs to it.
     factors: Vec<(f64, f64)>,
+    /// The line on which those are the widths among all values, if they are.
+    whole: Option<Line>,
 }
+
+/// Trials left out of the kernels beyond which it does not pay to go round each.
+const FEW: usize = 64;
 
 impl History {
     /// Looks at what is new, or at everything if the trials are not those seen before.
@@ -189,6 +194,21 @@ impl History {
         for (row, position) in rows.iter().enumerate() {
             row_of[*position] = row as u32;
         }
+        let left_out = if running.is_empty() && rows.len() + FEW >= self.informative {
+            let is_left_out = |position: &usize| {
+                row_of[*position] == u32::MAX
+                    && self.seen[*position]
+                        .as_ref()
+                        .is_some_and(|t| is_informative(t))
+            };
+            Some(
+                (0..row_of.len())
+                    .filter(is_left_out)
+                    .collect::<Vec<usize>>(),
+            )
+        } else {
+            None
+        };
         space
             .iter()
             .enumerate()
@@ -202,6 +222,11 @@ impl History {
                         })
                         .collect();
                     return categorical(&values, choices, config);
+                }
+                if let Some(left_out) = &left_out {
+                    return self
+                        .column(name, distribution)
+                        .kernel_without(left_out, rows, config);
                 }
                 let mut extra: Vec<(usize, f64)> = running
                     .iter()
@@ -258,6 +283,7 @@ impl ColumnCache {
             values,
             order,
             factors,
+            whole: None,
         }
     }
 
@@ -267,13 +293,81 @@ impl ColumnCache {
             return;
         }
         self.values[position] = value;
-        let key = |other: &u32| {
-            self.values[*other as usize]
-                .total_cmp(&value)
-                .then((*other as usize).cmp(&position))
-        };
-        let place = self.order.partition_point(|other| key(other).is_lt());
+        let place = self.place(position);
         self.order.insert(place, position as u32);
+        if let Some(line) = self.whole {
+            for place in place.saturating_sub(1)..(place + 2).min(self.order.len()) {
+                self.measure(&line, place);
+            }
+        }
+    }
+
+    /// The place in the order that the value at a position has, or would have.
+    fn place(&self, position: usize) -> usize {
+        let value = self.values[position];
+        self.order.partition_point(|other| {
+            let other = *other as usize;
+            let order = self.values[other].total_cmp(&value);
+            order.then(other.cmp(&position)).is_lt()
+        })
+    }
+
+    /// Finds the width at a place among all values, and its factor.
+    fn measure(&mut self, line: &Line, place: usize) {
+        let at = |place: usize| self.order.get(place).map(|p| self.values[*p as usize]);
+        let position = self.order[place] as usize;
+        let left = place.checked_sub(1).and_then(at);
+        let width = line.width(left, self.values[position], at(place + 1));
+        if self.factors[position].0 != width {
+            self.factors[position] = (width, line.factor(self.values[position], width));
+        }
+    }
+
+    /// Kernels on `rows`, which are all trials but those `left_out`: only next to these is anything
+    /// other than among all values.
+    fn kernel_without(
+        &mut self,
+        left_out: &[usize],
+        rows: &[usize],
+        config: KernelConfig,
+    ) -> Kernel {
+        let line = Line::new(&self.distribution, rows.len(), config);
+        if self.whole != Some(line) {
+            (0..self.order.len()).for_each(|place| self.measure(&line, place));
+            self.whole = Some(line);
+        }
+        let mu = rows.iter().map(|position| self.values[*position]).collect();
+        let (mut sigma, mut factors): (Vec<f64>, Vec<f64>) =
+            rows.iter().map(|position| self.factors[*position]).unzip();
+        let mut holes: Vec<usize> = left_out
+            .iter()
+            .filter(|position| !self.values[**position].is_nan())
+            .map(|position| self.place(*position))
+            .collect();
+        holes.sort_unstable();
+        let is_hole = |place: &usize| holes.binary_search(place).is_ok();
+        let before = |place: usize| (0..place).rev().find(|place| !is_hole(place));
+        let after = |place: usize| (place + 1..self.order.len()).find(|place| !is_hole(place));
+        let value = |place: usize| self.values[self.order[place] as usize];
+        for place in holes
+            .iter()
+            .flat_map(|hole| [before(*hole), after(*hole)])
+            .flatten()
+        {
+            let position = self.order[place] as usize;
+            let width = line.width(
+                before(place).map(value),
+                value(place),
+                after(place).map(value),
+            );
+            if let Ok(row) = rows.binary_search(&position)
+                && sigma[row] != width
+            {
+                sigma[row] = width;
+                factors[row] = line.factor(value(place), width);
+            }
+        }
+        line.kernel(&self.distribution, mu, sigma, factors)
     }
 
     /// Kernels on `count` rows; `extra` are the rows of running trials in order of value.
@@ -285,6 +379,7 @@ impl ColumnCache {
         config: KernelConfig,
     ) -> Kernel {
         let line = Line::new(&self.distribution, count, config);
+        self.whole = None;
         let mut mu = vec![0.0; count];
         let mut sigma = vec![0.0; count];
         let mut factors = vec![0.0; count];

@@ -162,13 +162,14 @@ pub(super) fn categorical(values: &[f64], choices: usize, config: KernelConfig) 
 }
 
 /// The line the kernels of a numeric parameter live on, and how wide they may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Line {
     low: f64,
     high: f64,
-    count: usize,
     least: f64,
     most: f64,
-    endpoints: bool,
+    /// Whether the outermost kernels reach to their neighbour only, not to the bounds.
+    strict: bool,
 }
 
 impl Line {
@@ -187,14 +188,28 @@ impl Line {
         Self {
             low,
             high,
-            count,
             least,
             most: most.max(least),
-            endpoints: config.endpoints,
+            strict: !config.endpoints && count >= 2,
         }
     }
 
-    /// Finds the width of each kernel: the distance to the farther neighbour, within limits.
+    /// The width of a kernel between its neighbours: the distance to the farther one, within limits.
+    pub(super) fn width(&self, left: Option<f64>, mu: f64, right: Option<f64>) -> f64 {
+        let to_left = mu - left.unwrap_or(self.low);
+        let to_right = right.unwrap_or(self.high) - mu;
+        let width = if self.strict && left.is_none() {
+            to_right
+        } else if self.strict && right.is_none() {
+            to_left
+        } else {
+            to_left.max(to_right)
+        };
+        // Observations outside of the current range can make a width negative or too large.
+        width.clamp(self.least, self.most)
+    }
+
+    /// Finds the width of each kernel.
     ///
     /// Takes (index, mu) in order of mu, and hands out (index, width).
     pub(super) fn bandwidths(
@@ -203,24 +218,11 @@ impl Line {
         mut put: impl FnMut(usize, f64),
     ) {
         let mut sorted = sorted.peekable();
-        let mut left_neighbour = self.low;
-        let mut is_first = true;
-        let strict = !self.endpoints && self.count >= 2;
+        let mut left = None;
         while let Some((index, mu)) = sorted.next() {
-            let next = sorted.peek().map(|(_, next)| *next);
-            let left = mu - left_neighbour;
-            let right = next.unwrap_or(self.high) - mu;
-            let width = if strict && is_first {
-                right
-            } else if strict && next.is_none() {
-                left
-            } else {
-                left.max(right)
-            };
-            // Observations outside of the current range can make a width negative or too large.
-            put(index, width.clamp(self.least, self.most));
-            left_neighbour = mu;
-            is_first = false;
+            let right = sorted.peek().map(|(_, next)| *next);
+            put(index, self.width(left, mu, right));
+            left = Some(mu);
         }
     }
 

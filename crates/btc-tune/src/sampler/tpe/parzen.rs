@@ -118,9 +118,11 @@ impl ParzenEstimator {
                 *product = 1.0;
             }
         }
-        for (offset, product) in offsets.iter_mut().zip(&products) {
-            *offset += product.ln() - continuous.len() as f64 * HALF_LN_2PI;
+        if continuous.is_empty() {
+            offsets = weights.iter().map(|weight| weight.ln()).collect();
         }
+        let constant = continuous.len() as f64 * HALF_LN_2PI;
+        offsets.iter_mut().for_each(|offset| *offset -= constant);
         for (component, correction) in continuous.iter().flat_map(|kernel| &kernel.outside) {
             offsets[*component] += correction;
         }
