@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use btc_models::{ModelType, Target};
 use btc_pipeline::{
     METRIC, PredictConfig, Project, RegisterConfig, SERVICE, SearchConfig, SearchSpace,
-    feature_store, frame, open_study, predict, register_best, retrieve_sample, search,
+    StudyConfig, feature_store, frame, open_study, predict, register_best, retrieve_sample, search,
     training_table,
 };
 use btc_track::TrackingClient;
@@ -57,7 +57,11 @@ fn run(runtime: &Runtime) -> Result<[Duration; STAGES.len()], Box<dyn Error>> {
     let client = TrackingClient::open(&project.tracking(), &project.artifacts())?;
     let experiment = client.get_or_create_experiment("bench")?;
     let studies = format!("sqlite:///{}", project.studies().display());
-    let study = open_study(btc_tune::storage_from_url(&studies)?, "bench", 0)?;
+    let study = open_study(
+        btc_tune::storage_from_url(&studies)?,
+        "bench",
+        &StudyConfig::default(),
+    )?;
     let config = SearchConfig {
         space: SearchSpace {
             model_types: vec![ModelType::Cnn],

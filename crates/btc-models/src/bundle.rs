@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Device;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::config::Target;
 use crate::forecaster::{Forecaster, Manifest, TrainingRange};
 use crate::network::{InputShape, ModelType};
-use crate::parameters::Parameters;
+use crate::parameters::{Array, Parameters};
 use crate::{Error, Result};
 
 /// The version of the format that is written, and the newest that is read.
@@ -279,23 +279,19 @@ fn read(dir: &Path, device: &Device) -> Result<(Forecaster, String)> {
     Ok((forecaster, sha256(content.as_bytes())))
 }
 
-fn parse_weights(bytes: &[u8]) -> candle_core::Result<BTreeMap<String, Tensor>> {
+fn parse_weights(bytes: &[u8]) -> candle_core::Result<BTreeMap<String, Array>> {
     let file = SafeTensors::deserialize(bytes)?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
         if view.dtype() != Dtype::F32 {
             candle_core::bail!("the weight {name} is not of type f32");
         }
-        let tensor = Tensor::from_raw_buffer(view.data(), DType::F32, view.shape(), &Device::Cpu)?;
-        if tensor
-            .flatten_all()?
-            .to_vec1::<f32>()?
-            .iter()
-            .any(|x| !x.is_finite())
-        {
+        let (numbers, _) = view.data().as_chunks::<4>();
+        let values: Vec<f32> = numbers.iter().map(|x| f32::from_le_bytes(*x)).collect();
+        if values.iter().any(|x| !x.is_finite()) {
             candle_core::bail!("the weight {name} is not finite");
         }
-        tensors.insert(name, tensor);
+        tensors.insert(name, (view.shape().to_vec(), values));
     }
     Ok(tensors)
 }

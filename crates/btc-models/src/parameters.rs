@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 
 use crate::random::Stream;
 
@@ -51,7 +51,7 @@ impl Part {
 pub(crate) struct Parameters {
     seed: u64,
     device: Device,
-    stored: Option<BTreeMap<String, Tensor>>,
+    stored: Option<BTreeMap<String, Array>>,
     vars: BTreeMap<String, (Var, Vec<Part>)>,
     /// Stored for others' sake; not trained.
     zeros: Vec<(String, Vec<usize>)>,
@@ -70,7 +70,7 @@ impl Parameters {
     }
 
     /// Weights that were stored before.
-    pub(crate) fn stored(tensors: BTreeMap<String, Tensor>, device: &Device) -> Self {
+    pub(crate) fn stored(tensors: BTreeMap<String, Array>, device: &Device) -> Self {
         Self {
             stored: Some(tensors),
             ..Self::seeded(0, device)
@@ -95,11 +95,10 @@ impl Parameters {
     /// Stores zeros under a name that other programs expect.
     pub(crate) fn zeros(&mut self, name: String, shape: &[usize]) -> candle_core::Result<()> {
         if let Some(stored) = &mut self.stored {
-            let Some(tensor) = stored.remove(&name) else {
+            let Some((dims, values)) = stored.remove(&name) else {
                 candle_core::bail!("the weight {name} is missing");
             };
-            let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
-            if tensor.dims() != shape || values.iter().any(|x| *x != 0.0) {
+            if dims != shape || values.iter().any(|x| *x != 0.0) {
                 candle_core::bail!("the weight {name} must be zero and of the shape {shape:?}");
             }
         }
@@ -112,27 +111,29 @@ impl Parameters {
         if self.vars.contains_key(name) {
             candle_core::bail!("two weights are called {name}");
         }
-        let mut data: Vec<f32> = Vec::with_capacity(parts.iter().map(Part::elements).sum());
+        let mut data: Vec<f32> = Vec::new();
+        if self.stored.is_none() || parts.len() > 1 {
+            data.reserve_exact(parts.iter().map(Part::elements).sum());
+        }
         for part in parts {
             match &mut self.stored {
                 Some(stored) => {
-                    let Some(tensor) = stored.remove(&part.name) else {
+                    let Some((dims, values)) = stored.remove(&part.name) else {
                         candle_core::bail!("the weight {} is missing", part.name);
                     };
-                    if tensor.dims() != part.shape {
+                    if dims != part.shape {
                         candle_core::bail!(
                             "the weight {} has the shape {:?} instead of {:?}",
                             part.name,
-                            tensor.dims(),
+                            dims,
                             part.shape
                         );
                     }
-                    data.extend(
-                        tensor
-                            .flatten_all()?
-                            .to_dtype(DType::F32)?
-                            .to_vec1::<f32>()?,
-                    );
+                    if parts.len() == 1 {
+                        data = values;
+                    } else {
+                        data.extend(values);
+                    }
                 }
                 None => match part.init {
                     Init::Constant(value) => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use btc_models::{ModelType, Target};
 use btc_pipeline::{
     METRIC, PredictConfig, Project, RegisterConfig, SERVICE, SearchConfig, SearchSpace,
-    feature_store, frame, open_study, predict, register_best, retrieve_sample, search,
+    StudyConfig, feature_store, frame, open_study, predict, register_best, retrieve_sample, search,
     training_table,
 };
 use btc_track::TrackingClient;
@@ -28,7 +28,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let client = TrackingClient::open(&project.tracking(), &project.artifacts())?;
     let experiment = client.get_or_create_experiment("example")?;
-    let study = open_study(Arc::new(btc_tune::InMemoryStorage::new()), "example", 0)?;
+    let study = open_study(
+        Arc::new(btc_tune::InMemoryStorage::new()),
+        "example",
+        &StudyConfig::default(),
+    )?;
     let data_hash = btc_ingest::data_hash(&project.data_dir())?;
     let config = SearchConfig {
         space: SearchSpace {

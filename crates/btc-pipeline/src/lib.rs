@@ -47,5 +47,5 @@ pub use sample::{SAMPLE_LAST_DAY, retrieve_sample};
 pub use scores::{METRIC, Scores};
 pub use space::{SearchSpace, TIMESTEPS};
 pub use split::Split;
-pub use study::open_study;
+pub use study::{PrunerKind, SamplerKind, StudyConfig, open_study};
 pub use table::{EVENT_TIMESTAMP, PRICE, close_of, frame, frame_of, training_table};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use btc_models::{ModelType, Target};
-use btc_pipeline::{SearchConfig, SearchOutcome, SearchSpace};
+use btc_pipeline::{
+    PrunerKind, SamplerKind, SearchConfig, SearchOutcome, SearchSpace, StudyConfig,
+};
 use clap::{Args, Subcommand};
 
 use crate::args::parse_bool;
@@ -96,6 +98,12 @@ pub(crate) struct SearchArgs {
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+    /// How values are chosen: auto, tpe, gp, cmaes, qmc or random
+    #[arg(long, value_name = "NAME", default_value_t, value_parser = parse_sampler)]
+    pub(crate) sampler: SamplerKind,
+    /// Which trials end early: median, hyperband, successive-halving or none
+    #[arg(long, value_name = "NAME", default_value_t, value_parser = parse_pruner)]
+    pub(crate) pruner: PrunerKind,
     /// Trials to run at the same time
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) jobs: NonZeroUsize,
@@ -126,6 +134,16 @@ fn parse_model_type(text: &str) -> Result<ModelType, String> {
 fn parse_target(text: &str) -> Result<Target, String> {
     text.parse()
         .map_err(|error: btc_models::Error| error.to_string())
+}
+
+fn parse_sampler(text: &str) -> Result<SamplerKind, String> {
+    text.parse()
+        .map_err(|error: btc_pipeline::Error| error.to_string())
+}
+
+fn parse_pruner(text: &str) -> Result<PrunerKind, String> {
+    text.parse()
+        .map_err(|error: btc_pipeline::Error| error.to_string())
 }
 
 pub(crate) async fn run(
@@ -185,7 +203,12 @@ pub(crate) async fn search(
     let client = tracking_client(settings)?;
     let experiment = client.get_or_create_experiment(&name)?;
     let storage = btc_tune::storage_from_url(storage_url)?;
-    let study = btc_pipeline::open_study(storage, &name, args.search.seed)?;
+    let study_config = StudyConfig {
+        seed: args.search.seed,
+        sampler: args.search.sampler,
+        pruner: args.search.pruner,
+    };
+    let study = btc_pipeline::open_study(storage, &name, &study_config)?;
     let config = SearchConfig {
         space: SearchSpace {
             model_types: args.search.model_type.into_iter().collect(),

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::simd::{Kernel, dispatch};
+
 /// The sizes of a recurrent layer's work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SequenceShape {
@@ -123,10 +125,23 @@ pub(crate) fn transpose(width: usize, from: &[f32], to: &mut [f32]) {
 
 /// Adds up the rows of `width` numbers.
 pub(crate) fn sum_rows(rows: &[f32], width: usize, sum: &mut [f32]) {
-    sum.fill(0.0);
-    for row in rows.chunks_exact(width) {
-        for (sum, x) in sum.iter_mut().zip(row) {
-            *sum += x;
+    dispatch(RowSum { rows, width, sum });
+}
+
+struct RowSum<'a> {
+    rows: &'a [f32],
+    width: usize,
+    sum: &'a mut [f32],
+}
+
+impl Kernel for RowSum<'_> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.sum.fill(0.0);
+        for row in self.rows.chunks_exact(self.width) {
+            for (sum, x) in self.sum.iter_mut().zip(row) {
+                *sum += x;
+            }
         }
     }
 }

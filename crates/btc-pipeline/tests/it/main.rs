@@ -12,7 +12,7 @@ use std::sync::Arc;
 use btc_models::{ModelType, SeriesFrame, Target};
 use btc_pipeline::{
     METRIC, Project, RegisterConfig, SERVICE, SearchConfig, SearchOutcome, SearchSpace,
-    feature_store, frame, open_study, retrieve_sample, search, training_table,
+    StudyConfig, feature_store, frame, open_study, retrieve_sample, search, training_table,
 };
 use btc_track::TrackingClient;
 use btc_tune::Storage;
@@ -56,7 +56,11 @@ fn run_search(
     config: &SearchConfig,
 ) -> btc_pipeline::Result<SearchOutcome> {
     let experiment = client.get_or_create_experiment("search").unwrap();
-    let study = open_study(storage, "search", config.seed).unwrap();
+    let study_config = StudyConfig {
+        seed: config.seed,
+        ..StudyConfig::default()
+    };
+    let study = open_study(storage, "search", &study_config).unwrap();
     search(
         &study,
         client,

@@ -3,13 +3,19 @@ use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 use btc_pipeline::{
-    CHAMPION, Error, ErrorKind, PredictConfig, RegisterConfig, forecast_experiment, predict,
-    register_best,
+    CHAMPION, Error, ErrorKind, PredictConfig, PrunerKind, RegisterConfig, SamplerKind,
+    StudyConfig, forecast_experiment, predict, register_best,
 };
 use btc_track::{RunQuery, TrackingClient};
 use btc_tune::{InMemoryStorage, TrialState};
 
 use crate::{config, project, register_config, run_search, series, table};
+
+const SEVEN: StudyConfig = StudyConfig {
+    seed: 7,
+    sampler: SamplerKind::Auto,
+    pruner: PrunerKind::Median,
+};
 
 fn predict_config() -> PredictConfig {
     PredictConfig {
@@ -88,7 +94,7 @@ fn the_trial_knows_its_run() {
     let client = TrackingClient::open(&project.tracking(), &project.artifacts()).unwrap();
     let storage = Arc::new(InMemoryStorage::new());
     run_search(&client, storage.clone(), &series, &config(1)).unwrap();
-    let study = btc_pipeline::open_study(storage, "search", 7).unwrap();
+    let study = btc_pipeline::open_study(storage, "search", &SEVEN).unwrap();
     let trial = &study.trials().unwrap()[0];
     let id = trial.system_attrs["mlflow_run_id"].as_str().unwrap();
     assert_eq!(client.run(id).unwrap().info.run_name, "0");
@@ -120,7 +126,7 @@ fn a_search_goes_on_where_it_was_left() {
         for step in steps {
             run_search(&client, storage.clone(), &series, &config(*step)).unwrap();
         }
-        let study = btc_pipeline::open_study(storage, "search", 7).unwrap();
+        let study = btc_pipeline::open_study(storage, "search", &SEVEN).unwrap();
         let trials = study.trials().unwrap();
         trials
             .iter()
@@ -142,7 +148,7 @@ fn a_search_that_is_stopped_leaves_no_trial_running() {
     stopped.stop.store(true, Ordering::Relaxed);
     let outcome = run_search(&client, storage.clone(), &series, &stopped).unwrap();
     assert!(outcome.stopped);
-    let study = btc_pipeline::open_study(storage, "search", 7).unwrap();
+    let study = btc_pipeline::open_study(storage, "search", &SEVEN).unwrap();
     assert!(
         study
             .trials()

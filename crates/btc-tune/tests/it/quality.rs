@@ -251,6 +251,14 @@ fn cmaes_is_no_worse_than_optunas() {
 }
 
 #[test]
+#[ignore = "takes minutes"]
+fn gp_is_no_worse_than_optunas() {
+    compare("gp", "gp", FAMILY, &|seed| {
+        Arc::new(btc_tune::GpSampler::new(seed))
+    });
+}
+
+#[test]
 fn qmc_is_no_worse_than_optunas() {
     compare("qmc", "qmc", FAMILY, &|seed| {
         Arc::new(btc_tune::QmcSampler::new(
