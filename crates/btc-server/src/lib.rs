@@ -27,14 +27,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State as Extracted};
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::get;
+use btc_track::server::Failure;
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
 pub use guard::{CONTENT_SECURITY_POLICY, Guard};
+use state::FailureLog;
 pub use state::State;
 
 /// How long one page may take.
@@ -47,6 +51,7 @@ const MAX_CONNECTIONS: usize = 1024;
 pub fn router(state: State, guard: Guard) -> Router {
     let api = btc_track::server::router(state.client.clone());
     let online = online::router(state.features_dir());
+    let failures = state.failures.clone();
     let pages = Router::new()
         .route("/", get(pages::overview))
         .route("/assets/{name}", get(assets::serve))
@@ -60,7 +65,25 @@ pub fn router(state: State, guard: Guard) -> Router {
     pages
         .merge(api)
         .merge(online)
+        .layer(from_fn_with_state(failures, report))
         .layer(from_fn_with_state(Arc::new(guard), guard::guard))
+}
+
+/// Logs what an answer of status 500 does not tell.
+async fn report(
+    Extracted(FailureLog(log)): Extracted<FailureLog>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(log) = log else {
+        return next.run(request).await;
+    };
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let response = next.run(request).await;
+    if let Some(failure) = response.extensions().get::<Failure>() {
+        log(&format!("{method} {}: {failure}", uri.path()));
+    }
+    response
 }
 
 /// Serves until `stop` ends, then finishes what is being answered.

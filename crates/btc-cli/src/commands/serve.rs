@@ -1,5 +1,6 @@
 //! `btc serve`: the web page.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
@@ -90,7 +91,11 @@ pub(crate) async fn run(
         file_client(settings, args.durability.into())?,
         btc_tune::storage_from_url(&settings.storage_url.value)?,
         settings.project.features_dir(),
-    );
+    )
+    .with_failure_log(|failure| {
+        // Nobody is left to tell that the terminal is gone.
+        let _ = writeln!(std::io::stderr().lock(), "error: {failure}");
+    });
     let listener = tokio::net::TcpListener::bind((address, port))
         .await
         .with_context(|| format!("cannot listen on {address}:{port}; choose another --port"))?;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -185,4 +185,42 @@ async fn a_stopped_server_ends_although_a_client_stays_connected() {
     stop.send(()).unwrap();
     let ended = tokio::time::timeout(std::time::Duration::from_secs(30), server).await;
     ended.expect("the server ends").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_cause_of_a_failure_is_logged_and_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = TrackingClient::in_memory(&folder.path().join("artifacts")).unwrap();
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&lines);
+    let state = State::new(
+        client.clone(),
+        Arc::new(InMemoryStorage::new()),
+        folder.path(),
+    )
+    .with_failure_log(move |line| log.lock().unwrap().push(line.to_owned()));
+    let app = router(state, Guard::new());
+    let run = ActiveRun::start(&client, "0", RunSpec::default()).unwrap();
+    // A file where the run's folder should be.
+    std::fs::create_dir_all(folder.path().join("artifacts/0")).unwrap();
+    std::fs::write(folder.path().join("artifacts/0").join(run.id()), "x").unwrap();
+
+    let path = format!(
+        "/api/2.0/mlflow-artifacts/artifacts/0/{}/artifacts/a.txt",
+        run.id()
+    );
+    let put = Request::put(&path).header("host", "127.0.0.1:5000");
+    let answer = ask(&app, put).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!answer.body.contains("os error"), "{}", answer.body);
+    let lines = lines.lock().unwrap();
+    let [line] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert!(line.starts_with(&format!("PUT {path}: cannot ")), "{line}");
+    assert!(line.contains("os error"), "{line}");
+    // What the client did wrong is not the operator's concern.
+    drop(lines);
+    let missing = ask(&app, get("/api/2.0/mlflow/runs/get?run_id=none")).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
 }

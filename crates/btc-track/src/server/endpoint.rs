@@ -1,5 +1,9 @@
 //! From a request to a function of the client and back.
 
+use std::error::Error as _;
+use std::fmt;
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -233,8 +237,37 @@ impl IntoResponse for Error {
             "INTERNAL_ERROR" => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };
-        // The cause stays here: it can name files and SQL.
-        refuse(status, code, &self.to_string())
+        let mut response = refuse(status, code, &self.to_string());
+        if status.is_server_error() {
+            // The causes can name files and SQL: they are not for the client.
+            let failure = Failure::of(&self);
+            response.extensions_mut().insert(failure);
+        }
+        response
+    }
+}
+
+/// What an answer of status 500 leaves out, for the log of whoever runs the
+/// server: an error and its causes. It is among the answer's extensions.
+#[derive(Debug, Clone)]
+pub struct Failure(Arc<str>);
+
+impl Failure {
+    fn of(error: &Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -20,6 +20,7 @@ mod registry;
 mod runs;
 mod serve;
 
+pub use endpoint::Failure;
 pub use serve::serve;
 
 use std::time::Duration;

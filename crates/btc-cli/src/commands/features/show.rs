@@ -1,6 +1,8 @@
 //! How objects, statistics and values are printed.
 
-use btc_features::{MaterializeReport, OnlineFeatures, Plan, Registry, ViewStatistics, Violation};
+use btc_features::{
+    FeatureStatus, MaterializeReport, OnlineFeatures, Plan, Registry, ViewStatistics, Violation,
+};
 use serde_json::{Value, json};
 
 use super::args::Kind;
@@ -218,7 +220,11 @@ pub(super) fn online(answer: &OnlineFeatures, printer: &mut Printer) -> anyhow::
                 name.clone(),
                 inline(&result.values[entity]),
                 inline(&serde_json::to_value(result.statuses[entity])?),
-                result.event_timestamps[entity].clone(),
+                match result.statuses[entity] {
+                    // Feast's answer says 1970 where there is no row.
+                    FeatureStatus::NotFound => "-".to_owned(),
+                    _ => result.event_timestamps[entity].clone(),
+                },
             ]);
         }
     }
