@@ -38,6 +38,7 @@ mod input;
 mod join;
 mod keys;
 mod matching;
+#[cfg(feature = "sqlite")]
 mod newest;
 mod on_demand;
 mod output;
@@ -51,9 +52,12 @@ mod timeline;
 
 pub(crate) use columns::feature_columns;
 pub(crate) use input::{Input, Tables};
+#[cfg(feature = "sqlite")]
 pub(crate) use newest::newest_rows;
 pub(crate) use on_demand::parse as parse_on_demand;
 pub(crate) use period::entity_rows as entity_rows_of_period;
-pub(crate) use request::{Output, Request, RequestView};
+pub(crate) use request::Request;
+#[cfg(feature = "sqlite")]
+pub(crate) use request::{Output, RequestView};
 pub(crate) use scan::{FileScan, source_files};
 pub(crate) use table::{HistoricalTable, time_range};

@@ -10,6 +10,7 @@ mod import;
 
 pub use import::Imported;
 
+#[cfg(feature = "sqlite")]
 pub(crate) use export::Materialized;
 use export::export;
 use import::import;

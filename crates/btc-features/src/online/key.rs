@@ -1,8 +1,9 @@
 //! The bytes that a row of the online store is found by: Feast's entity key,
 //! version 3.
 
+use super::proto::Val;
 use crate::error::{Error, Result};
-use crate::proto::{DUMMY_KEY, Val};
+use crate::proto::DUMMY_KEY;
 
 /// The number of `STRING` in Feast's types.
 const STRING: u32 = 2;

@@ -10,11 +10,11 @@ use datafusion::error::DataFusionError;
 use serde::Serialize;
 
 use super::key;
+use super::proto::Value;
 use super::sqlite::{NewRow, OnlineDatabase};
 use super::value::{from_column, to_text};
 use crate::definition::{Definitions, FeatureView};
 use crate::error::{Error, Result};
-use crate::proto::Value;
 use crate::retrieval::nanos;
 use crate::store::FeatureStore;
 

@@ -3,6 +3,7 @@
 
 mod key;
 mod materialize;
+mod proto;
 mod read;
 mod sqlite;
 mod value;

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::key;
+use super::proto::Value;
 use super::sqlite::{OnlineDatabase, OnlineRow};
 use super::value::{from_column, from_json, time_text, to_column, to_json};
 use crate::definition::{Definitions, ValueType};
 use crate::error::{Error, Result};
 use crate::historical::{Output, Request};
-use crate::proto::Value;
 use crate::selection::FeatureSelection;
 use crate::store::FeatureStore;
 

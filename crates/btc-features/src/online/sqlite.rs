@@ -8,9 +8,9 @@ use chrono::DateTime;
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
+use super::proto::Value;
 use crate::error::{Error, Result};
 use crate::interchange::Materialized;
-use crate::proto::Value;
 
 /// Until when views are materialized. Feast does not look at this table.
 const PROGRESS: &str = "btc_materialization";

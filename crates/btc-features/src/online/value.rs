@@ -10,11 +10,11 @@ use arrow::datatypes::{
 use chrono::{DateTime, SecondsFormat};
 use serde_json::Value as Json;
 
-use crate::definition::ValueType;
-use crate::error::{Error, Result};
-use crate::proto::{
+use super::proto::{
     BoolList, BytesList, DoubleList, FloatList, Int32List, Int64List, StringList, Val, Value,
 };
+use crate::definition::ValueType;
+use crate::error::{Error, Result};
 
 /// The values of a column, as values of a type.
 pub(super) fn from_column(column: &ArrayRef, value_type: ValueType) -> Result<Vec<Value>> {
