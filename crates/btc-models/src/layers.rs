@@ -36,7 +36,8 @@ pub(crate) fn dropout(x: &Tensor, rate: f32, mode: &mut Mode<'_>) -> Result<Tens
     match mode {
         Mode::Train(stream) if 0.0 < rate => {
             let keep = 1.0 / (1.0 - rate);
-            let draw = |_| if stream.uniform() < rate { 0.0 } else { keep };
+            // A product, not a branch, which would be taken at random.
+            let draw = |_| keep * f32::from(u8::from(stream.uniform() >= rate));
             let mask: Vec<f32> = (0..x.elem_count()).map(draw).collect();
             if fused(x) {
                 x.contiguous()?.apply_op1(Dropped(mask))

@@ -108,15 +108,43 @@ pub(crate) fn resize(buffer: &mut Vec<f32>, length: usize) {
 /// Products of matrices take rows whose numbers follow each other as they are; others are copied
 /// for every product anew, which for weights that are used in every step is worth avoiding.
 pub(crate) fn transpose(width: usize, from: &[f32], to: &mut [f32]) {
-    // Blocks small enough that both sides stay in the fastest cache.
-    const BLOCK: usize = 16;
-    let rows = from.len() / width;
-    for top in (0..rows).step_by(BLOCK) {
-        for left in (0..width).step_by(BLOCK) {
-            for column in left..(left + BLOCK).min(width) {
-                let out = &mut to[column * rows..][..rows];
-                for row in top..(top + BLOCK).min(rows) {
-                    out[row] = from[row * width + column];
+    dispatch(Transpose { width, from, to });
+}
+
+struct Transpose<'a> {
+    width: usize,
+    from: &'a [f32],
+    to: &'a mut [f32],
+}
+
+/// The side of the blocks that are transposed at a time: a block's columns are a vector each.
+const BLOCK: usize = 16;
+
+impl Kernel for Transpose<'_> {
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { width, from, to } = self;
+        let rows = from.len() / width;
+        for top in (0..rows).step_by(BLOCK) {
+            for left in (0..width).step_by(BLOCK) {
+                if top + BLOCK <= rows && left + BLOCK <= width {
+                    let mut block = [[0.0; BLOCK]; BLOCK];
+                    for (row, block) in block.iter_mut().enumerate() {
+                        block.copy_from_slice(&from[(top + row) * width + left..][..BLOCK]);
+                    }
+                    for column in 0..BLOCK {
+                        let out = &mut to[(left + column) * rows + top..][..BLOCK];
+                        for (out, row) in out.iter_mut().zip(&block) {
+                            *out = row[column];
+                        }
+                    }
+                    continue;
+                }
+                for column in left..(left + BLOCK).min(width) {
+                    let out = &mut to[column * rows..][..rows];
+                    for row in top..(top + BLOCK).min(rows) {
+                        out[row] = from[row * width + column];
+                    }
                 }
             }
         }
