@@ -77,6 +77,8 @@ pub use register::{
     register_best,
 };
 pub use store::*;
+#[cfg(feature = "system-metrics")]
+pub use system_metrics::SYSTEM_METRICS_PREFIX;
 
 /// The README's examples are tests too.
 #[cfg(all(doctest, feature = "sqlite"))]

@@ -13,8 +13,9 @@ use crate::client::TrackingClient;
 use crate::entity::{Metric, RunId};
 use crate::store::Batch;
 
-/// MLflow's page shows metrics of this prefix apart from the others.
-const PREFIX: &str = "system/";
+/// How the names of the machine's metrics start: MLflow's page shows these
+/// apart from the others.
+pub const SYSTEM_METRICS_PREFIX: &str = "system/";
 
 /// Samples the machine until it is dropped.
 #[derive(Debug)]
@@ -62,7 +63,9 @@ fn sample_until(ended: &Receiver<()>, client: &TrackingClient, run_id: &RunId, i
         let metrics = sampler
             .sample()
             .into_iter()
-            .map(|(key, value)| Metric::new(format!("{PREFIX}{key}"), value, time, step))
+            .map(|(key, value)| {
+                Metric::new(format!("{SYSTEM_METRICS_PREFIX}{key}"), value, time, step)
+            })
             .collect();
         let batch = Batch {
             metrics,
@@ -82,7 +85,7 @@ fn next_step(client: &TrackingClient, run_id: &RunId) -> i64 {
     let run = client.run(run_id).ok();
     let metrics = run.iter().flat_map(|run| &run.data.metrics);
     metrics
-        .filter(|metric| metric.key.starts_with(PREFIX))
+        .filter(|metric| metric.key.starts_with(SYSTEM_METRICS_PREFIX))
         .map(|metric| metric.step + 1)
         .max()
         .unwrap_or(0)

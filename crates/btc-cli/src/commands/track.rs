@@ -5,7 +5,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use btc_track::{CopySelection, Experiment, Metric, Run, RunQuery, TrackingClient, ViewType};
+use btc_track::{
+    CopySelection, Experiment, Metric, Run, RunQuery, SYSTEM_METRICS_PREFIX, TrackingClient,
+    ViewType,
+};
 use chrono::DateTime;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -207,7 +210,7 @@ fn runs(
     }
     let row = |run: &Run| {
         // What the machine did would leave no room for what the run found.
-        let own = |metric: &&Metric| !metric.key.starts_with("system/");
+        let own = |metric: &&Metric| !metric.key.starts_with(SYSTEM_METRICS_PREFIX);
         let shown = run.data.metrics.iter().filter(own).take(4);
         let metrics: Vec<_> = shown
             .map(|m| format!("{}={}", m.key, short(m.value)))

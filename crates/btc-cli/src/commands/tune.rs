@@ -81,7 +81,7 @@ impl RunArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SearchArgs {
     /// The network; all of them when none is named
-    #[arg(long, alias = "model_type", value_name = "NAME", value_parser = parse_model_type)]
+    #[arg(long, alias = "model_type", value_name = "NAME")]
     pub(crate) model_type: Option<ModelType>,
     /// The experiment and study [default: crypto-reg-experiment]
     #[arg(long, alias = "experiment_name", value_name = "NAME")]
@@ -93,16 +93,16 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "DAYS", default_value_t = 60)]
     pub(crate) holdout: usize,
     /// What the networks forecast: log-return, difference or level
-    #[arg(long, value_name = "TARGET", default_value = "log-return", value_parser = parse_target)]
+    #[arg(long, value_name = "TARGET", default_value = "log-return")]
     pub(crate) target: Target,
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// How values are chosen: auto, tpe, gp, cmaes, qmc or random
-    #[arg(long, value_name = "NAME", default_value_t, value_parser = parse_sampler)]
+    #[arg(long, value_name = "NAME", default_value_t)]
     pub(crate) sampler: SamplerKind,
     /// Which trials end early: median, hyperband, successive-halving or none
-    #[arg(long, value_name = "NAME", default_value_t, value_parser = parse_pruner)]
+    #[arg(long, value_name = "NAME", default_value_t)]
     pub(crate) pruner: PrunerKind,
     /// Trials to run at the same time
     #[arg(long, value_name = "N", default_value = "1")]
@@ -124,26 +124,6 @@ impl SearchArgs {
             version => format!("{name}-v{version}"),
         }
     }
-}
-
-fn parse_model_type(text: &str) -> Result<ModelType, String> {
-    text.parse()
-        .map_err(|error: btc_models::Error| error.to_string())
-}
-
-fn parse_target(text: &str) -> Result<Target, String> {
-    text.parse()
-        .map_err(|error: btc_models::Error| error.to_string())
-}
-
-fn parse_sampler(text: &str) -> Result<SamplerKind, String> {
-    text.parse()
-        .map_err(|error: btc_pipeline::Error| error.to_string())
-}
-
-fn parse_pruner(text: &str) -> Result<PrunerKind, String> {
-    text.parse()
-        .map_err(|error: btc_pipeline::Error| error.to_string())
 }
 
 pub(crate) async fn run(

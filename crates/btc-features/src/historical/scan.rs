@@ -211,14 +211,11 @@ impl FileScan {
             .map(|feature| feature.column.as_str())
             .filter(|column| file.metadata.schema().column_with_name(column).is_some())
             .collect();
-        let all_null = |rows: usize| -> Vec<ArrayRef> {
-            features
-                .iter()
-                .map(|feature| new_null_array(&feature.data_type, rows))
-                .collect()
-        };
         if present.is_empty() {
-            return each(0, all_null(wanted));
+            let nulls = features
+                .iter()
+                .map(|feature| new_null_array(&feature.data_type, wanted));
+            return each(0, nulls.collect());
         }
         let selection = (wanted < place.rows)
             .then(|| RowSelection::from_boolean_buffer(selected.into_parts().0));
@@ -232,12 +229,13 @@ impl FileScan {
             if read > wanted {
                 break;
             }
-            let mut piece = all_null(batch.num_rows());
-            for (array, feature) in piece.iter_mut().zip(features) {
-                if let Some(column) = batch.column_by_name(&feature.column) {
-                    *array = convert(&self.source, column, feature, &place_name)?;
-                }
-            }
+            let piece = features
+                .iter()
+                .map(|feature| match batch.column_by_name(&feature.column) {
+                    Some(column) => convert(&self.source, column, feature, &place_name),
+                    None => Ok(new_null_array(&feature.data_type, batch.num_rows())),
+                })
+                .collect::<Result<_>>()?;
             each(first, piece)?;
         }
         if read != wanted {
