@@ -167,9 +167,9 @@ impl Recurrent {
         let weights = parameters.packed(
             name,
             &[
-                Part::new(format!("{name}.weight_ih_l0"), &[4 * hidden, inputs], init),
-                Part::new(format!("{name}.weight_hh_l0"), &[4 * hidden, hidden], init),
+                Part::transposed(format!("{name}.weight_ih_l0"), [4 * hidden, inputs], init),
                 Part::new(format!("{name}.bias_ih_l0"), &[4 * hidden], init),
+                Part::new(format!("{name}.weight_hh_l0"), &[4 * hidden, hidden], init),
             ],
         )?;
         // Two biases that are always added are one; PyTorch wants both to be there.
@@ -195,9 +195,9 @@ impl Recurrent {
         let weights = parameters.packed(
             name,
             &[
-                Part::new(format!("{name}.weight_ih_l0"), &[3 * hidden, inputs], init),
-                Part::new(format!("{name}.weight_hh_l0"), &[3 * hidden, hidden], init),
+                Part::transposed(format!("{name}.weight_ih_l0"), [3 * hidden, inputs], init),
                 Part::new(format!("{name}.bias_ih_l0"), &[3 * hidden], init),
+                Part::new(format!("{name}.weight_hh_l0"), &[3 * hidden, hidden], init),
                 Part::new(format!("{name}.bias_hh_l0"), &[3 * hidden], init),
             ],
         )?;
@@ -249,13 +249,14 @@ impl Recurrent {
             Cell::Gru(_) => 3 * n,
         };
         let weights = self.weights.to_dtype(x.dtype())?;
-        let w_ih = weights
-            .narrow(0, 0, gates * inputs)?
-            .reshape((gates, inputs))?;
+        let of_inputs = weights
+            .narrow(0, 0, gates * (inputs + 1))?
+            .reshape((inputs + 1, gates))?;
+        let w_ih = of_inputs.narrow(0, 0, inputs)?;
+        let bias = of_inputs.narrow(0, inputs, 1)?;
         let w_hh = weights
-            .narrow(0, gates * inputs, gates * n)?
+            .narrow(0, gates * (inputs + 1), gates * n)?
             .reshape((gates, n))?;
-        let bias = weights.narrow(0, gates * (inputs + n), gates)?;
         let activate = |x: &Tensor| if self.relu { x.relu() } else { x.tanh() };
         let mut h = Tensor::zeros((batch, n), x.dtype(), x.device())?;
         let mut c = h.clone();
@@ -264,7 +265,7 @@ impl Recurrent {
             let from_x = x
                 .narrow(1, t, 1)?
                 .squeeze(1)?
-                .matmul(&w_ih.t()?)?
+                .matmul(&w_ih)?
                 .broadcast_add(&bias)?;
             let from_h = h.matmul(&w_hh.t()?)?;
             let gate = |from: &Tensor, k: usize| from.narrow(1, k * n, n);
@@ -279,7 +280,7 @@ impl Recurrent {
                     h = (o * activate(&c)?)?;
                 }
                 Cell::Gru(_) => {
-                    let bias = weights.narrow(0, gates * (inputs + n + 1), gates)?;
+                    let bias = weights.narrow(0, gates * (inputs + 1 + n), gates)?;
                     let from_h = from_h.broadcast_add(&bias)?;
                     let r = ops::sigmoid(&(gate(&from_x, 0)? + gate(&from_h, 0)?)?)?;
                     let z = ops::sigmoid(&(gate(&from_x, 1)? + gate(&from_h, 1)?)?)?;
@@ -374,16 +375,17 @@ pub(crate) mod tests {
             let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
             let y = f(&tensors).unwrap();
             let weights = numbers("gradient", y.dims()).to_dtype(dtype).unwrap();
-            let gradients = (&y * weights)
-                .unwrap()
-                .sum_all()
-                .unwrap()
-                .backward()
-                .unwrap();
-            let gradients: Vec<Tensor> = vars
-                .iter()
-                .map(|var| gradients.get(var).unwrap().clone())
-                .collect();
+            let sum = (&y * weights).unwrap().sum_all().unwrap();
+            let back = || -> Vec<Tensor> {
+                let gradients = sum.backward().unwrap();
+                let gradient = |var| gradients.get(var).unwrap().clone();
+                vars.iter().map(|var| gradient(var)).collect()
+            };
+            let gradients = back();
+            // Nothing that a way back leaves behind may change the next.
+            for (first, second) in gradients.iter().zip(back()) {
+                assert_eq!(far(first, &second), 0.0, "the second time");
+            }
             (y, gradients)
         };
         let (y, gradients) = run(DType::F32, &fused);
@@ -410,31 +412,37 @@ pub(crate) mod tests {
         }
     }
 
-    fn recurrent(gru: bool, inputs: usize, activation: Activation, weights: &Tensor) -> Recurrent {
+    fn recurrent(
+        gru: bool,
+        (inputs, hidden): (usize, usize),
+        activation: Activation,
+        weights: &Tensor,
+    ) -> Recurrent {
         let mut parameters = Parameters::seeded(1, &Device::Cpu);
         let new = if gru { Recurrent::gru } else { Recurrent::lstm };
-        let mut layer = new(&mut parameters, "layer", inputs, 7, activation).unwrap();
+        let mut layer = new(&mut parameters, "layer", inputs, hidden, activation).unwrap();
         layer.weights = weights.clone();
         layer
     }
 
-    fn weight_count(gru: bool, inputs: usize) -> usize {
+    fn weight_count(gru: bool, (inputs, hidden): (usize, usize)) -> usize {
         if gru {
-            3 * 7 * (inputs + 7 + 2)
+            3 * hidden * (inputs + hidden + 2)
         } else {
-            4 * 7 * (inputs + 7 + 1)
+            4 * hidden * (inputs + hidden + 1)
         }
     }
 
     #[test]
     fn fused_recurrent_layers_equal_those_of_candle_operations() {
-        // 40 inputs are more than the layer has gates, and take another way through the products.
-        for (batch, steps, inputs) in [(4, 6, 5), (1, 1, 5), (3, 2, 40)] {
+        // The gates of 23 units are more than one panel of weights, and 23 no multiple of a
+        // vector's numbers.
+        for (batch, steps, size) in [(4, 6, (5, 7)), (1, 1, (5, 7)), (3, 2, (40, 23))] {
             for gru in [false, true] {
-                let weights = numbers("w", &[weight_count(gru, inputs)]);
-                let given = [numbers("x", &[batch, steps, inputs]), weights];
+                let weights = numbers("w", &[weight_count(gru, size)]);
+                let given = [numbers("x", &[batch, steps, size.0]), weights];
                 for activation in Activation::ALL {
-                    let layer = |weights: &Tensor| recurrent(gru, inputs, activation, weights);
+                    let layer = |weights: &Tensor| recurrent(gru, size, activation, weights);
                     for output in [Output::Last, Output::Sequence] {
                         check(
                             &given,
@@ -460,20 +468,25 @@ pub(crate) mod tests {
         };
         for case in read("torch.json")["recurrent"].as_array().unwrap() {
             let gru = case["kind"] == "GRU";
-            let names: &[&str] = match gru {
-                true => &["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"],
-                false => &["weight_ih_l0", "weight_hh_l0", "bias_ih_l0"],
-            };
+            let gates = if gru { 3 * 7 } else { 4 * 7 };
             let pack = |key: &str| -> Vec<f64> {
-                names
-                    .iter()
-                    .flat_map(|name| numbers(&case[key][*name]))
-                    .collect()
+                let part = |name: &str| numbers(&case[key][name]);
+                let of_inputs = part("weight_ih_l0");
+                let transposed = (0..gates * 5).map(|k| of_inputs[k % gates * 5 + k / gates]);
+                let mut packed = vec![
+                    transposed.collect(),
+                    part("bias_ih_l0"),
+                    part("weight_hh_l0"),
+                ];
+                if gru {
+                    packed.push(part("bias_hh_l0"));
+                }
+                packed.concat()
             };
-            let weights = single(pack("weights"), &[weight_count(gru, 5)]);
+            let weights = single(pack("weights"), &[weight_count(gru, (5, 7))]);
             let weights = Var::from_tensor(&weights).unwrap();
             let x = Var::from_tensor(&single(numbers(&case["x"]), &[3, 4, 5])).unwrap();
-            let layer = recurrent(gru, 5, Activation::Tanh, weights.as_tensor());
+            let layer = recurrent(gru, (5, 7), Activation::Tanh, weights.as_tensor());
             let states = layer.forward(x.as_tensor(), Output::Sequence).unwrap();
             assert_near(&double(&states), &numbers(&case["states"]), 1e-6, "states");
             let slope = single(numbers(&case["gradient_of_states"]), &[3, 4, 7]);
@@ -499,7 +512,7 @@ pub(crate) mod tests {
     #[test]
     fn gradients_of_recurrent_layers_equal_finite_differences() {
         for gru in [false, true] {
-            let size = weight_count(gru, 5);
+            let size = weight_count(gru, (5, 7));
             let x = numbers("x", &[2, 3, 5]).to_dtype(DType::F64).unwrap();
             let weights: Vec<f64> = numbers("w", &[size])
                 .to_dtype(DType::F64)
@@ -508,7 +521,7 @@ pub(crate) mod tests {
                 .unwrap();
             let value = |weights: &[f64]| {
                 let weights = Var::from_slice(weights, weights.len(), &Device::Cpu).unwrap();
-                let layer = recurrent(gru, 5, Activation::Tanh, weights.as_tensor());
+                let layer = recurrent(gru, (5, 7), Activation::Tanh, weights.as_tensor());
                 let y = layer.composed(&x, Output::Sequence).unwrap();
                 (y.sqr().unwrap().sum_all().unwrap(), weights)
             };

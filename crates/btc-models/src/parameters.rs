@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 
+use crate::kernels::transpose;
 use crate::random::Stream;
 
 /// A shape and the values in it, row by row.
@@ -30,6 +31,8 @@ pub(crate) struct Part {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) init: Init,
+    /// A matrix of which the packed tensor holds the transpose.
+    transposed: bool,
 }
 
 impl Part {
@@ -38,7 +41,35 @@ impl Part {
             name: name.into(),
             shape: shape.to_vec(),
             init,
+            transposed: false,
         }
+    }
+
+    /// A matrix that is stored in this shape and packed as its transpose.
+    pub(crate) fn transposed(name: impl Into<String>, shape: [usize; 2], init: Init) -> Self {
+        Self {
+            transposed: true,
+            ..Self::new(name, &shape, init)
+        }
+    }
+
+    /// Puts values that are stored into their place in a packed tensor.
+    fn pack(&self, values: &[f32], place: &mut [f32]) {
+        if self.transposed {
+            transpose(self.shape[1], values, place);
+        } else {
+            place.copy_from_slice(values);
+        }
+    }
+
+    /// The values to store, out of their place in a packed tensor.
+    fn unpack(&self, packed: &[f32]) -> Vec<f32> {
+        if !self.transposed {
+            return packed.to_vec();
+        }
+        let mut values = vec![0.0; packed.len()];
+        transpose(self.shape[0], packed, &mut values);
+        values
     }
 
     fn elements(&self) -> usize {
@@ -111,12 +142,12 @@ impl Parameters {
         if self.vars.contains_key(name) {
             candle_core::bail!("two weights are called {name}");
         }
-        let mut data: Vec<f32> = Vec::new();
-        if self.stored.is_none() || parts.len() > 1 {
-            data.reserve_exact(parts.iter().map(Part::elements).sum());
-        }
+        let length = parts.iter().map(Part::elements).sum();
+        let alone = parts.len() == 1 && !parts[0].transposed;
+        let mut data = vec![0.0; if alone { 0 } else { length }];
+        let mut at = 0;
         for part in parts {
-            match &mut self.stored {
+            let values = match &mut self.stored {
                 Some(stored) => {
                     let Some((dims, values)) = stored.remove(&part.name) else {
                         candle_core::bail!("the weight {} is missing", part.name);
@@ -129,26 +160,25 @@ impl Parameters {
                             part.shape
                         );
                     }
-                    if parts.len() == 1 {
-                        data = values;
-                    } else {
-                        data.extend(values);
-                    }
+                    values
                 }
                 None => match part.init {
-                    Init::Constant(value) => {
-                        data.extend(std::iter::repeat_n(value, part.elements()))
-                    }
+                    Init::Constant(value) => vec![value; part.elements()],
                     Init::Uniform(bound) => {
                         let mut stream = Stream::new(self.seed, &part.name);
-                        data.extend(
-                            (0..part.elements()).map(|_| bound * (2.0 * stream.uniform() - 1.0)),
-                        );
+                        (0..part.elements())
+                            .map(|_| bound * (2.0 * stream.uniform() - 1.0))
+                            .collect()
                     }
                 },
+            };
+            if alone {
+                data = values;
+            } else {
+                part.pack(&values, &mut data[at..at + part.elements()]);
+                at += part.elements();
             }
         }
-        let length = data.len();
         let var = Var::from_vec(data, length, &self.device)?;
         let tensor = var.as_tensor().clone();
         self.vars.insert(name.to_owned(), (var, parts.to_vec()));
@@ -200,7 +230,7 @@ impl Parameters {
             let mut rest = values.as_slice();
             for part in parts {
                 let (head, tail) = rest.split_at(part.elements());
-                tensors.insert(part.name.clone(), (part.shape.clone(), head.to_vec()));
+                tensors.insert(part.name.clone(), (part.shape.clone(), part.unpack(head)));
                 rest = tail;
             }
         }

@@ -9,7 +9,8 @@ use super::lstm::{StepBackward, StepForward};
 use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows, transpose};
 use super::simd::{Matrix, matmul};
 use super::unfold::Unfold;
-use super::{values, with_values};
+use super::units::Units;
+use super::{gradients, values};
 
 /// The sizes of the layer's work.
 #[derive(Debug, Clone, Copy)]
@@ -33,12 +34,13 @@ pub(crate) struct Buffers {
     /// Neighbours' hidden states at one step: (rows, kernel * filters).
     around: Vec<f32>,
     d_around: Vec<f32>,
+    /// As in an LSTM, gates become their gradients.
     gates: Vec<f32>,
+    spent: bool,
     cell: Vec<f32>,
     active: Vec<f32>,
     hidden: Vec<f32>,
     d_out: Vec<f32>,
-    d_gates: Vec<f32>,
     d_hidden: Vec<f32>,
     d_cell: Vec<f32>,
 }
@@ -122,6 +124,7 @@ impl FusedConvLstm {
             .gather(steps * batch, positions, 1, &s.x, &mut s.seen);
         resize(&mut s.around, rows * kernel * n);
         resize(&mut s.gates, steps * wide);
+        s.spent = false;
         for buffer in [&mut s.cell, &mut s.active, &mut s.hidden] {
             resize(buffer, steps * block);
         }
@@ -184,7 +187,7 @@ impl FusedConvLstm {
         let (block, wide) = (rows * n, rows * 4 * n);
         let sequence = self.sequence();
         sequence.gradient(Output::Sequence, d_out, &mut s.d_out);
-        resize(&mut s.d_gates, steps * wide);
+        s.spent = true;
         resize(&mut s.d_around, rows * kernel * n);
         resize(&mut s.d_hidden, block);
         resize(&mut s.d_cell, block);
@@ -194,15 +197,14 @@ impl FusedConvLstm {
         for t in (0..steps).rev() {
             let now = t * block..(t + 1) * block;
             sequence.add_gradient(Output::Sequence, t, &s.d_out, &mut s.d_hidden);
-            let d_gates = &mut s.d_gates[t * wide..(t + 1) * wide];
+            let gates = &mut s.gates[t * wide..(t + 1) * wide];
             let step = StepBackward {
                 hidden: n,
-                gates: &s.gates[t * wide..(t + 1) * wide],
+                gates,
                 before: (t > 0).then(|| &s.cell[now.start - block..now.start]),
                 active: &s.active[now.clone()],
                 d_hidden: &s.d_hidden,
                 d_cell: &mut s.d_cell,
-                d_gates,
             };
             step.dispatch(self.relu);
             if t > 0 {
@@ -215,13 +217,13 @@ impl FusedConvLstm {
                     &mut s.w_hidden,
                     true,
                     Matrix::transposed(&s.around, kernel * n),
-                    Matrix::rows(d_gates, 4 * n),
+                    Matrix::rows(gates, 4 * n),
                 );
                 matmul(
                     (rows, kernel * n, 4 * n),
                     &mut s.d_around,
                     false,
-                    Matrix::rows(d_gates, 4 * n),
+                    Matrix::rows(gates, 4 * n),
                     Matrix::rows(w_hidden, kernel * n),
                 );
                 s.d_hidden.fill(0.0);
@@ -238,17 +240,17 @@ impl FusedConvLstm {
             &mut s.w_input,
             false,
             Matrix::transposed(&s.seen, kernel),
-            Matrix::rows(&s.d_gates, 4 * n),
+            Matrix::rows(&s.gates, 4 * n),
         );
         transpose(4 * n, &s.w_input, d_w_input);
-        sum_rows(&s.d_gates, 4 * n, d_bias);
+        sum_rows(&s.gates, 4 * n, d_bias);
         let dx = want_dx.then(|| {
             let mut d_seen = vec![0.0; steps * rows * kernel];
             matmul(
                 (steps * rows, kernel, 4 * n),
                 &mut d_seen,
                 false,
-                Matrix::rows(&s.d_gates, 4 * n),
+                Matrix::rows(&s.gates, 4 * n),
                 Matrix::rows(w_input, kernel),
             );
             let mut dx = vec![0.0; steps * rows];
@@ -298,21 +300,14 @@ impl CustomOp2 for FusedConvLstm {
         _: &Tensor,
         d_out: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (d_weights, dx) = with_values(weights, |w| {
-            with_values(d_out, |d_out| {
-                Ok(self
-                    .buffers
-                    .with(|s| self.backward(w, d_out, x.track_op(), s)))
+        gradients(x, weights, d_out, |values, weights, d_out| {
+            self.buffers.with(|s| {
+                // Whoever goes back a second time finds the gates overwritten.
+                if s.spent {
+                    self.forward(values, weights, s);
+                }
+                self.backward(weights, d_out, x.track_op(), s)
             })
-        })?;
-        Ok((
-            dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device()))
-                .transpose()?,
-            Some(Tensor::from_vec(
-                d_weights,
-                weights.shape(),
-                weights.device(),
-            )?),
-        ))
+        })
     }
 }

@@ -5,36 +5,38 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::lstm::{activate, slope};
 use super::math::sigmoid;
-use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows, transpose};
-use super::simd::{Kernel, Matrix, dispatch, matmul};
-use super::{values, with_values};
+use super::panels::Panels;
+use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows};
+use super::simd::{Matrix, matmul};
+use super::units::{Units, activate, load, slope, store};
+use super::{gradients, values};
 
 /// The buffers of one pass.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    /// Transposed weights; in the end, the first become those of their gradient.
-    w_ih: Vec<f32>,
-    w_hh: Vec<f32>,
+    /// The weights of the hidden states, as a product takes them; see [`Panels`].
+    w_h: Panels,
+    /// Inputs in the order of steps, each row followed by a one, which the bias is multiplied by.
     x: Vec<f32>,
     /// Gates after their activation: (steps, batch, 3 hidden).
     gates: Vec<f32>,
     /// What the hidden state gives to the gates: (steps, batch, 3 hidden).
     recurrent: Vec<f32>,
+    /// Whether both have become their gradients, as they do on the way back.
+    spent: bool,
     /// Hidden states, after a block of zeros for the time before: (steps + 1, batch, hidden).
     hidden: Vec<f32>,
     d_out: Vec<f32>,
-    d_gates: Vec<f32>,
-    d_recurrent: Vec<f32>,
     d_hidden: Vec<f32>,
     d_before: Vec<f32>,
 }
 
 /// The operation on inputs (batch, steps, inputs) and packed weights.
 ///
-/// The weights are `weight_ih` (3 hidden, inputs), `weight_hh` (3 hidden, hidden), `bias_ih` and
-/// `bias_hh` (3 hidden each), one after the other.
+/// The weights are `weight_ih` transposed (inputs, 3 hidden), `bias_ih` (3 hidden), `weight_hh`
+/// (3 hidden, hidden) and `bias_hh` (3 hidden), one after the other. The first two are one matrix
+/// to the products.
 #[derive(Debug)]
 pub(crate) struct FusedGru {
     shape: SequenceShape,
@@ -58,12 +60,12 @@ impl FusedGru {
         }
     }
 
-    fn split<'a>(&self, weights: &'a [f32]) -> [&'a [f32]; 4] {
+    /// The weights and bias of the inputs, the weights of the hidden states, and their bias.
+    fn split<'a>(&self, weights: &'a [f32]) -> (&'a [f32], &'a [f32], &'a [f32]) {
         let SequenceShape { inputs, hidden, .. } = self.shape;
-        let (w_ih, rest) = weights.split_at(3 * hidden * inputs);
-        let (w_hh, rest) = rest.split_at(3 * hidden * hidden);
-        let (b_ih, b_hh) = rest.split_at(3 * hidden);
-        [w_ih, w_hh, b_ih, b_hh]
+        let (w_x, rest) = weights.split_at(3 * hidden * (inputs + 1));
+        let (w_h, b_h) = rest.split_at(3 * hidden * hidden);
+        (w_x, w_h, b_h)
     }
 
     fn forward(&self, x: &[f32], weights: &[f32], s: &mut Buffers) {
@@ -73,36 +75,26 @@ impl FusedGru {
             inputs,
             hidden,
         } = self.shape;
-        let [w_ih, w_hh, b_ih, b_hh] = self.split(weights);
+        let (w_x, w_h, b_h) = self.split(weights);
         let (block, wide) = (batch * hidden, batch * 3 * hidden);
-        resize(&mut s.x, steps * batch * inputs);
+        resize(&mut s.x, steps * batch * (inputs + 1));
         resize(&mut s.gates, steps * wide);
         resize(&mut s.recurrent, steps * wide);
+        s.spent = false;
         resize(&mut s.hidden, (steps + 1) * block);
-        if self.shape.transposes_inputs() {
-            resize(&mut s.w_ih, w_ih.len());
-            transpose(inputs, w_ih, &mut s.w_ih);
-        }
         if 1 < steps {
-            resize(&mut s.w_hh, w_hh.len());
-            transpose(hidden, w_hh, &mut s.w_hh);
+            s.w_h.fill(hidden, w_h);
         }
-        self.shape.time_major(inputs, x, &mut s.x);
-        for row in s.gates.chunks_exact_mut(3 * hidden) {
-            row.copy_from_slice(b_ih);
-        }
+        self.shape.time_major_with_ones(x, &mut s.x);
         for row in s.recurrent.chunks_exact_mut(3 * hidden) {
-            row.copy_from_slice(b_hh);
+            row.copy_from_slice(b_h);
         }
         matmul(
-            (steps * batch, 3 * hidden, inputs),
+            (steps * batch, 3 * hidden, inputs + 1),
             &mut s.gates,
-            true,
-            Matrix::rows(&s.x, inputs),
-            match self.shape.transposes_inputs() {
-                true => Matrix::rows(&s.w_ih, 3 * hidden),
-                false => Matrix::transposed(w_ih, inputs),
-            },
+            false,
+            Matrix::rows(&s.x, inputs + 1),
+            Matrix::rows(w_x, 3 * hidden),
         );
         s.hidden[..block].fill(0.0);
         for t in 0..steps {
@@ -110,13 +102,7 @@ impl FusedGru {
             let before = &before[t * block..];
             let recurrent = &mut s.recurrent[t * wide..(t + 1) * wide];
             if t > 0 {
-                matmul(
-                    (batch, 3 * hidden, hidden),
-                    recurrent,
-                    true,
-                    Matrix::rows(before, hidden),
-                    Matrix::rows(&s.w_hh, 3 * hidden),
-                );
+                s.w_h.add_product(before, recurrent);
             }
             let gates = &mut s.gates[t * wide..(t + 1) * wide];
             let step = StepForward {
@@ -126,11 +112,7 @@ impl FusedGru {
                 before,
                 h: &mut h[..block],
             };
-            if self.relu {
-                dispatch(Relu(step));
-            } else {
-                dispatch(Tanh(step));
-            }
+            step.dispatch(self.relu);
         }
     }
 
@@ -148,10 +130,9 @@ impl FusedGru {
             inputs,
             hidden,
         } = self.shape;
-        let [w_ih, w_hh, b_ih, _] = self.split(weights);
+        let (w_x, w_h, _) = self.split(weights);
         let (block, wide) = (batch * hidden, batch * 3 * hidden);
-        resize(&mut s.d_gates, steps * wide);
-        resize(&mut s.d_recurrent, steps * wide);
+        s.spent = true;
         resize(&mut s.d_hidden, block);
         resize(&mut s.d_before, block);
         self.shape.gradient(self.output, d_out, &mut s.d_out);
@@ -160,72 +141,53 @@ impl FusedGru {
             self.shape
                 .add_gradient(self.output, t, &s.d_out, &mut s.d_hidden);
             let wide = t * wide..(t + 1) * wide;
-            let d_recurrent = &mut s.d_recurrent[wide.clone()];
+            let recurrent = &mut s.recurrent[wide.clone()];
             let step = StepBackward {
                 hidden,
-                gates: &s.gates[wide.clone()],
-                recurrent: &s.recurrent[wide.clone()],
+                gates: &mut s.gates[wide],
+                recurrent,
                 before: &s.hidden[t * block..(t + 1) * block],
                 d_hidden: &s.d_hidden,
                 d_before: &mut s.d_before,
-                d_gates: &mut s.d_gates[wide],
-                d_recurrent,
             };
-            if self.relu {
-                dispatch(Relu(step));
-            } else {
-                dispatch(Tanh(step));
-            }
+            step.dispatch(self.relu);
             if t > 0 {
                 matmul(
                     (batch, hidden, 3 * hidden),
                     &mut s.d_before,
                     true,
-                    Matrix::rows(d_recurrent, 3 * hidden),
-                    Matrix::rows(w_hh, hidden),
+                    Matrix::rows(recurrent, 3 * hidden),
+                    Matrix::rows(w_h, hidden),
                 );
                 std::mem::swap(&mut s.d_hidden, &mut s.d_before);
             }
         }
         let mut d_weights = vec![0.0; weights.len()];
-        let (d_w_ih, rest) = d_weights.split_at_mut(w_ih.len());
-        let (d_w_hh, rest) = rest.split_at_mut(w_hh.len());
-        let (d_b_ih, d_b_hh) = rest.split_at_mut(b_ih.len());
-        if self.shape.transposes_inputs() {
-            matmul(
-                (inputs, 3 * hidden, steps * batch),
-                &mut s.w_ih,
-                false,
-                Matrix::transposed(&s.x, inputs),
-                Matrix::rows(&s.d_gates, 3 * hidden),
-            );
-            transpose(3 * hidden, &s.w_ih, d_w_ih);
-        } else {
-            matmul(
-                (3 * hidden, inputs, steps * batch),
-                d_w_ih,
-                false,
-                Matrix::transposed(&s.d_gates, 3 * hidden),
-                Matrix::rows(&s.x, inputs),
-            );
-        }
+        let (d_w_x, rest) = d_weights.split_at_mut(w_x.len());
+        let (d_w_h, d_b_h) = rest.split_at_mut(w_h.len());
+        matmul(
+            (inputs + 1, 3 * hidden, steps * batch),
+            d_w_x,
+            false,
+            Matrix::transposed(&s.x, inputs + 1),
+            Matrix::rows(&s.gates, 3 * hidden),
+        );
         matmul(
             (3 * hidden, hidden, (steps - 1) * batch),
-            d_w_hh,
+            d_w_h,
             false,
-            Matrix::transposed(&s.d_recurrent[wide..], 3 * hidden),
+            Matrix::transposed(&s.recurrent[wide..], 3 * hidden),
             Matrix::rows(&s.hidden[block..], hidden),
         );
-        sum_rows(&s.d_gates, 3 * hidden, d_b_ih);
-        sum_rows(&s.d_recurrent, 3 * hidden, d_b_hh);
+        sum_rows(&s.recurrent, 3 * hidden, d_b_h);
         let dx = want_dx.then(|| {
             let mut dx = vec![0.0; steps * batch * inputs];
             matmul(
                 (steps * batch, inputs, 3 * hidden),
                 &mut dx,
                 false,
-                Matrix::rows(&s.d_gates, 3 * hidden),
-                Matrix::rows(w_ih, inputs),
+                Matrix::rows(&s.gates, 3 * hidden),
+                Matrix::transposed(w_x, 3 * hidden),
             );
             self.shape.batch_major(inputs, &dx)
         });
@@ -270,30 +232,19 @@ impl CustomOp2 for FusedGru {
         _: &Tensor,
         d_out: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (d_weights, dx) = with_values(weights, |w| {
-            with_values(d_out, |d_out| {
-                Ok(self
-                    .buffers
-                    .with(|s| self.backward(w, d_out, x.track_op(), s)))
+        gradients(x, weights, d_out, |values, weights, d_out| {
+            self.buffers.with(|s| {
+                // Whoever goes back a second time finds the gates overwritten.
+                if s.spent {
+                    self.forward(values, weights, s);
+                }
+                self.backward(weights, d_out, x.track_op(), s)
             })
-        })?;
-        Ok((
-            dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device()))
-                .transpose()?,
-            Some(Tensor::from_vec(
-                d_weights,
-                weights.shape(),
-                weights.device(),
-            )?),
-        ))
+        })
     }
 }
 
-/// A step whose new gate uses tanh.
-struct Tanh<S>(S);
-/// A step whose new gate uses the rectifier.
-struct Relu<S>(S);
-
+/// The gates and hidden states of one step, from what both sides give to the gates.
 struct StepForward<'a> {
     hidden: usize,
     gates: &'a mut [f32],
@@ -302,109 +253,79 @@ struct StepForward<'a> {
     h: &'a mut [f32],
 }
 
+/// The gradients of one step, from that of its hidden states.
 struct StepBackward<'a> {
     hidden: usize,
-    gates: &'a [f32],
-    recurrent: &'a [f32],
+    /// The gates, and what the hidden states gave to them; both become gradients.
+    gates: &'a mut [f32],
+    recurrent: &'a mut [f32],
     before: &'a [f32],
     d_hidden: &'a [f32],
+    /// Becomes the part of the gradient that does not pass through the gates.
     d_before: &'a mut [f32],
-    d_gates: &'a mut [f32],
-    d_recurrent: &'a mut [f32],
 }
 
-impl StepForward<'_> {
+impl Units for StepForward<'_> {
+    fn size(&self) -> (usize, usize) {
+        (self.h.len() / self.hidden, self.hidden)
+    }
+
     #[inline(always)]
-    fn run<const FMA: bool, const RELU: bool>(self) {
+    fn block<const FMA: bool, const RELU: bool, const N: usize>(&mut self, row: usize, at: usize) {
         let n = self.hidden;
-        let rows = self
-            .gates
-            .chunks_exact_mut(3 * n)
-            .zip(self.recurrent.chunks_exact(3 * n));
-        for (row, (gates, recurrent)) in rows.enumerate() {
-            let at = row * n..(row + 1) * n;
-            let (both, new) = gates.split_at_mut(2 * n);
-            for (x, u) in both.iter_mut().zip(recurrent) {
-                *x = sigmoid::<FMA>(*x + u);
-            }
-            let (reset, update) = both.split_at(n);
-            let recurrent = &recurrent[2 * n..3 * n];
-            for j in 0..n {
-                new[j] = activate::<FMA, RELU>(new[j] + reset[j] * recurrent[j]);
-            }
-            let before = &self.before[at.clone()];
-            let h = &mut self.h[at];
-            for j in 0..n {
-                h[j] = new[j] + update[j] * (before[j] - new[j]);
-            }
+        let (gates, units) = (row * 3 * n + at, row * n + at);
+        let mut reset = load::<N>(self.gates, gates);
+        let mut update = load::<N>(self.gates, gates + n);
+        let mut new = load::<N>(self.gates, gates + 2 * n);
+        let to_reset = load::<N>(self.recurrent, gates);
+        let to_update = load::<N>(self.recurrent, gates + n);
+        let to_new = load::<N>(self.recurrent, gates + 2 * n);
+        let before = load::<N>(self.before, units);
+        let mut h = [0.0; N];
+        for k in 0..N {
+            reset[k] = sigmoid::<FMA>(reset[k] + to_reset[k]);
+            update[k] = sigmoid::<FMA>(update[k] + to_update[k]);
+            new[k] = activate::<FMA, RELU>(new[k] + reset[k] * to_new[k]);
+            h[k] = new[k] + update[k] * (before[k] - new[k]);
         }
+        store(&reset, self.gates, gates);
+        store(&update, self.gates, gates + n);
+        store(&new, self.gates, gates + 2 * n);
+        store(&h, self.h, units);
     }
 }
 
-impl StepBackward<'_> {
+impl Units for StepBackward<'_> {
+    fn size(&self) -> (usize, usize) {
+        (self.d_hidden.len() / self.hidden, self.hidden)
+    }
+
     #[inline(always)]
-    fn run<const RELU: bool>(self) {
+    fn block<const _FMA: bool, const RELU: bool, const N: usize>(&mut self, row: usize, at: usize) {
         let n = self.hidden;
-        let rows = self
-            .d_gates
-            .chunks_exact_mut(3 * n)
-            .zip(self.d_recurrent.chunks_exact_mut(3 * n));
-        for (row, (d_gates, d_recurrent)) in rows.enumerate() {
-            let (at, wide) = (row * n..(row + 1) * n, row * 3 * n..(row + 1) * 3 * n);
-            let (reset, rest) = self.gates[wide.clone()].split_at(n);
-            let (update, new) = rest.split_at(n);
-            let recurrent = &self.recurrent[wide][2 * n..3 * n];
-            let before = &self.before[at.clone()];
-            let dh = &self.d_hidden[at.clone()];
-            let d_before = &mut self.d_before[at];
-            let (d_reset, rest) = d_gates.split_at_mut(n);
-            let (d_update, d_new) = rest.split_at_mut(n);
-            for j in 0..n {
-                d_new[j] = dh[j] * (1.0 - update[j]) * slope::<RELU>(new[j]);
-            }
-            for j in 0..n {
-                d_update[j] = dh[j] * (before[j] - new[j]) * update[j] * (1.0 - update[j]);
-            }
-            for j in 0..n {
-                d_reset[j] = d_new[j] * recurrent[j] * reset[j] * (1.0 - reset[j]);
-            }
-            d_recurrent[..n].copy_from_slice(d_reset);
-            d_recurrent[n..2 * n].copy_from_slice(d_update);
-            let d_last = &mut d_recurrent[2 * n..3 * n];
-            for j in 0..n {
-                d_last[j] = d_new[j] * reset[j];
-            }
-            for j in 0..n {
-                d_before[j] = dh[j] * update[j];
-            }
+        let (gates, units) = (row * 3 * n + at, row * n + at);
+        let mut reset = load::<N>(self.gates, gates);
+        let mut update = load::<N>(self.gates, gates + n);
+        let mut new = load::<N>(self.gates, gates + 2 * n);
+        let mut to_new = load::<N>(self.recurrent, gates + 2 * n);
+        let before = load::<N>(self.before, units);
+        let dh = load::<N>(self.d_hidden, units);
+        let mut d_before = [0.0; N];
+        for k in 0..N {
+            let (r, u) = (reset[k], update[k]);
+            let d_new = dh[k] * (1.0 - u) * slope::<RELU>(new[k]);
+            d_before[k] = dh[k] * u;
+            update[k] = dh[k] * (before[k] - new[k]) * u * (1.0 - u);
+            reset[k] = d_new * to_new[k] * r * (1.0 - r);
+            new[k] = d_new;
+            to_new[k] = d_new * r;
         }
-    }
-}
-
-impl Kernel for Tanh<StepForward<'_>> {
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.0.run::<FMA, false>();
-    }
-}
-
-impl Kernel for Relu<StepForward<'_>> {
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.0.run::<FMA, true>();
-    }
-}
-
-impl Kernel for Tanh<StepBackward<'_>> {
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.0.run::<false>();
-    }
-}
-
-impl Kernel for Relu<StepBackward<'_>> {
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.0.run::<true>();
+        store(&reset, self.gates, gates);
+        store(&update, self.gates, gates + n);
+        store(&new, self.gates, gates + 2 * n);
+        store(&reset, self.recurrent, gates);
+        store(&update, self.recurrent, gates + n);
+        store(&to_new, self.recurrent, gates + 2 * n);
+        store(&d_before, self.d_before, units);
     }
 }

@@ -4,35 +4,38 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::math::{sigmoid, tanh};
-use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows, transpose};
-use super::simd::{Kernel, Matrix, dispatch, matmul};
-use super::{values, with_values};
+use super::math::sigmoid;
+use super::panels::Panels;
+use super::sequence::{Lease, Output, Pool, SequenceShape, resize};
+use super::simd::{Matrix, matmul};
+use super::units::{Units, activate, load, slope, store};
+use super::{gradients, values};
 
 /// The buffers of one pass.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    /// Transposed weights; in the end, the first become those of their gradient.
-    w_ih: Vec<f32>,
-    w_hh: Vec<f32>,
-    /// Inputs in the order of steps.
+    /// The weights of the hidden states, as a product takes them; see [`Panels`].
+    w_h: Panels,
+    /// Inputs in the order of steps, each row followed by a one, which the bias is multiplied by.
     x: Vec<f32>,
-    /// Gates after their activation: (steps, batch, 4 hidden).
+    /// Gates after their activation: (steps, batch, 4 hidden). Going back, their gradients take
+    /// their places, which keeps more of the work within the cache.
     gates: Vec<f32>,
+    /// Whether the gates have become gradients.
+    spent: bool,
     /// Cell states, their activation, and hidden states: (steps, batch, hidden).
     cell: Vec<f32>,
     active: Vec<f32>,
     hidden: Vec<f32>,
     d_out: Vec<f32>,
-    d_gates: Vec<f32>,
     d_hidden: Vec<f32>,
     d_cell: Vec<f32>,
 }
 
 /// The operation on inputs (batch, steps, inputs) and packed weights.
 ///
-/// The weights are `weight_ih` (4 hidden, inputs), `weight_hh` (4 hidden, hidden) and `bias`
-/// (4 hidden), one after the other.
+/// The weights are `weight_ih` transposed (inputs, 4 hidden), `bias` (4 hidden) and `weight_hh`
+/// (4 hidden, hidden), one after the other. The first two are one matrix to the products.
 #[derive(Debug)]
 pub(crate) struct FusedLstm {
     shape: SequenceShape,
@@ -56,11 +59,9 @@ impl FusedLstm {
         }
     }
 
-    fn split<'a>(&self, weights: &'a [f32]) -> (&'a [f32], &'a [f32], &'a [f32]) {
-        let SequenceShape { inputs, hidden, .. } = self.shape;
-        let (w_ih, rest) = weights.split_at(4 * hidden * inputs);
-        let (w_hh, bias) = rest.split_at(4 * hidden * hidden);
-        (w_ih, w_hh, bias)
+    /// The number of weights before those of the hidden states.
+    fn of_inputs(&self) -> usize {
+        4 * self.shape.hidden * (self.shape.inputs + 1)
     }
 
     fn forward(&self, x: &[f32], weights: &[f32], s: &mut Buffers) {
@@ -70,34 +71,24 @@ impl FusedLstm {
             inputs,
             hidden,
         } = self.shape;
-        let (w_ih, w_hh, bias) = self.split(weights);
+        let (w_x, w_h) = weights.split_at(self.of_inputs());
         let (block, wide) = (batch * hidden, batch * 4 * hidden);
-        resize(&mut s.x, steps * batch * inputs);
+        resize(&mut s.x, steps * batch * (inputs + 1));
         resize(&mut s.gates, steps * wide);
+        s.spent = false;
         for buffer in [&mut s.cell, &mut s.active, &mut s.hidden] {
             resize(buffer, steps * block);
         }
-        if self.shape.transposes_inputs() {
-            resize(&mut s.w_ih, w_ih.len());
-            transpose(inputs, w_ih, &mut s.w_ih);
-        }
         if 1 < steps {
-            resize(&mut s.w_hh, w_hh.len());
-            transpose(hidden, w_hh, &mut s.w_hh);
+            s.w_h.fill(hidden, w_h);
         }
-        self.shape.time_major(inputs, x, &mut s.x);
-        for row in s.gates.chunks_exact_mut(4 * hidden) {
-            row.copy_from_slice(bias);
-        }
+        self.shape.time_major_with_ones(x, &mut s.x);
         matmul(
-            (steps * batch, 4 * hidden, inputs),
+            (steps * batch, 4 * hidden, inputs + 1),
             &mut s.gates,
-            true,
-            Matrix::rows(&s.x, inputs),
-            match self.shape.transposes_inputs() {
-                true => Matrix::rows(&s.w_ih, 4 * hidden),
-                false => Matrix::transposed(w_ih, inputs),
-            },
+            false,
+            Matrix::rows(&s.x, inputs + 1),
+            Matrix::rows(w_x, 4 * hidden),
         );
         for t in 0..steps {
             let now = t * block..(t + 1) * block;
@@ -106,13 +97,8 @@ impl FusedLstm {
             let (hidden_before, h) = s.hidden.split_at_mut(now.start);
             let before = (t > 0).then(|| &before[now.start - block..]);
             if t > 0 {
-                matmul(
-                    (batch, 4 * hidden, hidden),
-                    gates,
-                    true,
-                    Matrix::rows(&hidden_before[now.start - block..], hidden),
-                    Matrix::rows(&s.w_hh, 4 * hidden),
-                );
+                s.w_h
+                    .add_product(&hidden_before[now.start - block..], gates);
             }
             let step = StepForward {
                 hidden,
@@ -140,9 +126,9 @@ impl FusedLstm {
             inputs,
             hidden,
         } = self.shape;
-        let (w_ih, w_hh, _) = self.split(weights);
+        let (w_x, w_h) = weights.split_at(self.of_inputs());
         let (block, wide) = (batch * hidden, batch * 4 * hidden);
-        resize(&mut s.d_gates, steps * wide);
+        s.spent = true;
         resize(&mut s.d_hidden, block);
         resize(&mut s.d_cell, block);
         self.shape.gradient(self.output, d_out, &mut s.d_out);
@@ -152,15 +138,14 @@ impl FusedLstm {
             let now = t * block..(t + 1) * block;
             self.shape
                 .add_gradient(self.output, t, &s.d_out, &mut s.d_hidden);
-            let d_gates = &mut s.d_gates[t * wide..(t + 1) * wide];
+            let gates = &mut s.gates[t * wide..(t + 1) * wide];
             let step = StepBackward {
                 hidden,
-                gates: &s.gates[t * wide..(t + 1) * wide],
+                gates,
                 before: (t > 0).then(|| &s.cell[now.start - block..now.start]),
                 active: &s.active[now],
                 d_hidden: &s.d_hidden,
                 d_cell: &mut s.d_cell,
-                d_gates,
             };
             step.dispatch(self.relu);
             if t > 0 {
@@ -168,48 +153,35 @@ impl FusedLstm {
                     (batch, hidden, 4 * hidden),
                     &mut s.d_hidden,
                     false,
-                    Matrix::rows(d_gates, 4 * hidden),
-                    Matrix::rows(w_hh, hidden),
+                    Matrix::rows(gates, 4 * hidden),
+                    Matrix::rows(w_h, hidden),
                 );
             }
         }
         let mut d_weights = vec![0.0; weights.len()];
-        let (d_w_ih, rest) = d_weights.split_at_mut(w_ih.len());
-        let (d_w_hh, d_bias) = rest.split_at_mut(w_hh.len());
-        if self.shape.transposes_inputs() {
-            matmul(
-                (inputs, 4 * hidden, steps * batch),
-                &mut s.w_ih,
-                false,
-                Matrix::transposed(&s.x, inputs),
-                Matrix::rows(&s.d_gates, 4 * hidden),
-            );
-            transpose(4 * hidden, &s.w_ih, d_w_ih);
-        } else {
-            matmul(
-                (4 * hidden, inputs, steps * batch),
-                d_w_ih,
-                false,
-                Matrix::transposed(&s.d_gates, 4 * hidden),
-                Matrix::rows(&s.x, inputs),
-            );
-        }
+        let (d_w_x, d_w_h) = d_weights.split_at_mut(w_x.len());
+        matmul(
+            (inputs + 1, 4 * hidden, steps * batch),
+            d_w_x,
+            false,
+            Matrix::transposed(&s.x, inputs + 1),
+            Matrix::rows(&s.gates, 4 * hidden),
+        );
         matmul(
             (4 * hidden, hidden, (steps - 1) * batch),
-            d_w_hh,
+            d_w_h,
             false,
-            Matrix::transposed(&s.d_gates[wide..], 4 * hidden),
+            Matrix::transposed(&s.gates[wide..], 4 * hidden),
             Matrix::rows(&s.hidden, hidden),
         );
-        sum_rows(&s.d_gates, 4 * hidden, d_bias);
         let dx = want_dx.then(|| {
             let mut dx = vec![0.0; steps * batch * inputs];
             matmul(
                 (steps * batch, inputs, 4 * hidden),
                 &mut dx,
                 false,
-                Matrix::rows(&s.d_gates, 4 * hidden),
-                Matrix::rows(w_ih, inputs),
+                Matrix::rows(&s.gates, 4 * hidden),
+                Matrix::transposed(w_x, 4 * hidden),
             );
             self.shape.batch_major(inputs, &dx)
         });
@@ -254,206 +226,113 @@ impl CustomOp2 for FusedLstm {
         _: &Tensor,
         d_out: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (d_weights, dx) = with_values(weights, |w| {
-            with_values(d_out, |d_out| {
-                Ok(self
-                    .buffers
-                    .with(|s| self.backward(w, d_out, x.track_op(), s)))
+        gradients(x, weights, d_out, |values, weights, d_out| {
+            self.buffers.with(|s| {
+                // Whoever goes back a second time finds the gates overwritten.
+                if s.spent {
+                    self.forward(values, weights, s);
+                }
+                self.backward(weights, d_out, x.track_op(), s)
             })
-        })?;
-        Ok((
-            dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device()))
-                .transpose()?,
-            Some(Tensor::from_vec(
-                d_weights,
-                weights.shape(),
-                weights.device(),
-            )?),
-        ))
+        })
     }
 }
 
-/// A step whose cell candidate and output use tanh.
-struct Tanh<S>(S);
-/// A step whose cell candidate and output use the rectifier.
-struct Relu<S>(S);
-
+/// The gates and states of one step, from what the gates are before their activation.
 pub(super) struct StepForward<'a> {
     pub(super) hidden: usize,
     pub(super) gates: &'a mut [f32],
+    /// The cell states of the step before, or none if this is the first.
     pub(super) before: Option<&'a [f32]>,
     pub(super) cell: &'a mut [f32],
     pub(super) active: &'a mut [f32],
     pub(super) h: &'a mut [f32],
 }
 
+/// The gradients of one step, from those of its hidden and cell states.
 pub(super) struct StepBackward<'a> {
     pub(super) hidden: usize,
-    pub(super) gates: &'a [f32],
+    /// The gates, which become their gradients before their activation.
+    pub(super) gates: &'a mut [f32],
     pub(super) before: Option<&'a [f32]>,
     pub(super) active: &'a [f32],
     pub(super) d_hidden: &'a [f32],
+    /// Becomes the gradient of the cell states of the step before.
     pub(super) d_cell: &'a mut [f32],
-    pub(super) d_gates: &'a mut [f32],
 }
 
-#[inline(always)]
-pub(super) fn activate<const FMA: bool, const RELU: bool>(x: f32) -> f32 {
-    // Not `max`, which would turn a NaN into 0.
-    if RELU {
-        if x < 0.0 { 0.0 } else { x }
-    } else {
-        tanh::<FMA>(x)
-    }
-}
-
-/// The derivative of the activation, from its value.
-#[inline(always)]
-pub(super) fn slope<const RELU: bool>(y: f32) -> f32 {
-    if RELU {
-        if y > 0.0 { 1.0 } else { 0.0 }
-    } else {
-        1.0 - y * y
-    }
-}
-
-impl StepForward<'_> {
-    pub(super) fn dispatch(self, relu: bool) {
-        if relu {
-            dispatch(Relu(self));
-        } else {
-            dispatch(Tanh(self));
-        }
+impl Units for StepForward<'_> {
+    fn size(&self) -> (usize, usize) {
+        (self.h.len() / self.hidden, self.hidden)
     }
 
     #[inline(always)]
-    fn run<const FMA: bool, const RELU: bool>(self) {
+    fn block<const FMA: bool, const RELU: bool, const N: usize>(&mut self, row: usize, at: usize) {
         let n = self.hidden;
-        for (row, gates) in self.gates.chunks_exact_mut(4 * n).enumerate() {
-            let at = row * n..(row + 1) * n;
-            let (i, rest) = gates.split_at_mut(n);
-            let (f, rest) = rest.split_at_mut(n);
-            let (g, o) = rest.split_at_mut(n);
-            for x in i.iter_mut() {
-                *x = sigmoid::<FMA>(*x);
-            }
-            for x in f.iter_mut() {
-                *x = sigmoid::<FMA>(*x);
-            }
-            for x in g.iter_mut() {
-                *x = activate::<FMA, RELU>(*x);
-            }
-            for x in o.iter_mut() {
-                *x = sigmoid::<FMA>(*x);
-            }
-            let cell = &mut self.cell[at.clone()];
-            let active = &mut self.active[at.clone()];
-            let h = &mut self.h[at.clone()];
-            match self.before {
-                Some(before) => {
-                    let before = &before[at];
-                    for j in 0..n {
-                        cell[j] = f[j] * before[j] + i[j] * g[j];
-                    }
-                }
-                None => {
-                    for j in 0..n {
-                        cell[j] = i[j] * g[j];
-                    }
-                }
-            }
-            for j in 0..n {
-                active[j] = activate::<FMA, RELU>(cell[j]);
-            }
-            for j in 0..n {
-                h[j] = o[j] * active[j];
-            }
+        let (gates, units) = (row * 4 * n + at, row * n + at);
+        let mut i = load::<N>(self.gates, gates);
+        let mut f = load::<N>(self.gates, gates + n);
+        let mut g = load::<N>(self.gates, gates + 2 * n);
+        let mut o = load::<N>(self.gates, gates + 3 * n);
+        let before = self.before.map_or([0.0; N], |before| load(before, units));
+        let (mut cell, mut active, mut h) = ([0.0; N], [0.0; N], [0.0; N]);
+        for k in 0..N {
+            i[k] = sigmoid::<FMA>(i[k]);
+            f[k] = sigmoid::<FMA>(f[k]);
+            g[k] = activate::<FMA, RELU>(g[k]);
+            o[k] = sigmoid::<FMA>(o[k]);
+            cell[k] = f[k] * before[k] + i[k] * g[k];
+            active[k] = activate::<FMA, RELU>(cell[k]);
+            h[k] = o[k] * active[k];
         }
+        store(&i, self.gates, gates);
+        store(&f, self.gates, gates + n);
+        store(&g, self.gates, gates + 2 * n);
+        store(&o, self.gates, gates + 3 * n);
+        store(&cell, self.cell, units);
+        store(&active, self.active, units);
+        store(&h, self.h, units);
     }
 }
 
-impl StepBackward<'_> {
-    pub(super) fn dispatch(self, relu: bool) {
-        if relu {
-            dispatch(Relu(self));
-        } else {
-            dispatch(Tanh(self));
-        }
+impl Units for StepBackward<'_> {
+    fn size(&self) -> (usize, usize) {
+        (self.d_hidden.len() / self.hidden, self.hidden)
     }
 
     #[inline(always)]
-    fn run<const RELU: bool>(self) {
+    fn block<const _FMA: bool, const RELU: bool, const N: usize>(&mut self, row: usize, at: usize) {
         let n = self.hidden;
-        let rows = self
-            .gates
-            .chunks_exact(4 * n)
-            .zip(self.d_gates.chunks_exact_mut(4 * n));
-        for (row, (gates, d_gates)) in rows.enumerate() {
-            let at = row * n..(row + 1) * n;
-            let (i, rest) = gates.split_at(n);
-            let (f, rest) = rest.split_at(n);
-            let (g, o) = rest.split_at(n);
-            let (di, rest) = d_gates.split_at_mut(n);
-            let (df, rest) = rest.split_at_mut(n);
-            let (dg, d_o) = rest.split_at_mut(n);
-            let active = &self.active[at.clone()];
-            let dh = &self.d_hidden[at.clone()];
-            let dc = &mut self.d_cell[at.clone()];
-            for j in 0..n {
-                d_o[j] = dh[j] * active[j] * o[j] * (1.0 - o[j]);
-                dc[j] += dh[j] * o[j] * slope::<RELU>(active[j]);
-            }
-            for j in 0..n {
-                di[j] = dc[j] * g[j] * i[j] * (1.0 - i[j]);
-                dg[j] = dc[j] * i[j] * slope::<RELU>(g[j]);
-            }
-            match self.before {
-                Some(before) => {
-                    let before = &before[at];
-                    for j in 0..n {
-                        df[j] = dc[j] * before[j] * f[j] * (1.0 - f[j]);
-                    }
-                }
-                None => df.fill(0.0),
-            }
-            for j in 0..n {
-                dc[j] *= f[j];
-            }
+        let (gates, units) = (row * 4 * n + at, row * n + at);
+        let i = load::<N>(self.gates, gates);
+        let f = load::<N>(self.gates, gates + n);
+        let g = load::<N>(self.gates, gates + 2 * n);
+        let o = load::<N>(self.gates, gates + 3 * n);
+        let before = self.before.map_or([0.0; N], |before| load(before, units));
+        let active = load::<N>(self.active, units);
+        let dh = load::<N>(self.d_hidden, units);
+        let mut dc = load::<N>(self.d_cell, units);
+        let (mut di, mut df, mut dg, mut d_o) = ([0.0; N], [0.0; N], [0.0; N], [0.0; N]);
+        for k in 0..N {
+            d_o[k] = dh[k] * active[k] * o[k] * (1.0 - o[k]);
+            let d = dc[k] + dh[k] * o[k] * slope::<RELU>(active[k]);
+            di[k] = d * g[k] * i[k] * (1.0 - i[k]);
+            dg[k] = d * i[k] * slope::<RELU>(g[k]);
+            df[k] = d * before[k] * f[k] * (1.0 - f[k]);
+            dc[k] = d * f[k];
         }
-    }
-}
-
-impl Kernel for Tanh<StepForward<'_>> {
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.0.run::<FMA, false>();
-    }
-}
-
-impl Kernel for Relu<StepForward<'_>> {
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.0.run::<FMA, true>();
-    }
-}
-
-impl Kernel for Tanh<StepBackward<'_>> {
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.0.run::<false>();
-    }
-}
-
-impl Kernel for Relu<StepBackward<'_>> {
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.0.run::<true>();
+        store(&di, self.gates, gates);
+        store(&df, self.gates, gates + n);
+        store(&dg, self.gates, gates + 2 * n);
+        store(&d_o, self.gates, gates + 3 * n);
+        store(&dc, self.d_cell, units);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::simd::{Cpu, dispatch_on};
+    use super::super::units::Tanh;
     use super::*;
 
     #[test]
@@ -484,12 +363,11 @@ mod tests {
                     cpu,
                     Tanh(StepBackward {
                         hidden,
-                        gates: &gates,
+                        gates: &mut d_gates,
                         before: Some(&before),
                         active: &active,
                         d_hidden: &h.clone(),
                         d_cell: &mut cell,
-                        d_gates: &mut d_gates,
                     }),
                 );
             ran.then(|| [gates, cell, active, h, d_gates].concat())

@@ -10,9 +10,11 @@ mod gru;
 mod linear;
 mod lstm;
 mod math;
+mod panels;
 mod sequence;
 mod simd;
 mod unfold;
+mod units;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
 
@@ -22,7 +24,7 @@ pub(crate) use conv_lstm::{Buffers as ConvLstmBuffers, ConvShape, FusedConvLstm}
 pub(crate) use gru::{Buffers as GruBuffers, FusedGru};
 pub(crate) use linear::FusedLinear;
 pub(crate) use lstm::{Buffers as LstmBuffers, FusedLstm};
-pub(crate) use sequence::{Output, Pool, SequenceShape};
+pub(crate) use sequence::{Output, Pool, SequenceShape, transpose};
 pub(crate) use unfold::Unfold;
 
 /// Whether the operations of this module can work on `tensor`.
@@ -49,4 +51,22 @@ fn with_values<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Resul
         candle_core::Storage::Cpu(storage) => f(values(storage, layout)?),
         _ => candle_core::bail!("a fused operation needs tensors on the CPU"),
     }
+}
+
+/// The gradients of a layer's inputs, if wanted, and of its packed weights, from those of its
+/// outputs; `backward` computes them from the values of all three.
+fn gradients(
+    x: &Tensor,
+    weights: &Tensor,
+    d_out: &Tensor,
+    backward: impl FnOnce(&[f32], &[f32], &[f32]) -> (Vec<f32>, Option<Vec<f32>>),
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let (d_weights, dx) = with_values(x, |x| {
+        with_values(weights, |weights| {
+            with_values(d_out, |d_out| Ok(backward(x, weights, d_out)))
+        })
+    })?;
+    let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device()));
+    let d_weights = Tensor::from_vec(d_weights, weights.shape(), weights.device())?;
+    Ok((dx.transpose()?, Some(d_weights)))
 }

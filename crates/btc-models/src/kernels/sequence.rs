@@ -23,20 +23,25 @@ pub(crate) enum Output {
 }
 
 impl SequenceShape {
-    /// Whether the products with the inputs' weights are taken with these transposed.
-    ///
-    /// With few inputs, it makes the products' longer side the one along which the vector
-    /// instructions go; with many, the copy costs more than that saves.
-    pub(crate) fn transposes_inputs(&self) -> bool {
-        self.inputs <= 4 * self.hidden
-    }
-
     /// Copies (batch, steps, width) into (steps, batch, width).
     pub(crate) fn time_major(&self, width: usize, from: &[f32], to: &mut [f32]) {
         for b in 0..self.batch {
             for t in 0..self.steps {
                 let (i, j) = ((b * self.steps + t) * width, (t * self.batch + b) * width);
                 to[j..j + width].copy_from_slice(&from[i..i + width]);
+            }
+        }
+    }
+
+    /// Copies inputs (batch, steps, inputs) into (steps, batch, inputs + 1), the last being ones.
+    pub(crate) fn time_major_with_ones(&self, from: &[f32], to: &mut [f32]) {
+        let width = self.inputs;
+        for b in 0..self.batch {
+            for t in 0..self.steps {
+                let from = &from[(b * self.steps + t) * width..][..width];
+                let to = &mut to[(t * self.batch + b) * (width + 1)..][..width + 1];
+                to[..width].copy_from_slice(from);
+                to[width] = 1.0;
             }
         }
     }
@@ -106,9 +111,11 @@ pub(crate) fn resize(buffer: &mut Vec<f32>, length: usize) {
 /// Writes the transpose of rows of `width` numbers.
 ///
 /// Products of matrices take rows whose numbers follow each other as they are; others are copied
-/// for every product anew, which for weights that are used in every step is worth avoiding.
+/// for every product anew, which is worth avoiding for weights that are used in every step.
 pub(crate) fn transpose(width: usize, from: &[f32], to: &mut [f32]) {
-    dispatch(Transpose { width, from, to });
+    if !from.is_empty() {
+        dispatch(Transpose { width, from, to });
+    }
 }
 
 struct Transpose<'a> {

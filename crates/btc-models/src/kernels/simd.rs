@@ -145,13 +145,34 @@ pub(crate) fn matmul(
     a: Matrix<'_>,
     b: Matrix<'_>,
 ) {
+    matmul_into((m, n, k), c, n, accumulate, a, b);
+}
+
+/// [`matmul`] whose product has its rows `stride` numbers apart.
+///
+/// # Panics
+///
+/// Panics if a slice is too short, or if the rows of the product overlap.
+pub(crate) fn matmul_into(
+    (m, n, k): (usize, usize, usize),
+    c: &mut [f32],
+    stride: usize,
+    accumulate: bool,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+) {
     if m == 0 || n == 0 {
         return;
     }
-    assert!(m * n <= c.len(), "the product does not fit");
+    assert!(
+        n <= stride && (m - 1) * stride + n <= c.len(),
+        "the product does not fit"
+    );
     if k == 0 {
         if !accumulate {
-            c[..m * n].fill(0.0);
+            for row in c.chunks_mut(stride).take(m) {
+                row[..n].fill(0.0);
+            }
         }
         return;
     }
@@ -165,7 +186,7 @@ pub(crate) fn matmul(
             k,
             c.as_mut_ptr(),
             1,
-            n as isize,
+            stride as isize,
             accumulate,
             a.data.as_ptr(),
             a.column as isize,
