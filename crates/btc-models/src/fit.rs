@@ -321,7 +321,7 @@ impl Training<'_> {
         let mut history: Vec<EpochLogs> = Vec::new();
         let mut best: Option<(f64, Vec<Vec<f32>>)> = None;
         let (mut lr, mut waited, mut plateau) = (config.lr, 0, 0);
-        // What a step computed is kept until the next has its own. Freed at once, it would
+        // The gradients of a step are kept until the next has its own. Freed at once, they would
         // leave so much memory unused that the allocator gives it back to the system, to ask for it
         // again in every step.
         let mut kept = None;
@@ -346,7 +346,9 @@ impl Training<'_> {
                 let progress = (epoch * batches + batch) as f64 / steps;
                 let rate = lr * config.schedule.factor(progress);
                 trainer.step(&gradients, rate, config.clip_norm)?;
-                kept.replace((gradients, output));
+                // Its buffers serve the next step.
+                drop(output);
+                kept.replace(gradients);
             }
             let val_loss = match validation.is_empty() {
                 true => None,

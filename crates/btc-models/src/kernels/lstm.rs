@@ -261,9 +261,50 @@ pub(super) struct StepBackward<'a> {
     pub(super) d_cell: &'a mut [f32],
 }
 
-impl Units for StepForward<'_> {
+impl StepForward<'_> {
+    /// Does the step in two passes.
+    ///
+    /// Each waits for one exponential, not for two in turn, while the next units' are under way.
+    pub(super) fn dispatch(self, relu: bool) {
+        let (hidden, cell) = (self.hidden, self.cell);
+        let states = CellStates {
+            hidden,
+            gates: self.gates,
+            before: self.before,
+            cell,
+        };
+        states.dispatch(relu);
+        let states = HiddenStates {
+            hidden,
+            gates: self.gates,
+            cell,
+            active: self.active,
+            h: self.h,
+        };
+        states.dispatch(relu);
+    }
+}
+
+/// The first pass: gates and cell states.
+struct CellStates<'a> {
+    hidden: usize,
+    gates: &'a mut [f32],
+    before: Option<&'a [f32]>,
+    cell: &'a mut [f32],
+}
+
+/// The second: hidden states.
+struct HiddenStates<'a> {
+    hidden: usize,
+    gates: &'a [f32],
+    cell: &'a [f32],
+    active: &'a mut [f32],
+    h: &'a mut [f32],
+}
+
+impl Units for CellStates<'_> {
     fn size(&self) -> (usize, usize) {
-        (self.h.len() / self.hidden, self.hidden)
+        (self.cell.len() / self.hidden, self.hidden)
     }
 
     #[inline(always)]
@@ -275,21 +316,38 @@ impl Units for StepForward<'_> {
         let mut g = load::<N>(self.gates, gates + 2 * n);
         let mut o = load::<N>(self.gates, gates + 3 * n);
         let before = self.before.map_or([0.0; N], |before| load(before, units));
-        let (mut cell, mut active, mut h) = ([0.0; N], [0.0; N], [0.0; N]);
+        let mut cell = [0.0; N];
         for k in 0..N {
             i[k] = sigmoid::<FMA>(i[k]);
             f[k] = sigmoid::<FMA>(f[k]);
             g[k] = activate::<FMA, RELU>(g[k]);
             o[k] = sigmoid::<FMA>(o[k]);
             cell[k] = f[k] * before[k] + i[k] * g[k];
-            active[k] = activate::<FMA, RELU>(cell[k]);
-            h[k] = o[k] * active[k];
         }
         store(&i, self.gates, gates);
         store(&f, self.gates, gates + n);
         store(&g, self.gates, gates + 2 * n);
         store(&o, self.gates, gates + 3 * n);
         store(&cell, self.cell, units);
+    }
+}
+
+impl Units for HiddenStates<'_> {
+    fn size(&self) -> (usize, usize) {
+        (self.h.len() / self.hidden, self.hidden)
+    }
+
+    #[inline(always)]
+    fn block<const FMA: bool, const RELU: bool, const N: usize>(&mut self, row: usize, at: usize) {
+        let n = self.hidden;
+        let (output, units) = (row * 4 * n + 3 * n + at, row * n + at);
+        let o = load::<N>(self.gates, output);
+        let mut active = load::<N>(self.cell, units);
+        let mut h = [0.0; N];
+        for k in 0..N {
+            active[k] = activate::<FMA, RELU>(active[k]);
+            h[k] = o[k] * active[k];
+        }
         store(&active, self.active, units);
         store(&h, self.h, units);
     }
@@ -346,17 +404,21 @@ mod tests {
             let mut gates = numbers(rows * 4 * hidden, 7);
             let before = numbers(rows * hidden, 5);
             let (mut cell, mut active, mut h) = (before.clone(), before.clone(), before.clone());
-            let ran = dispatch_on(
-                cpu,
-                Tanh(StepForward {
-                    hidden,
-                    gates: &mut gates,
-                    before: Some(&before),
-                    cell: &mut cell,
-                    active: &mut active,
-                    h: &mut h,
-                }),
-            );
+            let states = CellStates {
+                hidden,
+                gates: &mut gates,
+                before: Some(&before),
+                cell: &mut cell,
+            };
+            let ran = dispatch_on(cpu, Tanh(states));
+            let states = HiddenStates {
+                hidden,
+                gates: &gates,
+                cell: &cell,
+                active: &mut active,
+                h: &mut h,
+            };
+            let ran = ran && dispatch_on(cpu, Tanh(states));
             let mut d_gates = gates.clone();
             let ran = ran
                 && dispatch_on(
