@@ -3,6 +3,7 @@
 mod builder;
 mod heartbeat;
 mod optimize;
+mod ordered;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::pruner::Pruner;
 use crate::sampler::{Sampler, StudyView};
 use crate::storage::{AttrScope, Heartbeat, NewTrial, Storage, TrialUpdate};
 use crate::trial::{Outcome, Trial};
+use ordered::Seen;
 
 pub use builder::StudyBuilder;
 pub use heartbeat::HeartbeatConfig;
@@ -258,7 +260,7 @@ impl Study {
     /// # Ok::<(), btc_tune::Error>(())
     /// ```
     pub fn ask(&self) -> Result<Trial> {
-        self.ask_isolated(false)
+        self.ask_seeing(None)
     }
 
     /// Begins a trial and suggests the given parameters at once.
@@ -274,13 +276,27 @@ impl Study {
         Ok(trial)
     }
 
-    pub(crate) fn ask_isolated(&self, isolated: bool) -> Result<Trial> {
+    /// All trials, those of `seen` as they are there.
+    pub(crate) fn trials_seen(&self, seen: Option<&Seen>) -> Result<Vec<Arc<FrozenTrial>>> {
+        let mut trials = self.trials()?;
+        for hidden in seen.into_iter().flatten() {
+            if let Some(trial) = trials.get_mut(hidden.begun.number) {
+                *trial = Arc::clone(&hidden.begun);
+            }
+        }
+        Ok(trials)
+    }
+
+    /// Begins a trial whose sampler and pruner see the others as `seen` has them, if given, and
+    /// learn nothing of them later.
+    pub(crate) fn ask_seeing(&self, seen: Option<&Seen>) -> Result<Trial> {
+        let isolated = seen.is_some();
         self.fail_stale_trials()?;
         let heartbeat = match self.inner.heartbeat {
             Some(_) => Heartbeat::On,
             None => Heartbeat::Off,
         };
-        let mut trials = self.trials()?;
+        let mut trials = self.trials_seen(seen)?;
         let waiting: Vec<TrialId> = trials
             .iter()
             .filter(|trial| trial.state == TrialState::Waiting)
@@ -317,13 +333,13 @@ impl Study {
                     isolated,
                 ));
             }
-            trials = self.trials()?;
+            trials = self.trials_seen(seen)?;
         }
         // Many workers are asking at once: take a number first and choose then.
         let frozen = self
             .storage()
             .create_trial(self.id(), NewTrial::running(self.clock().now()))?;
-        let trials = self.trials()?;
+        let trials = self.trials_seen(seen)?;
         self.begin(frozen, trials, isolated)
     }
 

@@ -5,11 +5,12 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Study;
 use super::heartbeat::Heart;
+use super::ordered::Seen;
 use crate::error::{Error, Result};
 use crate::frozen::FrozenTrial;
 use crate::trial::{ObjectiveError, Outcome, Trial};
@@ -20,10 +21,11 @@ pub type Callback<'a> = Box<dyn Fn(&Study, &FrozenTrial) -> ControlFlow<()> + Se
 /// How several trials run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Parallelism {
-    /// In batches of `n_jobs`: all trials of a batch are chosen before any of them runs, and are told
-    /// in order when all have ended. What is chosen depends on seed and `n_jobs`, never on timing.
+    /// A trial knows of exactly those that began at least `n_jobs` before it: it begins when all of
+    /// them have ended, and the others seem to it to run still, whether they do or not. What is
+    /// chosen depends on seed and `n_jobs`, never on timing.
     #[default]
-    Batch,
+    Ordered,
     /// Each worker takes the next trial as soon as it is free. Nobody waits, but the order in which
     /// trials end decides what is chosen next.
     Free,
@@ -54,7 +56,7 @@ pub struct OptimizeOptions<'a> {
     pub on_failure: OnFailure,
     /// Begins no trial once this is set, for instance by a signal handler.
     pub stop: Option<Arc<AtomicBool>>,
-    /// Called after each trial, in order.
+    /// Called after each trial, in the order in which they began unless workers are free.
     pub callbacks: Vec<Callback<'a>>,
 }
 
@@ -73,15 +75,15 @@ impl fmt::Debug for OptimizeOptions<'_> {
 }
 
 /// What one evaluation gave; a panic is kept until its trial is stored as failed.
-type Evaluation = std::thread::Result<Result<Outcome, ObjectiveError>>;
+pub(super) type Evaluation = std::thread::Result<Result<Outcome, ObjectiveError>>;
 
 /// A run in progress.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     study: &'a Study,
     options: &'a OptimizeOptions<'a>,
     started: Instant,
     begun: AtomicUsize,
-    ended: AtomicBool,
+    pub(super) ended: AtomicBool,
     heart: Heart,
 }
 
@@ -170,7 +172,7 @@ impl Run<'_> {
         let jobs = self.options.n_jobs.map_or(1, NonZeroUsize::get);
         match (jobs, self.options.parallelism) {
             (1, _) => self.work(evaluate),
-            (_, Parallelism::Batch) => self.batches(jobs, evaluate),
+            (_, Parallelism::Ordered) => self.in_order(jobs, evaluate),
             (_, Parallelism::Free) => {
                 let first_error = Mutex::new(None);
                 std::thread::scope(|scope| {
@@ -178,10 +180,7 @@ impl Run<'_> {
                         scope.spawn(|| {
                             if let Err(error) = self.work(evaluate) {
                                 self.ended.store(true, Ordering::Relaxed);
-                                first_error
-                                    .lock()
-                                    .unwrap_or_else(PoisonError::into_inner)
-                                    .get_or_insert(error);
+                                lock(&first_error).get_or_insert(error);
                             }
                         });
                     }
@@ -194,14 +193,8 @@ impl Run<'_> {
         }
     }
 
-    fn begin(&self, isolated: bool) -> Result<Trial> {
-        let trial = self.study.ask_isolated(isolated)?;
-        self.heart.add(trial.id());
-        Ok(trial)
-    }
-
     /// Takes the right to begin a trial, if the run goes on.
-    fn may_begin(&self) -> Result<bool> {
+    pub(super) fn may_begin(&self) -> bool {
         let options = self.options;
         let over = self.ended.load(Ordering::Relaxed)
             || options
@@ -211,69 +204,49 @@ impl Run<'_> {
             || options
                 .timeout
                 .is_some_and(|timeout| self.started.elapsed() >= timeout);
-        if over {
-            return Ok(false);
-        }
-        if let Some(limit) = options.n_trials {
-            let begin = |begun| (begun < limit).then_some(begun + 1);
-            let begun = self
+        let begin = |begun| match options.n_trials {
+            Some(limit) if limit <= begun => None,
+            _ => Some(begun + 1),
+        };
+        !over
+            && self
                 .begun
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, begin);
-            if begun.is_err() {
-                return Ok(false);
-            }
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, begin)
+                .is_ok()
+    }
+
+    /// Begins a trial that sees the others as `seen` shows them, unless nothing is left to try.
+    pub(super) fn begin(&self, seen: Option<&Seen>) -> Result<Option<Trial>> {
+        let trials = self.study.trials_seen(seen)?;
+        if self.study.sampler().is_exhausted(self.study.view(&trials)) {
+            return Ok(None);
         }
-        let trials = self.study.trials()?;
-        Ok(!self.study.sampler().is_exhausted(self.study.view(&trials)))
+        let trial = self.study.ask_seeing(seen)?;
+        self.heart.add(trial.id());
+        Ok(Some(trial))
     }
 
     fn work(&self, evaluate: &(dyn Fn(&mut Trial) -> Evaluation + Sync)) -> Result<()> {
-        while self.may_begin()? {
-            let mut trial = self.begin(false)?;
+        while self.may_begin() {
+            let Some(mut trial) = self.begin(None)? else {
+                break;
+            };
             let evaluation = evaluate(&mut trial);
-            self.finish(&trial, evaluation)?;
+            let (frozen, failure) = self.conclude(&trial, evaluation)?;
+            if self.call_back(&frozen).is_break() {
+                self.ended.store(true, Ordering::Relaxed);
+            }
+            failure.map_or(Ok(()), Err)?;
         }
         Ok(())
     }
 
-    fn batches(
+    /// Tells how a trial ended; gives it as stored, and the error if it is to end the run.
+    pub(super) fn conclude(
         &self,
-        jobs: usize,
-        evaluate: &(dyn Fn(&mut Trial) -> Evaluation + Sync),
-    ) -> Result<()> {
-        loop {
-            let mut batch = Vec::with_capacity(jobs);
-            while batch.len() < jobs && self.may_begin()? {
-                batch.push(self.begin(true)?);
-            }
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let evaluations: Vec<Evaluation> = std::thread::scope(|scope| {
-                let workers: Vec<_> = batch
-                    .iter_mut()
-                    .map(|trial| scope.spawn(|| evaluate(trial)))
-                    .collect();
-                workers
-                    .into_iter()
-                    .map(|worker| worker.join().and_then(|result| result))
-                    .collect()
-            });
-            // All are told before the first failure ends the run: none may stay running for ever.
-            let mut first_error = None;
-            for (trial, evaluation) in batch.iter().zip(evaluations) {
-                if let Err(error) = self.finish(trial, evaluation) {
-                    first_error.get_or_insert(error);
-                }
-            }
-            if let Some(error) = first_error {
-                return Err(error);
-            }
-        }
-    }
-
-    /// Tells how a trial ended and runs the callbacks.
-    fn finish(&self, trial: &Trial, evaluation: Evaluation) -> Result<()> {
+        trial: &Trial,
+        evaluation: Evaluation,
+    ) -> Result<(Arc<FrozenTrial>, Option<Error>)> {
         let study = self.study;
         self.heart.remove(trial.id());
         let result = match evaluation {
@@ -298,11 +271,6 @@ impl Run<'_> {
             }
             result => result?,
         };
-        for callback in &self.options.callbacks {
-            if callback(study, &frozen).is_break() {
-                self.ended.store(true, Ordering::Relaxed);
-            }
-        }
         // A worker that was taken for dead finds its trial failed and queued again: no reason to stop.
         let is_lost = |source: &(dyn std::error::Error + Send + Sync + 'static)| {
             matches!(
@@ -310,15 +278,31 @@ impl Run<'_> {
                 Some(Error::TrialFinished { .. })
             )
         };
-        match failure {
-            Some(source) if self.options.on_failure == OnFailure::Stop && !is_lost(&*source) => {
-                self.ended.store(true, Ordering::Relaxed);
-                Err(Error::Objective {
-                    number: trial.number(),
-                    source,
-                })
-            }
-            _ => Ok(()),
+        let failure = failure
+            .filter(|source| self.options.on_failure == OnFailure::Stop && !is_lost(&**source))
+            .map(|source| Error::Objective {
+                number: trial.number(),
+                source,
+            });
+        if failure.is_some() {
+            self.ended.store(true, Ordering::Relaxed);
         }
+        Ok((frozen, failure))
     }
+
+    /// Runs all callbacks, and says whether one of them wants the run to end.
+    pub(super) fn call_back(&self, trial: &FrozenTrial) -> ControlFlow<()> {
+        let mut flow = ControlFlow::Continue(());
+        for callback in &self.options.callbacks {
+            if callback(self.study, trial).is_break() {
+                flow = ControlFlow::Break(());
+            }
+        }
+        flow
+    }
+}
+
+/// What a lock guards here is whole at any moment, also if a callback panics.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -165,7 +165,11 @@ fn a_name_cannot_change_its_choices() {
 }
 
 /// Values and states of a study that ran on several threads, with evaluations of uneven length.
-fn run_in_parallel(jobs: usize, seed: u64, pause: u64) -> Vec<(Vec<f64>, TrialState)> {
+fn run_in_parallel(
+    jobs: usize,
+    seed: u64,
+    pause: impl Fn(u64) -> u64 + Sync,
+) -> Vec<(Vec<f64>, TrialState)> {
     let study = Study::builder("p", memory())
         .sampler(TpeSampler::new(seed))
         .create()
@@ -182,8 +186,8 @@ fn run_in_parallel(jobs: usize, seed: u64, pause: u64) -> Vec<(Vec<f64>, TrialSt
             if value > 0.5 {
                 trial.suggest_float("extra", 0.0..=1.0)?;
             }
-            let odd = trial.number() as u64 * 7 % 5;
-            std::thread::sleep(std::time::Duration::from_millis(odd * pause));
+            let pause = pause(trial.number() as u64);
+            std::thread::sleep(std::time::Duration::from_millis(pause));
             for step in 0..3 {
                 trial.report(step, value * (3.0 - step as f64))?;
                 if trial.should_prune()? {
@@ -201,14 +205,115 @@ fn run_in_parallel(jobs: usize, seed: u64, pause: u64) -> Vec<(Vec<f64>, TrialSt
 }
 
 #[test]
-fn batches_depend_on_the_seed_and_not_on_timing() {
-    let slow = run_in_parallel(4, 1, 2);
-    assert_eq!(slow, run_in_parallel(4, 1, 0));
-    assert_ne!(slow, run_in_parallel(4, 2, 0));
-    assert!(slow.iter().any(|(_, state)| *state == TrialState::Pruned));
-    let distinct: std::collections::BTreeSet<u64> =
-        slow.iter().map(|(values, _)| values[0].to_bits()).collect();
-    assert_eq!(distinct.len(), slow.len(), "trials of a batch differ");
+fn what_is_chosen_depends_on_the_seed_and_not_on_timing() {
+    let uneven = run_in_parallel(4, 1, |number| number * 7 % 5 * 2);
+    assert_eq!(uneven, run_in_parallel(4, 1, |_| 0));
+    assert_eq!(uneven, run_in_parallel(4, 1, |number| 9 - number % 10));
+    let now_and_then = |number| if number % 11 == 3 { 40 } else { 0 };
+    assert_eq!(uneven, run_in_parallel(4, 1, now_and_then));
+    assert_ne!(uneven, run_in_parallel(4, 2, |_| 0));
+    assert_ne!(uneven, run_in_parallel(3, 1, |_| 0));
+    assert!(uneven.iter().any(|(_, state)| *state == TrialState::Pruned));
+    let distinct: std::collections::BTreeSet<u64> = uneven
+        .iter()
+        .map(|(values, _)| values[0].to_bits())
+        .collect();
+    assert_eq!(distinct.len(), uneven.len(), "no two trials are the same");
+}
+
+#[test]
+fn a_trial_waits_for_those_it_knows_of_and_for_no_others() {
+    use std::sync::{Mutex, mpsc};
+    let study = Study::builder("p", memory()).create().unwrap();
+    let options = OptimizeOptions {
+        n_trials: Some(8),
+        n_jobs: Some(times(2)),
+        ..Default::default()
+    };
+    let (begun, wait) = mpsc::channel();
+    let (begun, wait) = (Mutex::new(begun), Mutex::new(wait));
+    study
+        .optimize_with(options, |trial| {
+            let state = |number: usize| trial.study().trials().unwrap()[number].state;
+            match trial.number() {
+                // Trial 2 knows of the first alone, and so must not wait for this one.
+                1 => wait.lock().unwrap().recv().unwrap(),
+                2 => {
+                    assert_eq!(state(1), TrialState::Running);
+                    begun.lock().unwrap().send(()).unwrap();
+                }
+                _ => (),
+            }
+            for known in 0..(trial.number() + 1).saturating_sub(2) {
+                assert_eq!(state(known), TrialState::Complete);
+            }
+            Ok(0.0)
+        })
+        .unwrap();
+    let trials = study.trials().unwrap();
+    assert!(trials.iter().all(|t| t.state == TrialState::Complete));
+}
+
+#[test]
+fn callbacks_come_in_order_and_end_a_run_at_the_same_trial_whatever_the_timing() {
+    use std::ops::ControlFlow;
+    for pause in [0, 3] {
+        let study = Study::builder("p", memory()).create().unwrap();
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let callback = {
+            let seen = Arc::clone(&seen);
+            move |_: &Study, trial: &btc_tune::FrozenTrial| {
+                seen.lock().unwrap().push(trial.number);
+                match trial.number {
+                    5 => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                }
+            }
+        };
+        let options = OptimizeOptions {
+            n_trials: Some(40),
+            n_jobs: Some(times(3)),
+            callbacks: vec![Box::new(callback)],
+            ..Default::default()
+        };
+        study
+            .optimize_with(options, |trial| {
+                let pause = pause * (trial.number() as u64 * 5 % 7);
+                std::thread::sleep(std::time::Duration::from_millis(pause));
+                Ok(0.0)
+            })
+            .unwrap();
+        assert_eq!(*seen.lock().unwrap(), (0..8).collect::<Vec<_>>());
+        assert_eq!(study.trials().unwrap().len(), 8);
+    }
+}
+
+#[test]
+fn a_panic_ends_a_parallel_run_and_goes_on() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let panics = |in_callback: bool| {
+        let study = Study::builder("p", memory()).create().unwrap();
+        let options = OptimizeOptions {
+            n_jobs: Some(times(3)),
+            callbacks: vec![Box::new(move |_, trial| {
+                assert!(!in_callback || trial.number < 4, "of the callback");
+                std::ops::ControlFlow::Continue(())
+            })],
+            ..Default::default()
+        };
+        let run = AssertUnwindSafe(|| {
+            study.optimize_with(options, |trial| {
+                assert!(in_callback || trial.number() < 4, "of the objective");
+                Ok(0.0)
+            })
+        });
+        let panic = catch_unwind(run).unwrap_err();
+        let trials = study.trials().unwrap();
+        assert!(trials.iter().all(|trial| trial.state.is_finished()));
+        panic.downcast_ref::<&str>().unwrap().to_string()
+    };
+    assert_eq!(panics(false), "of the objective");
+    assert_eq!(panics(true), "of the callback");
 }
 
 #[test]
