@@ -36,7 +36,6 @@ pub(crate) struct Buffers {
     d_around: Vec<f32>,
     /// As in an LSTM, gates become their gradients.
     gates: Vec<f32>,
-    spent: bool,
     cell: Vec<f32>,
     active: Vec<f32>,
     hidden: Vec<f32>,
@@ -124,7 +123,6 @@ impl FusedConvLstm {
             .gather(steps * batch, positions, 1, &s.x, &mut s.seen);
         resize(&mut s.around, rows * kernel * n);
         resize(&mut s.gates, steps * wide);
-        s.spent = false;
         for buffer in [&mut s.cell, &mut s.active, &mut s.hidden] {
             resize(buffer, steps * block);
         }
@@ -187,7 +185,6 @@ impl FusedConvLstm {
         let (block, wide) = (rows * n, rows * 4 * n);
         let sequence = self.sequence();
         sequence.gradient(Output::Sequence, d_out, &mut s.d_out);
-        s.spent = true;
         resize(&mut s.d_around, rows * kernel * n);
         resize(&mut s.d_hidden, block);
         resize(&mut s.d_cell, block);
@@ -286,7 +283,7 @@ impl CustomOp2 for FusedConvLstm {
         if x.len() != batch * steps * positions || weights.len() != expected {
             candle_core::bail!("the inputs or weights of a layer do not have the shape it has");
         }
-        let (out, shape) = self.buffers.with(|s| {
+        let (out, shape) = self.buffers.fill(|s| {
             self.forward(x, weights, s);
             self.sequence().output(&s.hidden, Output::Sequence)
         });
@@ -301,13 +298,10 @@ impl CustomOp2 for FusedConvLstm {
         d_out: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         gradients(x, weights, d_out, |values, weights, d_out| {
-            self.buffers.with(|s| {
-                // Whoever goes back a second time finds the gates overwritten.
-                if s.spent {
-                    self.forward(values, weights, s);
-                }
-                self.backward(weights, d_out, x.track_op(), s)
-            })
+            self.buffers.spend(
+                |s| self.forward(values, weights, s),
+                |s| self.backward(weights, d_out, x.track_op(), s),
+            )
         })
     }
 }

@@ -19,12 +19,11 @@ pub(crate) struct Buffers {
     w_h: Panels,
     /// Inputs in the order of steps, each row followed by a one, which the bias is multiplied by.
     x: Vec<f32>,
-    /// Gates after their activation: (steps, batch, 3 hidden).
+    /// Gates after their activation: (steps, batch, 3 hidden). Going back, they and the next
+    /// become their gradients.
     gates: Vec<f32>,
     /// What the hidden state gives to the gates: (steps, batch, 3 hidden).
     recurrent: Vec<f32>,
-    /// Whether both have become their gradients, as they do on the way back.
-    spent: bool,
     /// Hidden states, after a block of zeros for the time before: (steps + 1, batch, hidden).
     hidden: Vec<f32>,
     d_out: Vec<f32>,
@@ -80,7 +79,6 @@ impl FusedGru {
         resize(&mut s.x, steps * batch * (inputs + 1));
         resize(&mut s.gates, steps * wide);
         resize(&mut s.recurrent, steps * wide);
-        s.spent = false;
         resize(&mut s.hidden, (steps + 1) * block);
         if 1 < steps {
             s.w_h.fill(hidden, w_h);
@@ -132,7 +130,6 @@ impl FusedGru {
         } = self.shape;
         let (w_x, w_h, _) = self.split(weights);
         let (block, wide) = (batch * hidden, batch * 3 * hidden);
-        s.spent = true;
         resize(&mut s.d_hidden, block);
         resize(&mut s.d_before, block);
         self.shape.gradient(self.output, d_out, &mut s.d_out);
@@ -218,7 +215,7 @@ impl CustomOp2 for FusedGru {
         {
             candle_core::bail!("the inputs or weights of a GRU do not have the shape it has");
         }
-        let (out, shape) = self.buffers.with(|s| {
+        let (out, shape) = self.buffers.fill(|s| {
             self.forward(x, weights, s);
             self.shape.output(&s.hidden[batch * hidden..], self.output)
         });
@@ -233,13 +230,10 @@ impl CustomOp2 for FusedGru {
         d_out: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         gradients(x, weights, d_out, |values, weights, d_out| {
-            self.buffers.with(|s| {
-                // Whoever goes back a second time finds the gates overwritten.
-                if s.spent {
-                    self.forward(values, weights, s);
-                }
-                self.backward(weights, d_out, x.track_op(), s)
-            })
+            self.buffers.spend(
+                |s| self.forward(values, weights, s),
+                |s| self.backward(weights, d_out, x.track_op(), s),
+            )
         })
     }
 }

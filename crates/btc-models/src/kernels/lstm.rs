@@ -21,8 +21,6 @@ pub(crate) struct Buffers {
     /// Gates after their activation: (steps, batch, 4 hidden). Going back, their gradients take
     /// their places, which keeps more of the work within the cache.
     gates: Vec<f32>,
-    /// Whether the gates have become gradients.
-    spent: bool,
     /// Cell states, their activation, and hidden states: (steps, batch, hidden).
     cell: Vec<f32>,
     active: Vec<f32>,
@@ -75,7 +73,6 @@ impl FusedLstm {
         let (block, wide) = (batch * hidden, batch * 4 * hidden);
         resize(&mut s.x, steps * batch * (inputs + 1));
         resize(&mut s.gates, steps * wide);
-        s.spent = false;
         for buffer in [&mut s.cell, &mut s.active, &mut s.hidden] {
             resize(buffer, steps * block);
         }
@@ -128,7 +125,6 @@ impl FusedLstm {
         } = self.shape;
         let (w_x, w_h) = weights.split_at(self.of_inputs());
         let (block, wide) = (batch * hidden, batch * 4 * hidden);
-        s.spent = true;
         resize(&mut s.d_hidden, block);
         resize(&mut s.d_cell, block);
         self.shape.gradient(self.output, d_out, &mut s.d_out);
@@ -212,7 +208,7 @@ impl CustomOp2 for FusedLstm {
         {
             candle_core::bail!("the inputs or weights of an LSTM do not have the shape it has");
         }
-        let (out, shape) = self.buffers.with(|s| {
+        let (out, shape) = self.buffers.fill(|s| {
             self.forward(x, weights, s);
             self.shape.output(&s.hidden, self.output)
         });
@@ -227,13 +223,10 @@ impl CustomOp2 for FusedLstm {
         d_out: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         gradients(x, weights, d_out, |values, weights, d_out| {
-            self.buffers.with(|s| {
-                // Whoever goes back a second time finds the gates overwritten.
-                if s.spent {
-                    self.forward(values, weights, s);
-                }
-                self.backward(weights, d_out, x.track_op(), s)
-            })
+            self.buffers.spend(
+                |s| self.forward(values, weights, s),
+                |s| self.backward(weights, d_out, x.track_op(), s),
+            )
         })
     }
 }

@@ -195,7 +195,22 @@ impl<W> Default for Pool<W> {
 #[derive(Debug)]
 pub(crate) struct Lease<W> {
     pool: Pool<W>,
-    buffers: Mutex<Option<W>>,
+    leased: Mutex<Leased<W>>,
+}
+
+#[derive(Debug)]
+struct Leased<W> {
+    buffers: Option<W>,
+    /// Whether a way back has overwritten what the way forward left.
+    spent: bool,
+}
+
+impl<W> Leased<W> {
+    fn buffers(&mut self) -> &mut W {
+        self.buffers
+            .as_mut()
+            .expect("only dropping takes the buffers")
+    }
 }
 
 impl<W: Default> Pool<W> {
@@ -203,22 +218,40 @@ impl<W: Default> Pool<W> {
         let buffers = lock(&self.0).pop().unwrap_or_default();
         Lease {
             pool: Pool(Arc::clone(&self.0)),
-            buffers: Mutex::new(Some(buffers)),
+            leased: Mutex::new(Leased {
+                buffers: Some(buffers),
+                spent: false,
+            }),
         }
     }
 }
 
 impl<W> Lease<W> {
-    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut W) -> T) -> T {
-        f(lock(&self.buffers)
-            .as_mut()
-            .expect("only dropping takes the buffers"))
+    /// Goes forward, which fills the buffers.
+    pub(crate) fn fill<T>(&self, forward: impl FnOnce(&mut W) -> T) -> T {
+        let mut leased = lock(&self.leased);
+        leased.spent = false;
+        forward(leased.buffers())
+    }
+
+    /// Goes back, which may overwrite the buffers. Whoever does so again goes forward first.
+    pub(crate) fn spend<T>(
+        &self,
+        forward: impl FnOnce(&mut W),
+        backward: impl FnOnce(&mut W) -> T,
+    ) -> T {
+        let mut leased = lock(&self.leased);
+        if leased.spent {
+            forward(leased.buffers());
+        }
+        leased.spent = true;
+        backward(leased.buffers())
     }
 }
 
 impl<W> Drop for Lease<W> {
     fn drop(&mut self) {
-        if let Some(buffers) = lock(&self.buffers).take() {
+        if let Some(buffers) = lock(&self.leased).buffers.take() {
             lock(&self.pool.0).push(buffers);
         }
     }
