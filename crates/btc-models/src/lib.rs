@@ -39,28 +39,15 @@
 //! # Ok::<(), btc_models::Error>(())
 //! ```
 
-pub mod backtest;
 mod baseline;
 mod bundle;
-mod config;
-mod dataset;
 mod error;
+mod eval;
 mod fit;
-mod forecaster;
-mod frame;
-mod interval;
-mod kernels;
-mod layers;
-mod loss;
-pub mod metrics;
-mod model;
+mod forecast;
 mod network;
-mod optimizer;
-mod parameters;
-mod random;
-mod scaler;
-mod special;
-pub mod stats;
+mod nn;
+mod series;
 mod transform;
 #[cfg(test)]
 #[path = "../tests/it/vectors.rs"]
@@ -70,20 +57,18 @@ pub use candle_core;
 
 pub use baseline::{Baseline, VarianceModel};
 pub use bundle::{BundleInfo, validate_bundle};
-pub use config::{Target, TrainConfig};
-pub use dataset::Unused;
 pub use error::{Error, Result};
-pub use fit::{CallbackError, EpochLogs, fit};
-pub use forecaster::{Forecast, Forecaster, TrainingRange};
-pub use frame::SeriesFrame;
-pub use interval::Interval;
-pub use loss::Loss;
-pub use model::{FittedModel, Model, NetworkModel};
+pub use eval::{backtest, metrics, stats};
+pub use fit::{
+    CallbackError, EpochLogs, Forecaster, NetworkModel, TrainConfig, TrainingRange, fit,
+};
+pub use forecast::{FittedModel, Forecast, Interval, Model};
 pub use network::{
     Activation, AttentionConfig, CnnConfig, CnnLstmConfig, ConvLstmConfig, DLinearConfig,
     EncoderDecoderConfig, Hyperparameters, ModelType, NLinearConfig, NetworkConfig, PatchTstConfig,
     RecurrentConfig, TcnConfig,
 };
-pub use optimizer::{Optimizer, Schedule};
-pub use scaler::ScalerKind;
-pub use transform::FeatureTransform;
+pub use nn::loss::Loss;
+pub use nn::optimizer::{Optimizer, Schedule};
+pub use series::SeriesFrame;
+pub use transform::{FeatureTransform, ScalerKind, Target, Unused};

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::Rule;
 use crate::Result;
-use crate::frame::SeriesFrame;
-use crate::interval::ErrorScale;
+use crate::forecast::interval::ErrorScale;
+use crate::series::SeriesFrame;
 
 /// The last price moved by a constant.
 #[derive(Debug)]
@@ -194,7 +194,7 @@ mod tests {
     fn smoothing_equals_that_of_statsmodels() {
         let cases = &crate::vectors::read("statistics.json")["smoothing"];
         let series = crate::vectors::numbers(&cases["series"]);
-        let frame = crate::frame::tests::frame(&[("p", series.clone())]);
+        let frame = crate::series::frame::tests::frame(&[("p", series.clone())]);
         for (name, horizon) in [("simple", 1), ("simple", 3), ("damped", 1), ("damped", 3)] {
             let get = |key: &str| cases[name][key].as_f64().unwrap_or(0.0);
             let rule = Smoothing {
@@ -222,7 +222,7 @@ mod tests {
             phi: 0.8,
             horizon: 2,
         };
-        let frame = crate::frame::tests::frame(&[("p", vec![10.0, 12.0])]);
+        let frame = crate::series::frame::tests::frame(&[("p", vec![10.0, 12.0])]);
         // By hand: error 2, level 10 + 1 = 11, trend 0.5 * 0.4 * 2 = 0.4, reach 0.8 + 0.64.
         let points = rule.points(&frame, 0..2).unwrap();
         assert_eq!(points[0], 10.0);

@@ -7,10 +7,10 @@ pub(crate) mod variance;
 use std::fmt::Debug;
 use std::ops::Range;
 
-use crate::forecaster::{Forecast, after};
-use crate::frame::SeriesFrame;
-use crate::interval::{Conformal, ErrorScale, WARM_UP, ewma_variance};
-use crate::model::{FittedModel, Model};
+use crate::forecast::interval::{Conformal, ErrorScale, WARM_UP, ewma_variance};
+use crate::forecast::{FittedModel, Model};
+use crate::forecast::{Forecast, after};
+use crate::series::SeriesFrame;
 use crate::{Error, Result};
 
 pub use variance::VarianceModel;

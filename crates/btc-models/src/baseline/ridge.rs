@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::Rule;
-use crate::frame::SeriesFrame;
-use crate::interval::ErrorScale;
+use crate::forecast::interval::ErrorScale;
+use crate::series::SeriesFrame;
 use crate::{Error, Result};
 
 /// Changes of the price that the regression sees.

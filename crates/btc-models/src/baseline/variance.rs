@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use crate::interval::{DECAY, ErrorScale, ewma_variance};
+use crate::forecast::interval::{DECAY, ErrorScale, ewma_variance};
 
 /// A way to forecast the variance of the next change of the price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 use candle_core::{Result, Tensor};
 
 use super::{AttentionConfig, InputShape, Network};
-use crate::kernels::{Map, Output};
-use crate::layers::{Linear, Mode, Recurrent, attention, dropout, map};
-use crate::parameters::Parameters;
+use crate::nn::kernels::{Map, Output};
+use crate::nn::layers::{Linear, Mode, Recurrent, attention, dropout, map};
+use crate::nn::parameters::Parameters;
 
 /// An LSTM whose states attend to each other.
 #[derive(Debug)]

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::optimizer::Optimizer;
+use crate::nn::optimizer::Optimizer;
 use crate::{Error, Loss, Result};
 
 /// The networks there are, by the names under which users know them.

@@ -2,9 +2,11 @@ use candle_core::{Result, Tensor};
 
 use super::convolution::activate;
 use super::{Activation, ConvLstmConfig, InputShape, Network};
-use crate::kernels::{ConvLstmBuffers, ConvShape, FusedConvLstm, Map, Output, Pool, Unfold, fused};
-use crate::layers::{Linear, Mode, Recurrent, map, unfold};
-use crate::parameters::{Init, Parameters, Part};
+use crate::nn::kernels::{
+    ConvLstmBuffers, ConvShape, FusedConvLstm, Map, Output, Pool, Unfold, fused,
+};
+use crate::nn::layers::{Linear, Mode, Recurrent, map, unfold};
+use crate::nn::parameters::{Init, Parameters, Part};
 
 /// A convolutional LSTM layer (Shi et al. 2015) over neighbouring features.
 #[derive(Debug)]
@@ -161,7 +163,7 @@ mod tests {
     use candle_core::{Device, Var};
 
     use super::*;
-    use crate::layers::tests::{check, numbers};
+    use crate::nn::layers::tests::{check, numbers};
 
     #[test]
     fn the_fused_layer_equals_one_of_candle_operations() {

@@ -1,10 +1,10 @@
 use candle_core::{Result, Tensor};
 
 use super::{CnnConfig, CnnLstmConfig, InputShape, Network, TcnConfig};
-use crate::kernels::{Map, Output, Unfold};
-use crate::layers::{Convolution, Linear, Mode, Recurrent, dropout, map};
 use crate::network::Activation;
-use crate::parameters::Parameters;
+use crate::nn::kernels::{Map, Output, Unfold};
+use crate::nn::layers::{Convolution, Linear, Mode, Recurrent, dropout, map};
+use crate::nn::parameters::Parameters;
 
 pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     match activation {

@@ -1,8 +1,8 @@
 use candle_core::{Result, Tensor};
 
 use super::{DLinearConfig, InputShape, Network};
-use crate::layers::{Linear, Mode};
-use crate::parameters::Parameters;
+use crate::nn::layers::{Linear, Mode};
+use crate::nn::parameters::Parameters;
 
 /// Linear in the window relative to its last step, and in that step.
 #[derive(Debug)]

@@ -16,8 +16,8 @@ pub use config::{
     RecurrentConfig, TcnConfig,
 };
 
-use crate::layers::Mode;
-use crate::parameters::Parameters;
+use crate::nn::layers::Mode;
+use crate::nn::parameters::Parameters;
 
 /// The sizes that a network is built for.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,9 @@
 use candle_core::{Result, Tensor};
 
 use super::{EncoderDecoderConfig, InputShape, Network, RecurrentConfig};
-use crate::kernels::{Map, Output};
-use crate::layers::{Linear, Mode, Recurrent, dropout, map};
-use crate::parameters::Parameters;
+use crate::nn::kernels::{Map, Output};
+use crate::nn::layers::{Linear, Mode, Recurrent, dropout, map};
+use crate::nn::parameters::Parameters;
 
 /// One recurrent layer and a dense one.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 use candle_core::{Result, Tensor};
 
 use super::{InputShape, Network, PatchTstConfig};
-use crate::kernels::{Map, Unfold};
-use crate::layers::{LayerNorm, Linear, Mode, attention, dropout, map, unfold};
-use crate::parameters::{Init, Parameters};
+use crate::nn::kernels::{Map, Unfold};
+use crate::nn::layers::{LayerNorm, Linear, Mode, attention, dropout, map, unfold};
+use crate::nn::parameters::{Init, Parameters};
 
 /// A layer of the encoder: attention and a network per patch, each normalised before.
 #[derive(Debug)]

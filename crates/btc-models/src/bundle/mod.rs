@@ -11,10 +11,10 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::config::Target;
-use crate::forecaster::{Forecaster, Manifest, TrainingRange};
+use crate::fit::{Forecaster, Manifest, TrainingRange};
 use crate::network::{InputShape, ModelType};
-use crate::parameters::{Array, Parameters};
+use crate::nn::parameters::{Array, Parameters};
+use crate::transform::Target;
 use crate::{Error, Result};
 
 /// The version of the format that is written, and the newest that is read.

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::special::normal_quantile;
+use crate::eval::special::normal_quantile;
 use crate::{Error, Result};
 
 /// What training makes small, on the scaled target.

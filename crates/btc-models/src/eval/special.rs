@@ -1,4 +1,4 @@
-//! The distribution functions that the tests of [`stats`](crate::stats) need.
+//! The distribution functions that the tests of [`stats`](crate::eval::stats) need.
 
 /// The logarithm of the gamma function for positive x, by Lanczos' series (g = 7, 9 terms).
 pub(crate) fn ln_gamma(x: f64) -> f64 {

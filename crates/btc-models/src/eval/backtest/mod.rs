@@ -38,11 +38,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::baseline::Baseline;
-use crate::config::TrainConfig;
-use crate::dataset::Preprocessor;
-use crate::forecaster::Forecast;
-use crate::frame::SeriesFrame;
-use crate::model::Model;
+use crate::fit::TrainConfig;
+use crate::forecast::Forecast;
+use crate::forecast::Model;
+use crate::series::SeriesFrame;
+use crate::transform::Preprocessor;
 use crate::{Error, Result};
 
 use checkpoint::Checkpoint;

@@ -6,9 +6,9 @@ use candle_core::Tensor;
 use sha2::{Digest, Sha256};
 
 use super::Config;
-use crate::forecaster::Forecast;
-use crate::frame::SeriesFrame;
-use crate::model::{FittedModel, Model};
+use crate::forecast::Forecast;
+use crate::forecast::{FittedModel, Model};
+use crate::series::SeriesFrame;
 use crate::{Error, Result};
 
 #[derive(Debug)]

@@ -1,3 +1,10 @@
+//! Training a network on a series.
+
+mod config;
+mod forecaster;
+mod model;
+mod windows;
+
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::time::Instant;
@@ -5,17 +12,20 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::config::TrainConfig;
-use crate::dataset::{Preprocessor, Series, TargetScaler};
-use crate::forecaster::{Forecaster, Manifest, TrainingRange};
-use crate::frame::SeriesFrame;
-use crate::interval::{Conformal, ErrorScale, WARM_UP, ewma_variance};
-use crate::layers::Mode;
-use crate::metrics;
+pub use config::TrainConfig;
+pub(crate) use forecaster::Manifest;
+pub use forecaster::{Forecaster, TrainingRange};
+pub use model::NetworkModel;
+
+use crate::eval::metrics;
+use crate::forecast::interval::{Conformal, ErrorScale, WARM_UP, ewma_variance};
 use crate::network::{InputShape, Network, NetworkConfig};
-use crate::optimizer::{Schedule, Trainer};
-use crate::parameters::Parameters;
-use crate::random::Stream;
+use crate::nn::layers::Mode;
+use crate::nn::optimizer::{Schedule, Trainer};
+use crate::nn::parameters::Parameters;
+use crate::nn::random::Stream;
+use crate::series::SeriesFrame;
+use crate::transform::{Preprocessor, Series, TargetScaler};
 use crate::{Error, Loss, Result};
 
 /// What an epoch of training came to.

@@ -1,56 +1,13 @@
+//! How a network is trained.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::network::Hyperparameters;
-use crate::optimizer::{Optimizer, Schedule};
-use crate::scaler::ScalerKind;
-use crate::transform::FeatureTransform;
+use crate::nn::optimizer::{Optimizer, Schedule};
+use crate::transform::{FeatureTransform, ScalerKind, Target};
 use crate::{Error, Loss, Result};
-
-/// What the network predicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    /// The logarithm of the price `horizon` rows later over the last known price.
-    #[default]
-    LogReturn,
-    /// The price `horizon` rows later less the last known price.
-    Difference,
-    /// The price `horizon` rows later.
-    Level,
-}
-
-impl Target {
-    /// Every target.
-    pub const ALL: [Self; 3] = [Self::LogReturn, Self::Difference, Self::Level];
-
-    /// The name, as [`FromStr`](std::str::FromStr) takes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LogReturn => "log-return",
-            Self::Difference => "difference",
-            Self::Level => "level",
-        }
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl std::str::FromStr for Target {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|target| target.name().eq_ignore_ascii_case(name))
-            .ok_or_else(|| Error::unknown("target", name, &Self::ALL.map(Self::name)))
-    }
-}
 
 /// How a network is trained.
 ///

@@ -1,7 +1,7 @@
 //! Tests of whether one forecast is better than another.
 
-use crate::metrics::DirectionCount;
-use crate::special::{ln_even_binomial, student_two_sided};
+use crate::eval::metrics::DirectionCount;
+use crate::eval::special::{ln_even_binomial, student_two_sided};
 
 /// The outcome of a test.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]

@@ -9,12 +9,12 @@ use serde::Serialize;
 use super::Config;
 use crate::Result;
 use crate::baseline::variance::VarianceModel;
-use crate::dataset::Unused;
-use crate::forecaster::Forecast;
-use crate::frame::SeriesFrame;
-use crate::interval::{ErrorScale, Interval, LEVELS};
-use crate::metrics::{self, DirectionCount};
-use crate::stats::{diebold_mariano, direction_p_value, holm};
+use crate::eval::metrics::{self, DirectionCount};
+use crate::eval::stats::{diebold_mariano, direction_p_value, holm};
+use crate::forecast::Forecast;
+use crate::forecast::interval::{ErrorScale, Interval, LEVELS};
+use crate::series::SeriesFrame;
+use crate::transform::Unused;
 
 /// Forecasts of fewer values than this say little about which model is better.
 const ENOUGH: usize = 60;

@@ -1,14 +1,11 @@
-//! From a frame to scaled windows and targets.
+//! From a frame to scaled features, fitted on training rows.
 
-use std::ops::Range;
-
-use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Target, TrainConfig};
-use crate::frame::SeriesFrame;
-use crate::scaler::{Scaler, quantile};
+use crate::fit::TrainConfig;
+use crate::series::SeriesFrame;
 use crate::transform::FeatureTransform;
+use crate::transform::scaler::{Scaler, quantile};
 use crate::{Error, Result};
 
 /// Why a feature of the series is not used.
@@ -233,100 +230,14 @@ impl Preprocessor {
 /// Scaled features of consecutive rows. Windows are views of it until a batch is put together.
 #[derive(Debug)]
 pub(crate) struct Series {
-    data: Vec<f32>,
-    width: usize,
-}
-
-impl Series {
-    /// The windows that end at the rows `ends`: (ends, timesteps, features).
-    pub(crate) fn windows(
-        &self,
-        ends: &[usize],
-        timesteps: usize,
-        device: &Device,
-    ) -> candle_core::Result<Tensor> {
-        let mut batch = Vec::with_capacity(ends.len() * timesteps * self.width);
-        for end in ends {
-            let start = end + 1 - timesteps;
-            batch.extend_from_slice(&self.data[start * self.width..(end + 1) * self.width]);
-        }
-        Tensor::from_vec(batch, (ends.len(), timesteps, self.width), device)
-    }
-}
-
-/// How the target follows from prices and back.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct TargetScaler {
-    pub(crate) target: Target,
-    scaler: Scaler,
-}
-
-impl TargetScaler {
-    /// Fits to the targets of the windows that end in `ends`.
-    ///
-    /// Changes are divided by their standard deviation and not moved: a network that returns 0
-    /// repeats the last price.
-    pub(crate) fn fit(price: &[f64], ends: Range<usize>, config: &TrainConfig) -> Result<Self> {
-        if config.target == Target::LogReturn
-            && let Some(row) = price.iter().position(|price| *price <= 0.0)
-        {
-            return Err(Error::series(format!(
-                "the price in row {row} is not positive, so it has no log return; take the target \
-                 difference"
-            )));
-        }
-        let scaler = match config.target {
-            Target::Level => {
-                let end = (ends.end + config.horizon).min(price.len());
-                Scaler::fit(config.scaler, &price[..end])
-            }
-            target => {
-                let identity = Scaler {
-                    offset: 0.0,
-                    scale: 1.0,
-                };
-                let raw = Self {
-                    target,
-                    scaler: identity,
-                };
-                let changes: Vec<f64> = ends
-                    .map(|end| raw.scaled(price[end], price[end + config.horizon]))
-                    .collect();
-                let square = changes.iter().map(|x| x * x).sum::<f64>() / changes.len() as f64;
-                let scale = if 0.0 < square { square.sqrt() } else { 1.0 };
-                Scaler { offset: 0.0, scale }
-            }
-        };
-        Ok(Self {
-            target: config.target,
-            scaler,
-        })
-    }
-
-    /// The network's target where the price goes from `last` to `next`.
-    pub(crate) fn scaled(&self, last: f64, next: f64) -> f64 {
-        self.scaler.apply(match self.target {
-            Target::LogReturn => (next / last).ln(),
-            Target::Difference => next - last,
-            Target::Level => next,
-        })
-    }
-
-    /// The price that the network's `output` means after `last`.
-    pub(crate) fn price(&self, last: f64, output: f64) -> f64 {
-        let value = self.scaler.invert(output);
-        match self.target {
-            Target::LogReturn => last * value.exp(),
-            Target::Difference => last + value,
-            Target::Level => value,
-        }
-    }
+    pub(crate) data: Vec<f32>,
+    pub(crate) width: usize,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::tests::frame;
+    use crate::series::frame::tests::frame;
 
     #[test]
     fn a_missing_value_keeps_the_last_one_for_a_while() {
@@ -387,20 +298,5 @@ mod tests {
         let (series_a, series_b) = (fit_a.apply(&a).unwrap(), fit_a.apply(&b).unwrap());
         assert_eq!(series_a.data[..50], series_b.data[..50]);
         assert_ne!(series_a.data[50..], series_b.data[50..]);
-    }
-
-    #[test]
-    fn targets_go_there_and_back() {
-        let price = walk(40);
-        for target in Target::ALL {
-            let config = TrainConfig::default().with_target(target);
-            let scaler = TargetScaler::fit(&price, 5..30, &config).unwrap();
-            let output = scaler.scaled(110.0, 121.0);
-            assert!(
-                (scaler.price(110.0, output) - 121.0).abs() < 1e-9,
-                "{target}"
-            );
-        }
-        assert!(TargetScaler::fit(&[1.0, -1.0, 2.0], 0..2, &TrainConfig::default()).is_err());
     }
 }

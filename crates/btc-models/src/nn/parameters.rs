@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 
-use crate::kernels::transpose;
-use crate::random::Stream;
+use crate::nn::kernels::transpose;
+use crate::nn::random::Stream;
 
 /// A shape and the values in it, row by row.
 pub(crate) type Array = (Vec<usize>, Vec<f32>);

@@ -1,3 +1,5 @@
+//! A table of values in time, of which one column is forecast.
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 

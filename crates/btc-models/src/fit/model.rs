@@ -1,49 +1,15 @@
-use std::fmt::Debug;
+//! A network as a model of a comparison.
+
 use std::ops::{ControlFlow, Range};
 
 use candle_core::Device;
 
-use crate::config::TrainConfig;
-use crate::fit::fit;
-use crate::forecaster::{Forecast, Forecaster};
-use crate::frame::SeriesFrame;
+use super::forecaster::Forecaster;
+use super::{TrainConfig, fit};
+use crate::forecast::{FittedModel, Forecast, Model};
 use crate::network::NetworkConfig;
+use crate::series::SeriesFrame;
 use crate::{Error, Result};
-
-/// Something that can be fitted to a frame: a network or a baseline.
-///
-/// Fitting depends on the arguments alone and may run on several threads at once.
-pub trait Model: Debug + Send + Sync {
-    /// A short name, distinct among the models of a comparison.
-    fn name(&self) -> &str;
-
-    /// Fits to all rows of the frame, to forecast `horizon` rows ahead.
-    ///
-    /// # Errors
-    ///
-    /// A frame that is too short or otherwise of no use.
-    fn fit(&self, frame: &SeriesFrame, horizon: usize, seed: u64) -> Result<Box<dyn FittedModel>>;
-
-    /// Whether the seed makes a difference.
-    fn is_random(&self) -> bool {
-        false
-    }
-
-    /// Everything that the result depends on besides frame, horizon and seed.
-    fn fingerprint(&self) -> String {
-        self.name().to_owned()
-    }
-}
-
-/// A model after fitting.
-pub trait FittedModel: Debug + Send + Sync {
-    /// Forecasts from each of the rows `origins`, with the rows up to it alone.
-    ///
-    /// # Errors
-    ///
-    /// A frame that lacks what the model was fitted to, or rows.
-    fn forecast_at(&self, frame: &SeriesFrame, origins: Range<usize>) -> Result<Vec<Forecast>>;
-}
 
 impl FittedModel for Forecaster {
     fn forecast_at(&self, frame: &SeriesFrame, origins: Range<usize>) -> Result<Vec<Forecast>> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::forecaster::Forecast;
+use crate::forecast::Forecast;
 use crate::{Error, Result};
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -3,13 +3,13 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::ops;
 
-use crate::kernels::{
+use crate::network::Activation;
+use crate::nn::kernels::{
     Dropped, FusedGru, FusedLinear, FusedLstm, GruBuffers, LstmBuffers, Map, Mapped, Output, Pool,
     SequenceShape, Unfold, fused,
 };
-use crate::network::Activation;
-use crate::parameters::{Init, Parameters, Part};
-use crate::random::Stream;
+use crate::nn::parameters::{Init, Parameters, Part};
+use crate::nn::random::Stream;
 
 /// Whether a network is applied or trained; in training, dropout draws from the stream.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::{AdamRule, AdamStep, fused};
+use crate::nn::kernels::{AdamRule, AdamStep, fused};
 use crate::{Error, Result};
 
 /// How steps are taken along the gradient.

@@ -1,40 +1,21 @@
+//! A trained network with all that it takes to apply it.
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use candle_core::Device;
-use chrono::{DateTime, Days, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::config::TrainConfig;
-use crate::dataset::{Preprocessor, Series, TargetScaler, Unused};
-use crate::fit::EpochLogs;
-use crate::frame::SeriesFrame;
-use crate::interval::{Conformal, Interval, ewma_variance};
-use crate::layers::Mode;
+use super::{EpochLogs, TrainConfig};
+use crate::forecast::interval::{Conformal, ewma_variance};
+use crate::forecast::{Forecast, after};
 use crate::network::{ModelType, Network, NetworkConfig};
-use crate::parameters::Parameters;
+use crate::nn::layers::Mode;
+use crate::nn::parameters::Parameters;
+use crate::series::SeriesFrame;
+use crate::transform::{Preprocessor, Series, TargetScaler, Unused};
 use crate::{Error, Loss, Result};
-
-/// A forecast of the price, in the price's unit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Forecast {
-    /// The price expected.
-    pub point: f64,
-    /// The last known price: what a forecast without any skill would be.
-    pub naive: f64,
-    /// Ranges around the point, from the narrowest to the widest.
-    pub intervals: Vec<Interval>,
-    /// Nothing that became known after this was used.
-    pub known_until: DateTime<Utc>,
-    /// When the price is expected.
-    pub target_time: DateTime<Utc>,
-}
-
-/// The time `rows` days after `time`.
-pub(crate) fn after(time: DateTime<Utc>, rows: usize) -> Result<DateTime<Utc>> {
-    time.checked_add_days(Days::new(rows as u64))
-        .ok_or_else(|| Error::series(format!("no time is {rows} days after {time}")))
-}
 
 /// The rows that a model was trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,5 @@
+//! Tables of values in time.
+
+pub(crate) mod frame;
+
+pub use frame::SeriesFrame;

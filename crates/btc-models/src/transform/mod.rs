@@ -1,0 +1,13 @@
+//! What is made of a series before a model sees it.
+
+mod feature;
+mod preprocess;
+pub(crate) mod scaler;
+mod target;
+
+pub use feature::FeatureTransform;
+pub use preprocess::Unused;
+pub(crate) use preprocess::{Preprocessor, Series};
+pub use scaler::ScalerKind;
+pub use target::Target;
+pub(crate) use target::TargetScaler;
