@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use crate::errors::{NotFoundError, UsageError};
+use crate::errors::{NotFoundError, UsageError, hint};
 use crate::output::printer::Printer;
 
 /// Exit code of a failure that is none of the others.
@@ -36,6 +36,10 @@ pub(crate) fn report(error: &anyhow::Error, printer: &mut Printer) -> ExitCode {
             line.push_str(": ");
         }
         line.push_str(&text);
+    }
+    if let Some(hint) = hint(error) {
+        line.push_str("; ");
+        line.push_str(hint);
     }
     printer.error(&line);
     ExitCode::from(code(error))

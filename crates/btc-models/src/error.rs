@@ -5,7 +5,9 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The series has fewer rows than the operation needs.
-    #[error("the series has {rows} rows, but {needed} are needed; give an earlier start")]
+    #[error(
+        "the series has {rows} rows, but {needed} are needed; take a longer series, or ask for less"
+    )]
     SeriesTooShort {
         /// Rows there are.
         rows: usize,

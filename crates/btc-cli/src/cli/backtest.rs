@@ -14,17 +14,17 @@ pub(crate) struct BacktestArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) models: Vec<String>,
     /// Forecasts per model; the last one is of the last complete day
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    pub(crate) origins: usize,
+    #[arg(long, value_name = "N", default_value = "200")]
+    pub(crate) origins: NonZeroUsize,
     /// Forecasts between two fits
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub(crate) refit: usize,
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub(crate) refit: NonZeroUsize,
     /// Days ahead
-    #[arg(long, value_name = "DAYS", default_value_t = 1)]
-    pub(crate) horizon: usize,
+    #[arg(long, value_name = "DAYS", default_value = "1")]
+    pub(crate) horizon: NonZeroUsize,
     /// Seeds per network
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seeds: usize,
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seeds: NonZeroUsize,
     /// The first seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -32,8 +32,8 @@ pub(crate) struct BacktestArgs {
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) jobs: NonZeroUsize,
     /// Epochs of the networks of --models
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub(crate) epochs: usize,
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub(crate) epochs: NonZeroUsize,
     /// Also report every network shrunk towards the naive forecast
     #[arg(long)]
     pub(crate) combine: bool,

@@ -39,9 +39,9 @@ pub(crate) struct PipelineArgs {
         long,
         alias = "prediction_length",
         value_name = "N",
-        default_value_t = 10
+        default_value = "10"
     )]
-    pub(crate) prediction_length: usize,
+    pub(crate) prediction_length: NonZeroUsize,
     /// The registered model's name [default: bitcoin-regression]
     #[arg(long, value_name = "NAME")]
     pub(crate) model_name: Option<String>,

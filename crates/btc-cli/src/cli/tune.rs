@@ -42,9 +42,9 @@ pub(crate) struct RunArgs {
         long,
         alias = "prediction_length",
         value_name = "N",
-        default_value_t = 5
+        default_value = "5"
     )]
-    pub(crate) prediction_length: usize,
+    pub(crate) prediction_length: NonZeroUsize,
 }
 
 /// What a search takes besides its size.

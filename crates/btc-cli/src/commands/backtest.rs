@@ -11,11 +11,12 @@ use btc_models::{Baseline, Model, NetworkConfig, NetworkModel, SeriesFrame, Trai
 use btc_track::TrackingClient;
 
 use crate::interrupt::stop_on_interrupt;
+use crate::output::file::{create_folder_of, write_whole};
 use crate::output::printer::Printer;
 use crate::output::views::backtest as view;
 use crate::settings::requests::models::BacktestRequest;
 use crate::settings::resolve::Settings;
-use crate::stores::tracking_client;
+use crate::stores::{declared_features, existing_tracking};
 
 /// How long to be silent about progress.
 const QUIET_INTERVAL: Duration = Duration::from_secs(5);
@@ -28,10 +29,12 @@ pub(crate) async fn run(
     let models = models(&request, settings)?;
     let project = &settings.project;
     let config = request.config;
-    let store = btc_pipeline::feature_store(project)?;
+    let store = declared_features(settings)?;
     let table = btc_pipeline::training_table(project, &store, btc_pipeline::SERVICE, None).await?;
     let frame = btc_pipeline::frame(&table, config.origins)?;
-    std::fs::create_dir_all(project.reports())?;
+    if let Some(path) = &config.checkpoint {
+        create_folder_of(path)?;
+    }
     printer.note(format!(
         "backtest: {} models, {} origins, refit every {}, horizon {}, seed {}",
         models.len(),
@@ -42,7 +45,7 @@ pub(crate) async fn run(
     ));
     let report = compare(models, frame, config, stop_on_interrupt(), printer).await?;
     if let Some(path) = &request.html {
-        report.save_html(path)?;
+        write_whole(path, report.to_html().as_bytes())?;
         printer.note(format!("wrote {}", path.display()));
     }
     view::report(&report, printer)?;
@@ -62,7 +65,7 @@ fn models(request: &BacktestRequest, settings: &Settings) -> anyhow::Result<Vec<
             TrainConfig::new(&request.hyperparameters),
         )));
     }
-    let client = tracking_client(settings)?;
+    let client = existing_tracking(settings)?;
     models.extend(champion(&client, &settings.model_name.value)?);
     Ok(models)
 }

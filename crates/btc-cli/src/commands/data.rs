@@ -1,15 +1,14 @@
 //! `btc data`: pull market data and look at it.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use btc_ingest::FileSource;
 use chrono::NaiveDate;
 
 use crate::exit::FAILURE;
 use crate::output::bars::PullProgress;
+use crate::output::file::{create_folder_of, write_whole};
 use crate::output::printer::Printer;
 use crate::output::views::data as view;
 use crate::settings::requests::data::{PullRequest, SampleRequest, TableExport};
@@ -101,12 +100,8 @@ pub(crate) fn profile(
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     let page = btc_ingest::profile(&settings.project.data_dir(), settings.now)?;
-    if let Some(folder) = output.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
-    }
-    write_whole(output, page.as_bytes())
-        .with_context(|| format!("cannot write {}", output.display()))?;
+    create_folder_of(output)?;
+    write_whole(output, page.as_bytes())?;
     view::path(output, printer)
 }
 
@@ -130,15 +125,4 @@ pub(crate) fn export(
     btc_ingest::write_parquet(&request.output, &batch)?;
     printer.note(format!("{} rows", batch.num_rows()));
     view::path(&request.output, printer)
-}
-
-/// Writes beside the file, then renames: a page is there whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".part");
-    let draft = Path::new(&draft);
-    let mut file = std::fs::File::create(draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(draft, path)
 }

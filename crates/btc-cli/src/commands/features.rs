@@ -4,7 +4,6 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use btc_features::datafusion::prelude::DataFrame;
 use btc_features::{Error, FeatureStore, OnlineRequest, Plan};
 use chrono::{DateTime, Utc};
@@ -12,17 +11,24 @@ use chrono::{DateTime, Utc};
 use crate::cli::values::Kind;
 use crate::errors::UsageError;
 use crate::exit::FAILURE;
+use crate::output::file::create_folder_of;
 use crate::output::printer::Printer;
 use crate::output::views::features as view;
 use crate::settings::requests::features::{
     BuildRequest, FeastImport, HistoricalRequest, Period, StatsRequest,
 };
 use crate::settings::resolve::Settings;
-use crate::stores::{applied_features, feature_store};
+use crate::stores::{
+    applied_features, declared, declared_features, existing_features, feature_store,
+};
 
 pub(crate) fn plan(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
-    btc_pipeline::definitions(&settings.project)?;
-    view::plan(&feature_store(settings)?.plan_dir()?, printer)
+    let store = existing_features(settings)?;
+    let plan = match settings.project.features_dir().exists() {
+        true => store.plan_dir()?,
+        false => store.plan(&declared(settings)?)?,
+    };
+    view::plan(&plan, printer)
 }
 
 pub(crate) fn apply(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
@@ -36,7 +42,7 @@ pub(crate) fn list(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    view::list(applied_features(settings)?.registry(), kind, printer)
+    view::list(existing_features(settings)?.registry(), kind, printer)
 }
 
 pub(crate) fn describe(
@@ -45,7 +51,7 @@ pub(crate) fn describe(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    view::describe(applied_features(settings)?.registry(), name, kind, printer)
+    view::describe(existing_features(settings)?.registry(), name, kind, printer)
 }
 
 pub(crate) async fn materialize(
@@ -54,7 +60,7 @@ pub(crate) async fn materialize(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let store = applied_features(settings)?;
+    let store = btc_pipeline::feature_store(&settings.project)?;
     let reports = store.materialize(&names(views), period).await?;
     view::materialized(&reports, printer)
 }
@@ -65,7 +71,7 @@ pub(crate) async fn materialize_incremental(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let store = applied_features(settings)?;
+    let store = btc_pipeline::feature_store(&settings.project)?;
     let reports = store.materialize_incremental(&names(views), end).await?;
     view::materialized(&reports, printer)
 }
@@ -147,7 +153,11 @@ pub(crate) async fn historical(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let mut store = applied_features(settings)?;
+    let mut store = match request.save {
+        // A data set is entered in the registry.
+        Some(_) => btc_pipeline::feature_store(&settings.project)?,
+        None => applied_features(settings)?,
+    };
     if let Some(bytes) = request.memory_limit {
         store = store.with_memory_limit(bytes)?;
     }
@@ -182,13 +192,10 @@ pub(crate) async fn build(
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     let (project, output) = (&settings.project, &request.output);
-    let store = btc_pipeline::feature_store(project)?;
+    let store = declared_features(settings)?;
     let table =
         btc_pipeline::training_table(project, &store, &request.service, request.last_day).await?;
-    if let Some(folder) = output.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
-    }
+    create_folder_of(output)?;
     btc_ingest::write_parquet(output, &table)?;
     view::written(table.num_rows(), table.num_columns(), output, printer)
 }

@@ -78,9 +78,18 @@ pub(crate) fn dispatch(
 
 /// The sections of `btc.toml` that a command goes by.
 fn sections(command: &Command) -> &'static [Section] {
+    use Section::{Data, Model, Serve, Studies, Tracking};
     match command {
-        Command::Config(_) | Command::Completions(_) | Command::Features(_) => &[],
-        _ => &Section::ALL,
+        Command::Config(_) | Command::Completions(_) => &[],
+        Command::Features(_) => &[],
+        Command::Data(DataCommand::Pull(_)) => &[Data],
+        Command::Data(_) => &[],
+        Command::Tune(TuneCommand::Run(_)) => &[Data, Tracking, Studies, Model],
+        Command::Tune(TuneCommand::Study(_)) => &[Studies],
+        Command::Model(_) | Command::Predict(_) | Command::Backtest(_) => &[Tracking, Model],
+        Command::Track(_) | Command::Run(_) => &[Tracking],
+        Command::Pipeline(_) => &[Data, Tracking, Studies, Model],
+        Command::Serve(_) => &[Tracking, Studies, Serve],
     }
 }
 

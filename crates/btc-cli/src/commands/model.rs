@@ -6,15 +6,15 @@ use crate::errors::NotFoundError;
 use crate::output::printer::Printer;
 use crate::output::views::model as view;
 use crate::settings::resolve::Settings;
-use crate::stores::tracking_client;
+use crate::stores::{declared_features, existing_tracking};
 
 pub(crate) async fn register_best(
     config: RegisterConfig,
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let client = tracking_client(settings)?;
-    let store = btc_pipeline::feature_store(&settings.project)?;
+    let client = existing_tracking(settings)?;
+    let store = declared_features(settings)?;
     let table =
         btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None)
             .await?;
@@ -25,7 +25,7 @@ pub(crate) async fn register_best(
 }
 
 pub(crate) fn list(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
-    let client = tracking_client(settings)?;
+    let client = existing_tracking(settings)?;
     let mut models = Vec::new();
     for model in client.registered_models()? {
         let latest = client.latest_version(&model.name).ok();
@@ -36,7 +36,7 @@ pub(crate) fn list(settings: &Settings, printer: &mut Printer) -> anyhow::Result
 
 pub(crate) fn show(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
     let name = &settings.model_name.value;
-    let versions = tracking_client(settings)?.model_versions(name)?;
+    let versions = existing_tracking(settings)?.model_versions(name)?;
     if versions.is_empty() {
         return Err(NotFoundError(format!("model {name:?} has no version")).into());
     }
@@ -51,7 +51,7 @@ pub(crate) fn set_alias(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let client = tracking_client(settings)?;
+    let client = existing_tracking(settings)?;
     match version {
         Some(version) => {
             client.set_alias(name, alias, version)?;
@@ -73,7 +73,7 @@ pub(crate) fn delete(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let client = tracking_client(settings)?;
+    let client = existing_tracking(settings)?;
     let versions = match version {
         Some(version) => vec![client.model_version(name, version)?],
         None => client.model_versions(name)?,

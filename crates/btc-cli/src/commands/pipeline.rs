@@ -32,6 +32,7 @@ pub(crate) async fn run(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<ExitCode> {
+    btc_tune::check_storage_url(&settings.storage_url.value)?;
     settings.project.create()?;
     printer.note(format!("project {}", settings.project.root().display()));
     let trials = request.search.n_trials.get();

@@ -7,15 +7,14 @@ use btc_pipeline::PredictConfig;
 use crate::output::printer::Printer;
 use crate::output::views::prediction as view;
 use crate::settings::resolve::Settings;
-use crate::stores::tracking_client;
+use crate::stores::{declared_features, existing_tracking};
 
 pub(crate) async fn run(
     mut config: PredictConfig,
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<ExitCode> {
-    let client = tracking_client(settings)?;
-    let store = btc_pipeline::feature_store(&settings.project)?;
+    let store = declared_features(settings)?;
     let table = btc_pipeline::training_table(
         &settings.project,
         &store,
@@ -23,6 +22,8 @@ pub(crate) async fn run(
         config.date_end,
     )
     .await?;
+    // Forecasts are recorded; the store of a registered model is there.
+    let client = existing_tracking(settings)?;
     config.data_hash = btc_ingest::data_hash(&settings.project.data_dir())?;
     let prediction =
         tokio::task::spawn_blocking(move || btc_pipeline::predict(&client, &config, &table))

@@ -3,25 +3,25 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use btc_ingest::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use btc_tune::{FrozenTrial, ImportanceEvaluator, Outcome, Study, StudyDirection, plot};
 use serde_json::{Map, Value, json};
 
 use crate::cli::values::{Format, PlotKind};
 use crate::errors::NotFoundError;
+use crate::output::file::write_whole;
 use crate::output::printer::Printer;
 use crate::output::views::studies as view;
 use crate::settings::requests::studies::{AskRequest, ImportanceRequest, PlotRequest};
 use crate::settings::resolve::Settings;
-use crate::stores::study_storage;
+use crate::stores::{existing_studies, study_storage};
 
 pub(crate) fn list(
     format: Option<Format>,
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    view::studies(study_storage(settings)?.studies()?, format, printer)
+    view::studies(existing_studies(settings)?.studies()?, format, printer)
 }
 
 pub(crate) fn trials(
@@ -148,7 +148,7 @@ pub(crate) fn export(
 }
 
 fn load(study: &str, settings: &Settings) -> anyhow::Result<Study> {
-    Ok(Study::builder(study, study_storage(settings)?).load()?)
+    Ok(Study::builder(study, existing_studies(settings)?).load()?)
 }
 
 /// The plot of a study as SVG.
@@ -197,8 +197,7 @@ fn parameters(trials: &[Arc<FrozenTrial>], named: &[String]) -> Vec<String> {
 fn write_text(path: Option<&Path>, text: &str, printer: &mut Printer) -> anyhow::Result<()> {
     match path {
         None => printer.line(text),
-        Some(path) => std::fs::write(path, format!("{text}\n"))
-            .with_context(|| format!("cannot write {}", path.display())),
+        Some(path) => write_whole(path, format!("{text}\n").as_bytes()),
     }
 }
 

@@ -9,13 +9,13 @@ use crate::output::printer::Printer;
 use crate::output::views::track as view;
 use crate::settings::requests::tracking::CopyRequest;
 use crate::settings::resolve::Settings;
-use crate::stores::{tracking_client, tracking_place};
+use crate::stores::{existing_tracking, tracking_source, tracking_target};
 
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
 
 pub(crate) fn experiments(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
-    view::experiments(&tracking_client(settings)?.experiments()?, printer)
+    view::experiments(&existing_tracking(settings)?.experiments()?, printer)
 }
 
 /// The runs that `query` finds in the experiment of the settings.
@@ -24,14 +24,14 @@ pub(crate) fn runs(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let client = tracking_client(settings)?;
+    let client = existing_tracking(settings)?;
     let experiment = client.experiment(&settings.experiment_name.value)?;
     query.experiment_ids = vec![experiment.experiment_id];
     view::runs(&client.tracking.search_runs(&query)?.items, printer)
 }
 
 pub(crate) fn show(run_id: &str, settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
-    view::run(&tracking_client(settings)?.run(run_id)?, printer)
+    view::run(&existing_tracking(settings)?.run(run_id)?, printer)
 }
 
 pub(crate) fn metrics(
@@ -40,7 +40,7 @@ pub(crate) fn metrics(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let history = tracking_client(settings)?.metric_history(run_id, key)?;
+    let history = existing_tracking(settings)?.metric_history(run_id, key)?;
     view::history(&history, printer)
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn artifacts(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let client = tracking_client(settings)?;
+    let client = existing_tracking(settings)?;
     let uri = client.run(run_id)?.info.artifact_uri;
     view::artifacts(&client.artifacts.list(&uri, path)?, printer)
 }
@@ -63,7 +63,7 @@ pub(crate) fn download(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let client = tracking_client(settings)?;
+    let client = existing_tracking(settings)?;
     let uri = client.run(run_id)?.info.artifact_uri;
     let size = client.download(&uri, path, output)?;
     printer.note(format!("{size} bytes to {}", output.display()));
@@ -75,7 +75,7 @@ pub(crate) fn delete(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    tracking_client(settings)?.delete_run(run_id)?;
+    existing_tracking(settings)?.delete_run(run_id)?;
     printer.note(format!(
         "deleted; btc track restore {run_id} brings it back"
     ));
@@ -83,7 +83,7 @@ pub(crate) fn delete(
 }
 
 pub(crate) fn restore(run_id: &str, settings: &Settings) -> anyhow::Result<()> {
-    Ok(tracking_client(settings)?.restore_run(run_id)?)
+    Ok(existing_tracking(settings)?.restore_run(run_id)?)
 }
 
 /// Removes for good what was deleted at least `days` ago, or says what would be.
@@ -93,7 +93,7 @@ pub(crate) fn gc(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let client = tracking_client(settings)?;
+    let client = existing_tracking(settings)?;
     // What is deleted this very millisecond counts as deleted before now.
     let before = settings.now.timestamp_millis() - i64::from(days) * DAY_MS + 1;
     let purged = if dry_run {
@@ -109,8 +109,8 @@ pub(crate) fn copy(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let from = tracking_place(request.from.as_deref(), settings)?;
-    let to = tracking_place(request.to.as_deref(), settings)?;
+    let from = tracking_source(request.from.as_deref(), settings)?;
+    let to = tracking_target(request.to.as_deref(), settings)?;
     let copied = btc_track::copy(&from, &to, &request.selection)?;
     for skipped in &copied.skipped_versions {
         printer.warn(skipped);

@@ -14,7 +14,7 @@ use crate::output::progress::Console;
 use crate::output::views::prediction as view;
 use crate::settings::requests::models::SearchRequest;
 use crate::settings::resolve::Settings;
-use crate::stores::{study_storage, tracking_client};
+use crate::stores::{declared_features, study_storage, tracking_client};
 
 /// Runs a search, after a pull if there is one to be made.
 pub(crate) async fn run(
@@ -46,6 +46,7 @@ pub(crate) async fn search(
     stop: Arc<AtomicBool>,
 ) -> anyhow::Result<SearchOutcome> {
     let name = &request.name;
+    btc_tune::check_storage_url(&settings.storage_url.value)?;
     printer.note(format!(
         "study {name} in {}: {} trials, seed {}, {} at a time, hold-out {} days",
         settings.storage_url.value,
@@ -55,7 +56,7 @@ pub(crate) async fn search(
         request.holdout
     ));
     let project = &settings.project;
-    let store = btc_pipeline::feature_store(project)?;
+    let store = declared_features(settings)?;
     let table = btc_pipeline::training_table(project, &store, btc_pipeline::SERVICE, None).await?;
     let unseen = request.holdout.saturating_add(request.prediction_length);
     let frame = btc_pipeline::frame(&table, unseen)?;

@@ -36,7 +36,7 @@ impl SearchRequest {
 
     fn of(
         args: &SearchArgs,
-        (n_trials, timesteps, prediction_length): (NonZeroUsize, usize, usize),
+        (n_trials, timesteps, prediction_length): (NonZeroUsize, usize, NonZeroUsize),
         settings: &Settings,
     ) -> Self {
         let name = &settings.experiment_name.value;
@@ -56,7 +56,7 @@ impl SearchRequest {
             },
             n_trials,
             jobs: args.jobs,
-            prediction_length,
+            prediction_length: prediction_length.get(),
             holdout: args.holdout,
             target: args.target,
         }
@@ -135,10 +135,10 @@ impl BacktestRequest {
         let checkpoint =
             checkpoint.unwrap_or_else(|| settings.project.reports().join("backtest.jsonl"));
         let mut config = backtest::Config::default()
-            .with_origins(args.origins)
-            .with_refit_every(args.refit)
-            .with_horizon(args.horizon)
-            .with_seeds(args.seed, args.seeds)
+            .with_origins(args.origins.get())
+            .with_refit_every(args.refit.get())
+            .with_horizon(args.horizon.get())
+            .with_seeds(args.seed, args.seeds.get())
             .with_jobs(args.jobs)
             .with_checkpoint(checkpoint);
         if args.combine {
@@ -147,7 +147,7 @@ impl BacktestRequest {
         Ok(Self {
             networks: networks(&args.models)?,
             hyperparameters: Hyperparameters {
-                epochs: args.epochs,
+                epochs: args.epochs.get(),
                 ..Hyperparameters::default()
             },
             config,
