@@ -39,7 +39,33 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             Workflow::Models(error) => hint_of(error),
             Workflow::Tune(error) => hint_of(error),
             Workflow::Track(error) => hint_of(error),
-            _ => None,
+            Workflow::NoData { .. } => {
+                Some("run `btc data pull`, or `btc pipeline run --sample` for synthetic data")
+            }
+            Workflow::DayNotThere { .. } => {
+                Some("choose another --date-end, or run `btc data pull`")
+            }
+            Workflow::TooShort { .. } => {
+                Some("lower --holdout, --prediction-length or --timesteps, or pull more data")
+            }
+            Workflow::Folds { .. } => Some("lower --folds, or raise --prediction-length"),
+            Workflow::Holes { .. } => Some("run `btc data pull`, or leave --refuse-holes out"),
+            Workflow::OtherWindow { .. } => Some("leave --timesteps out"),
+            Workflow::UnknownModel { .. } => Some("`btc model register-best` registers one"),
+            Workflow::UnknownExperiment { .. } => Some("`btc tune run` begins one"),
+            Workflow::NothingToRegister { .. } => {
+                Some("run `btc tune run` first, or name another --metric")
+            }
+            Workflow::WorseThanNaive { .. } => {
+                Some("--allow-worse-than-naive registers it all the same")
+            }
+            Workflow::MissingColumn { .. } | Workflow::NotNumeric { .. } => {
+                Some("name another --target-column, or add it to the --service")
+            }
+            Workflow::OtherMeasure { .. } => {
+                Some("give the search another --experiment-name, or a new --version")
+            }
+            other => other.hint(),
         };
     }
     if let Some(error) = cause.downcast_ref() {
@@ -178,7 +204,7 @@ mod tests {
         // `git` and Optuna have flags too.
         let foreign = ["verify", "quiet", "storage"];
         let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for name in ["ingest", "features", "models", "tune", "track"] {
+        for name in ["ingest", "features", "models", "tune", "track", "pipeline"] {
             let mut files = Vec::new();
             sources(&crates.join(format!("btc-{name}/src")), &mut files);
             for path in files {

@@ -88,12 +88,31 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
         Error::Models(error) => models(error).unwrap_or(FAILURE),
         Error::Tune(error) => tune(error),
         Error::Track(error) => track(error),
-        Error::NoData { .. } | Error::OutOfRange { .. } | Error::NotFound { .. } => NOT_FOUND,
-        Error::TooShort { .. } | Error::Mismatch { .. } => USAGE,
-        Error::WorseThanNaive { .. }
-        | Error::Column { .. }
+        Error::NoData { .. }
+        | Error::DayNotThere { .. }
+        | Error::NoVintage { .. }
+        | Error::UnknownModel { .. }
+        | Error::UnknownVersion { .. }
+        | Error::UnknownExperiment { .. }
+        | Error::NothingToRegister { .. } => NOT_FOUND,
+        Error::OtherWindow { .. }
+        | Error::UnknownName { .. }
+        | Error::MissingColumn { .. }
+        | Error::NotNumeric { .. }
+        | Error::Folds { .. }
+        | Error::OtherMeasure { .. }
+        | Error::TooShort { .. } => USAGE,
+        Error::Interrupted => INTERRUPTED,
+        Error::Source(_)
+        | Error::Arrow(_)
+        | Error::Holes { .. }
+        | Error::WorseThanNaive { .. }
+        | Error::EmptyColumn { .. }
+        | Error::NoInstants { .. }
+        | Error::MissingInstant { .. }
         | Error::Io { .. }
-        | Error::NoCompleteTrial { .. } => FAILURE,
+        | Error::NoCompleteTrial { .. }
+        | Error::NothingToForecast { .. } => FAILURE,
         _ => FAILURE,
     }
 }
@@ -189,7 +208,6 @@ fn track(error: &btc_track::Error) -> u8 {
         Error::AlreadyExists { .. }
         | Error::ParamChanged { .. }
         | Error::Inactive { .. }
-        | Error::WorseThanNaive { .. }
         | Error::Artifact { .. }
         | Error::Store { .. }
         | Error::Malformed { .. } => FAILURE,

@@ -81,6 +81,8 @@ impl AliasCommand {
                 metric: btc_pipeline::METRIC.into(),
                 maximize: false,
                 allow_worse_than_naive: false,
+                champion: false,
+                forecast: Default::default(),
             })),
             Self::PricePredict {
                 date_end,

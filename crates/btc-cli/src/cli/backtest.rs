@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::forecast::ForecastArgs;
+
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  btc backtest\n  btc backtest --models LSTM,CNN --seeds 3 --jobs 2 --html report.html"
@@ -19,9 +21,8 @@ pub(crate) struct BacktestArgs {
     /// Forecasts between two fits
     #[arg(long, value_name = "N", default_value = "20")]
     pub(crate) refit: NonZeroUsize,
-    /// Days ahead
-    #[arg(long, value_name = "DAYS", default_value = "1")]
-    pub(crate) horizon: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) forecast: ForecastArgs,
     /// Seeds per network
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) seeds: NonZeroUsize,

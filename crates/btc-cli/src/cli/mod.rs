@@ -6,6 +6,7 @@ pub(crate) mod command;
 pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod features;
+pub(crate) mod forecast;
 pub(crate) mod global;
 pub(crate) mod model;
 pub(crate) mod pipeline;

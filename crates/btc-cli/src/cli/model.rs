@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use crate::cli::forecast::ForecastArgs;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
     /// Register the best run of an experiment as a new version
@@ -82,7 +84,12 @@ pub(crate) struct RegisterBestArgs {
     /// The registered model's name [default: bitcoin-regression]
     #[arg(long, value_name = "NAME")]
     pub(crate) model_name: Option<String>,
-    /// Register although the naive forecast does as well
+    /// Register although the model is worse than the naive forecast
     #[arg(long)]
     pub(crate) allow_worse_than_naive: bool,
+    /// Make the new version the champion, whatever the hold-out says; this is recorded
+    #[arg(long)]
+    pub(crate) champion: bool,
+    #[command(flatten)]
+    pub(crate) forecast: ForecastArgs,
 }

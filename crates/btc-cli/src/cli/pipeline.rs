@@ -39,9 +39,9 @@ pub(crate) struct PipelineArgs {
         long,
         alias = "prediction_length",
         value_name = "N",
-        default_value = "10"
+        default_value_t = btc_pipeline::DEFAULT_PREDICTION_LENGTH
     )]
-    pub(crate) prediction_length: NonZeroUsize,
+    pub(crate) prediction_length: usize,
     /// The registered model's name [default: bitcoin-regression]
     #[arg(long, value_name = "NAME")]
     pub(crate) model_name: Option<String>,

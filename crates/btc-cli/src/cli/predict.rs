@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 use clap::Args;
 
+use crate::cli::forecast::ForecastArgs;
 use crate::cli::values::parse_day;
 
 #[derive(Debug, Default, Args)]
@@ -24,4 +25,9 @@ pub(crate) struct PredictArgs {
     /// The model's window; another number than the model's is an error
     #[arg(long, value_name = "N")]
     pub(crate) timesteps: Option<usize>,
+    #[command(flatten)]
+    pub(crate) forecast: ForecastArgs,
+    /// Refuse to forecast where days that the model looks at are missing
+    #[arg(long)]
+    pub(crate) refuse_holes: bool,
 }

@@ -7,6 +7,7 @@ use btc_pipeline::{PrunerKind, SamplerKind};
 use clap::{Args, Subcommand};
 
 use crate::cli::data::Endpoints;
+use crate::cli::forecast::ForecastArgs;
 use crate::cli::studies::StudyCommand;
 use crate::cli::values::parse_bool;
 
@@ -42,9 +43,9 @@ pub(crate) struct RunArgs {
         long,
         alias = "prediction_length",
         value_name = "N",
-        default_value = "5"
+        default_value_t = btc_pipeline::DEFAULT_PREDICTION_LENGTH
     )]
-    pub(crate) prediction_length: NonZeroUsize,
+    pub(crate) prediction_length: usize,
 }
 
 /// What a search takes besides its size.
@@ -59,8 +60,10 @@ pub(crate) struct SearchArgs {
     /// The version of the experiment; above 1 it is appended to the name
     #[arg(long = "version", value_name = "N", default_value_t = 1)]
     pub(crate) experiment_version: u32,
+    #[command(flatten)]
+    pub(crate) forecast: ForecastArgs,
     /// Days at the end that no trial sees; they judge the model at registration
-    #[arg(long, value_name = "DAYS", default_value_t = 60)]
+    #[arg(long, value_name = "DAYS", default_value_t = btc_pipeline::DEFAULT_HOLDOUT)]
     pub(crate) holdout: usize,
     /// What the networks forecast: log-return, difference or level
     #[arg(long, value_name = "TARGET", default_value = "log-return")]
@@ -74,6 +77,9 @@ pub(crate) struct SearchArgs {
     /// Which trials end early: median, hyperband, successive-halving or none
     #[arg(long, value_name = "NAME", default_value_t)]
     pub(crate) pruner: PrunerKind,
+    /// Blocks of the set that trials are compared on, each forecast by a network fitted up to it
+    #[arg(long, value_name = "N", default_value_t = btc_pipeline::DEFAULT_FOLDS)]
+    pub(crate) folds: NonZeroUsize,
     /// Trials to run at the same time
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) jobs: NonZeroUsize,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use btc_models::backtest::{self, Config, Report};
 use btc_models::{Baseline, Model, NetworkConfig, NetworkModel, SeriesFrame, TrainConfig};
+use btc_pipeline::training_table;
 use btc_track::TrackingClient;
 
 use crate::interrupt::stop_on_interrupt;
@@ -30,8 +31,9 @@ pub(crate) async fn run(
     let project = &settings.project;
     let config = request.config;
     let store = declared_features(settings)?;
-    let table = btc_pipeline::training_table(project, &store, btc_pipeline::SERVICE, None).await?;
-    let frame = btc_pipeline::frame(&table, config.origins)?;
+    let table = training_table(project, &store, &settings.service.value, None).await?;
+    let target = &settings.target_column.value;
+    let frame = btc_pipeline::frame_for(&table, target, config.origins)?.series;
     if let Some(path) = &config.checkpoint {
         create_folder_of(path)?;
     }

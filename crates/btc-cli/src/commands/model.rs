@@ -9,15 +9,15 @@ use crate::settings::resolve::Settings;
 use crate::stores::{declared_features, existing_tracking};
 
 pub(crate) async fn register_best(
-    config: RegisterConfig,
+    mut config: RegisterConfig,
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     let client = existing_tracking(settings)?;
     let store = declared_features(settings)?;
-    let table =
-        btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None)
-            .await?;
+    let service = &settings.service.value;
+    let table = btc_pipeline::training_table(&settings.project, &store, service, None).await?;
+    config.data_hash = btc_ingest::data_hash(&settings.project.data_dir())?;
     let registration =
         tokio::task::spawn_blocking(move || btc_pipeline::register_best(&client, &config, &table))
             .await??;

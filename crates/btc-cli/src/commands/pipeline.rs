@@ -113,20 +113,19 @@ async fn register(
     let project = &settings.project;
     let client = tracking_client(settings)?;
     let store = feature_store(settings)?;
-    let table = btc_pipeline::training_table(project, &store, btc_pipeline::SERVICE, None).await?;
+    let service = &settings.service.value;
+    let table = btc_pipeline::training_table(project, &store, service, None).await?;
+    let data_hash = btc_ingest::data_hash(&project.data_dir())?;
     let register = RegisterConfig {
         experiment: request.search.name.clone(),
-        metric: btc_pipeline::METRIC.into(),
-        maximize: false,
         model_name: settings.model_name.value.clone(),
         allow_worse_than_naive: true,
+        data_hash: data_hash.clone(),
+        ..RegisterConfig::default()
     };
     let predict = PredictConfig {
-        model_name: settings.model_name.value.clone(),
-        version: None,
-        date_end: None,
-        timesteps: None,
-        data_hash: btc_ingest::data_hash(&project.data_dir())?,
+        data_hash,
+        ..PredictConfig::new(&settings.model_name.value)
     };
     let console = console.clone();
     let done = tokio::task::spawn_blocking(move || {

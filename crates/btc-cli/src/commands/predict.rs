@@ -18,7 +18,7 @@ pub(crate) async fn run(
     let table = btc_pipeline::training_table(
         &settings.project,
         &store,
-        btc_pipeline::SERVICE,
+        &settings.service.value,
         config.date_end,
     )
     .await?;

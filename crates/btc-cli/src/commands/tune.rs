@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use btc_ingest::PullConfig;
-use btc_pipeline::{SearchConfig, SearchOutcome};
+use btc_pipeline::{SearchConfig, SearchOutcome, training_table};
 
 use crate::exit::FAILURE;
 use crate::interrupt::stop_on_interrupt;
@@ -57,9 +57,9 @@ pub(crate) async fn search(
     ));
     let project = &settings.project;
     let store = declared_features(settings)?;
-    let table = btc_pipeline::training_table(project, &store, btc_pipeline::SERVICE, None).await?;
+    let table = training_table(project, &store, &settings.service.value, None).await?;
     let unseen = request.holdout.saturating_add(request.prediction_length);
-    let frame = btc_pipeline::frame(&table, unseen)?;
+    let frame = btc_pipeline::frame_for(&table, &settings.target_column.value, unseen)?;
     let client = tracking_client(settings)?;
     let experiment = client.get_or_create_experiment(name)?;
     let study = btc_pipeline::open_study(study_storage(settings)?, name, &request.study)?;
@@ -74,7 +74,10 @@ pub(crate) async fn search(
 
 fn config(request: &SearchRequest, data_hash: String, stop: Arc<AtomicBool>) -> SearchConfig {
     SearchConfig {
-        space: request.space.clone(),
+        space: Arc::new(request.space.clone()),
+        folds: request.folds,
+        horizon: request.horizon,
+        device: request.device.clone(),
         n_trials: request.n_trials,
         jobs: request.jobs,
         prediction_length: request.prediction_length,

@@ -2,6 +2,8 @@
 
 use crate::cli::command::Command;
 use crate::cli::data::{DataCommand, Endpoints};
+use crate::cli::features::FeaturesCommand;
+use crate::cli::forecast::ForecastArgs;
 use crate::cli::model::ModelCommand;
 use crate::cli::pipeline::PipelineCommand;
 use crate::cli::studies::{StorageArgs, StudyCommand};
@@ -19,6 +21,7 @@ pub(crate) fn layer(command: &Command) -> Layer {
         Command::Model(ModelCommand::RegisterBest(args)) => {
             layer.tracking.experiment_name.clone_from(&args.experiment);
             layer.model.name.clone_from(&args.model_name);
+            forecast(&args.forecast, &mut layer);
         }
         Command::Model(ModelCommand::Show { name }) => layer.model.name.clone_from(name),
         Command::Track(TrackCommand::Runs(args)) => {
@@ -28,8 +31,17 @@ pub(crate) fn layer(command: &Command) -> Layer {
             .tracking
             .experiment_name
             .clone_from(&args.experiment_name),
-        Command::Predict(args) => layer.model.name.clone_from(&args.model_name),
-        Command::Backtest(args) => layer.model.name.clone_from(&args.model_name),
+        Command::Predict(args) => {
+            layer.model.name.clone_from(&args.model_name);
+            forecast(&args.forecast, &mut layer);
+        }
+        Command::Backtest(args) => {
+            layer.model.name.clone_from(&args.model_name);
+            forecast(&args.forecast, &mut layer);
+        }
+        Command::Features(FeaturesCommand::Build(args)) => {
+            layer.model.service.clone_from(&args.service);
+        }
         Command::Pipeline(PipelineCommand::Run(args)) => {
             endpoints(&args.endpoints, &mut layer);
             search(&args.search, &mut layer);
@@ -68,6 +80,15 @@ fn search(args: &SearchArgs, layer: &mut Layer) {
         .experiment_name
         .clone_from(&args.experiment_name);
     layer.studies.url.clone_from(&args.storage);
+    forecast(&args.forecast, layer);
+}
+
+fn forecast(args: &ForecastArgs, layer: &mut Layer) {
+    let model = &mut layer.model;
+    model.service.clone_from(&args.service);
+    model.target_column.clone_from(&args.target_column);
+    model.horizon = args.horizon;
+    model.device.clone_from(&args.device);
 }
 
 fn study(command: &StudyCommand, layer: &mut Layer) {

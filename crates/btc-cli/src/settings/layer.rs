@@ -1,5 +1,6 @@
 //! What one layer of the settings says, and where a setting came from.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -46,6 +47,10 @@ pub(crate) struct StudiesSection {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ModelSection {
     pub(crate) name: Option<String>,
+    pub(crate) service: Option<String>,
+    pub(crate) target_column: Option<String>,
+    pub(crate) horizon: Option<NonZeroUsize>,
+    pub(crate) device: Option<String>,
 }
 
 /// Where the web page is served.

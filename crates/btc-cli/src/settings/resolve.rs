@@ -1,6 +1,7 @@
 //! The layers put on top of each other.
 
 use std::io::IsTerminal;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use btc_pipeline::Project;
@@ -18,6 +19,8 @@ use crate::settings::layer::{Layer, Origin, Resolved};
 const DEFAULT_EXPERIMENT: &str = "crypto-reg-experiment";
 /// The registered model of the original project, used when none is named.
 const DEFAULT_MODEL: &str = "bitcoin-regression";
+/// What networks are computed on when nothing is said.
+const DEFAULT_DEVICE: &str = "cpu";
 /// Where the web page listens when nothing is said.
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 5000;
@@ -38,6 +41,14 @@ pub(crate) struct Settings {
     pub(crate) experiment_name: Resolved<String>,
     pub(crate) storage_url: Resolved<String>,
     pub(crate) model_name: Resolved<String>,
+    /// The feature service that models are fitted on.
+    pub(crate) service: Resolved<String>,
+    /// The column that is forecast.
+    pub(crate) target_column: Resolved<String>,
+    /// Rows between a forecast and its target.
+    pub(crate) horizon: Resolved<NonZeroUsize>,
+    /// What networks are computed on.
+    pub(crate) device: Resolved<String>,
     pub(crate) serve_host: Resolved<String>,
     pub(crate) serve_port: Resolved<u16>,
     pub(crate) serve_token: Resolved<Option<String>>,
@@ -96,6 +107,12 @@ impl Settings {
             ),
             storage_url: layers.text("--storage", "", &studies, |l| &l.studies.url),
             model_name: layers.text("--model-name", "", DEFAULT_MODEL, |l| &l.model.name),
+            service: layers.text("--service", "", btc_pipeline::SERVICE, |l| &l.model.service),
+            target_column: layers.text("--target-column", "", btc_pipeline::PRICE, |l| {
+                &l.model.target_column
+            }),
+            horizon: layers.or("--horizon", "", NonZeroUsize::MIN, |l| l.model.horizon),
+            device: layers.text("--device", "", DEFAULT_DEVICE, |l| &l.model.device),
             serve_host: layers.text("--host", "", DEFAULT_HOST, |l| &l.serve.host),
             serve_port: layers.or("--port", "", DEFAULT_PORT, |l| l.serve.port),
             serve_token: layers.find(FLAGLESS, "BTC_TOKEN", |l| l.serve.token.clone()),
@@ -129,6 +146,10 @@ impl Settings {
             ),
             row("studies.url", &self.storage_url, String::clone),
             row("model.name", &self.model_name, String::clone),
+            row("model.service", &self.service, String::clone),
+            row("model.target_column", &self.target_column, String::clone),
+            row("model.horizon", &self.horizon, NonZeroUsize::to_string),
+            row("model.device", &self.device, String::clone),
             row("serve.host", &self.serve_host, String::clone),
             row("serve.port", &self.serve_port, u16::to_string),
             row("serve.token", &self.serve_token, secret),

@@ -239,13 +239,19 @@ pub trait Storage: Debug + Send + Sync {
     /// [`Error::UnknownTrial`], [`Error::TrialFinished`], [`Error::IncompatibleDistribution`].
     fn update_trial(&self, trial: TrialId, updates: &[TrialUpdate]) -> Result<()>;
 
-    /// Takes a queued trial; `false` if another worker was faster.
+    /// Takes a queued trial and applies `updates` to it; `false` if another worker was faster, and
+    /// then nothing changes.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownTrial`].
-    fn claim_trial(&self, trial: TrialId, now: DateTime<Utc>, heartbeat: Heartbeat)
-    -> Result<bool>;
+    /// [`Error::UnknownTrial`], [`Error::IncompatibleDistribution`].
+    fn claim_trial(
+        &self,
+        trial: TrialId,
+        now: DateTime<Utc>,
+        heartbeat: Heartbeat,
+        updates: &[TrialUpdate],
+    ) -> Result<bool>;
 
     /// Returns a trial.
     ///

@@ -19,8 +19,7 @@ pub(crate) fn registration(
         printer.line(line)?;
     }
     if registration.worse_than_naive {
-        printer
-            .warn("no better than the naive forecast: tagged worse_than_naive=true, not champion");
+        printer.warn("no better than the naive forecast: tagged worse_than_naive=true");
     }
     Ok(())
 }

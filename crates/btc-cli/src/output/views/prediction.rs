@@ -37,6 +37,9 @@ pub(crate) fn prediction(prediction: &Prediction, printer: &mut Printer) -> anyh
             prediction.trained_until.format(minute)
         ));
     }
+    for warning in prediction.warnings() {
+        printer.warn(warning);
+    }
     if prediction.worse_than_naive {
         printer.warn("this version is no better than the naive forecast; prefer the latter");
     }

@@ -134,7 +134,7 @@ pub(crate) struct BuildRequest {
 
 impl BuildRequest {
     pub(crate) fn new(args: BuildArgs, settings: &Settings) -> Self {
-        let service = args.service.unwrap_or_else(|| btc_pipeline::SERVICE.into());
+        let service = settings.service.value.clone();
         let default = || {
             let training = settings.project.data_dir().join("training");
             training.join(format!("{service}.parquet"))

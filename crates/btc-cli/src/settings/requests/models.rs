@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use btc_models::candle_core::Device;
 use btc_models::{Baseline, Hyperparameters, ModelType, Target, backtest};
 use btc_pipeline::{PredictConfig, RegisterConfig, SearchSpace, StudyConfig};
 
@@ -24,23 +25,26 @@ pub(crate) struct SearchRequest {
     pub(crate) n_trials: NonZeroUsize,
     pub(crate) jobs: NonZeroUsize,
     pub(crate) prediction_length: usize,
+    pub(crate) folds: NonZeroUsize,
+    pub(crate) horizon: NonZeroUsize,
+    pub(crate) device: Device,
     pub(crate) holdout: usize,
     pub(crate) target: Target,
 }
 
 impl SearchRequest {
-    pub(crate) fn new(args: &RunArgs, settings: &Settings) -> Self {
+    pub(crate) fn new(args: &RunArgs, settings: &Settings) -> Result<Self, UsageError> {
         let size = (args.n_trials, args.timesteps, args.prediction_length);
         Self::of(&args.search, size, settings)
     }
 
     fn of(
         args: &SearchArgs,
-        (n_trials, timesteps, prediction_length): (NonZeroUsize, usize, NonZeroUsize),
+        (n_trials, timesteps, prediction_length): (NonZeroUsize, usize, usize),
         settings: &Settings,
-    ) -> Self {
+    ) -> Result<Self, UsageError> {
         let name = &settings.experiment_name.value;
-        Self {
+        Ok(Self {
             name: match args.experiment_version {
                 0 | 1 => name.clone(),
                 version => format!("{name}-v{version}"),
@@ -56,10 +60,13 @@ impl SearchRequest {
             },
             n_trials,
             jobs: args.jobs,
-            prediction_length: prediction_length.get(),
+            prediction_length,
+            folds: args.folds,
+            horizon: settings.horizon.value,
+            device: device(&settings.device.value)?,
             holdout: args.holdout,
             target: args.target,
-        }
+        })
     }
 }
 
@@ -82,22 +89,22 @@ pub(crate) enum MarketSource {
 }
 
 impl PipelineRequest {
-    pub(crate) fn new(mut args: PipelineArgs, settings: &Settings) -> Self {
+    pub(crate) fn new(mut args: PipelineArgs, settings: &Settings) -> Result<Self, UsageError> {
         // The original's script trains CNNs; a search over every network is a flag away.
         args.search.model_type.get_or_insert(ModelType::Cnn);
         let size = (args.n_trials, args.timesteps, args.prediction_length);
-        Self {
+        Ok(Self {
             source: match (args.sample, args.offline) {
                 (true, _) => MarketSource::Sample,
                 (false, true) => MarketSource::Saved,
                 (false, false) => MarketSource::Services,
             },
-            search: SearchRequest::of(&args.search, size, settings),
-        }
+            search: SearchRequest::of(&args.search, size, settings)?,
+        })
     }
 }
 
-/// The run to be registered.
+/// The run to be registered; the data's hash is filled in where the data is read.
 pub(crate) fn register(args: RegisterBestArgs, settings: &Settings) -> RegisterConfig {
     RegisterConfig {
         experiment: settings.experiment_name.value.clone(),
@@ -105,17 +112,19 @@ pub(crate) fn register(args: RegisterBestArgs, settings: &Settings) -> RegisterC
         maximize: args.maximize,
         model_name: settings.model_name.value.clone(),
         allow_worse_than_naive: args.allow_worse_than_naive,
+        champion: args.champion,
+        ..RegisterConfig::default()
     }
 }
 
 /// The forecast to be made; the data's hash is filled in where the data is read.
 pub(crate) fn predict(args: &PredictArgs, settings: &Settings) -> PredictConfig {
     PredictConfig {
-        model_name: settings.model_name.value.clone(),
         version: args.version,
         date_end: args.date_end,
         timesteps: args.timesteps,
-        data_hash: String::new(),
+        refuse_holes: args.refuse_holes,
+        ..PredictConfig::new(&settings.model_name.value)
     }
 }
 
@@ -137,7 +146,7 @@ impl BacktestRequest {
         let mut config = backtest::Config::default()
             .with_origins(args.origins.get())
             .with_refit_every(args.refit.get())
-            .with_horizon(args.horizon.get())
+            .with_horizon(settings.horizon.value.get())
             .with_seeds(args.seed, args.seeds.get())
             .with_jobs(args.jobs)
             .with_checkpoint(checkpoint);
@@ -173,4 +182,22 @@ fn networks(names: &[String]) -> Result<Vec<ModelType>, UsageError> {
         }
     }
     Ok(networks)
+}
+
+/// What networks are computed on.
+fn device(name: &str) -> Result<Device, UsageError> {
+    let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
+    let wrong = || {
+        UsageError(format!(
+            "--device {name:?}: use cpu, or cuda:0 or metal:0 in a program that is built for it"
+        ))
+    };
+    let index = index.parse().map_err(|_| wrong())?;
+    let opened = match kind {
+        "cpu" => Ok(Device::Cpu),
+        "cuda" => Device::new_cuda(index),
+        "metal" => Device::new_metal(index),
+        _ => return Err(wrong()),
+    };
+    opened.map_err(|error| UsageError(format!("--device {name}: {error}")))
 }

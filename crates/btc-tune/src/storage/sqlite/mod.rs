@@ -328,10 +328,11 @@ impl Storage for SqliteStorage {
         trial: TrialId,
         now: DateTime<Utc>,
         heartbeat: Heartbeat,
+        updates: &[TrialUpdate],
     ) -> Result<bool> {
         let mut inner = self.lock();
         self.locate(&mut inner, trial)?;
-        let claimed = self.write(&mut inner, "take a queued trial", |transaction, _| {
+        let claimed = self.write(&mut inner, "take a queued trial", |transaction, cache| {
             let changed = transaction
                 .prepare_cached(
                     "UPDATE trials SET state = 'RUNNING', datetime_start = ?2 \
@@ -341,10 +342,14 @@ impl Storage for SqliteStorage {
             if changed == 1 && heartbeat == Heartbeat::On {
                 write::set_heartbeat(transaction, trial, now)?;
             }
+            if changed == 1 && !updates.is_empty() {
+                write::update_trial(transaction, cache, trial, updates)?;
+            }
             Ok(changed == 1)
         })?;
         if claimed {
             inner.cache.mirror_claim(trial, now);
+            inner.cache.mirror_update(trial, updates);
         }
         Ok(claimed)
     }
