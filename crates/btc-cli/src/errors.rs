@@ -24,6 +24,18 @@ impl std::fmt::Display for NotFoundError {
 
 impl std::error::Error for NotFoundError {}
 
+/// The user ended the work.
+#[derive(Debug)]
+pub(crate) struct InterruptedError;
+
+impl std::fmt::Display for InterruptedError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for InterruptedError {}
+
 /// What helps against an error, in the words of the command line: the
 /// libraries know nothing of its flags and commands.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<&'static str> {

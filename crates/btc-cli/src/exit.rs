@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use crate::errors::{NotFoundError, UsageError, hint};
+use crate::errors::{InterruptedError, NotFoundError, UsageError, hint};
 use crate::output::printer::Printer;
 
 /// Exit code of a failure that is none of the others.
@@ -62,6 +62,8 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         Some(USAGE)
     } else if cause.is::<NotFoundError>() {
         Some(NOT_FOUND)
+    } else if cause.is::<InterruptedError>() {
+        Some(INTERRUPTED)
     } else if let Some(error) = cause.downcast_ref() {
         Some(pipeline(error))
     } else if let Some(error) = cause.downcast_ref() {

@@ -11,7 +11,7 @@ use btc_models::{Baseline, Model, NetworkConfig, NetworkModel, SeriesFrame, Trai
 use btc_pipeline::training_table;
 use btc_track::TrackingClient;
 
-use crate::interrupt::stop_on_interrupt;
+use crate::interrupt::Interrupt;
 use crate::output::file::{create_folder_of, write_whole};
 use crate::output::printer::Printer;
 use crate::output::views::backtest as view;
@@ -27,6 +27,7 @@ pub(crate) async fn run(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<ExitCode> {
+    let interrupt = Interrupt::listen()?;
     let models = models(&request, settings)?;
     let project = &settings.project;
     let config = request.config;
@@ -45,7 +46,7 @@ pub(crate) async fn run(
         config.horizon,
         config.seed
     ));
-    let report = compare(models, frame, config, stop_on_interrupt(), printer).await?;
+    let report = compare(models, frame, config, interrupt.stop(), printer).await?;
     if let Some(path) = &request.html {
         write_whole(path, report.to_html().as_bytes())?;
         printer.note(format!("wrote {}", path.display()));

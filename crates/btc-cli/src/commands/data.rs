@@ -7,6 +7,7 @@ use btc_ingest::FileSource;
 use chrono::NaiveDate;
 
 use crate::exit::FAILURE;
+use crate::interrupt::Interrupt;
 use crate::output::bars::PullProgress;
 use crate::output::file::{create_folder_of, write_whole};
 use crate::output::printer::Printer;
@@ -40,7 +41,10 @@ pub(crate) async fn pull(
         config.data_dir.display()
     ));
     let progress = PullProgress::new(printer.is_quiet());
-    let report = btc_ingest::pull(&config, &progress).await?;
+    let interrupt = Interrupt::listen()?;
+    let report = interrupt
+        .give_up(btc_ingest::pull(&config, &progress))
+        .await??;
     view::report(&report, printer)
 }
 

@@ -9,8 +9,8 @@ use btc_pipeline::{
 use serde::Serialize;
 
 use crate::commands::tune;
-use crate::exit::FAILURE;
-use crate::interrupt::stop_on_interrupt;
+use crate::exit::INTERRUPTED;
+use crate::interrupt::Interrupt;
 use crate::output::printer::Printer;
 use crate::output::progress::Console;
 use crate::output::views::{model, prediction};
@@ -37,16 +37,19 @@ pub(crate) async fn run(
     printer.note(format!("project {}", settings.project.root().display()));
     let trials = request.search.n_trials.get();
     let console = Arc::new(Console::new(printer.is_quiet()).with_trials(trials));
-    retrieve(request.source, settings, &console).await?;
+    let interrupt = Interrupt::listen()?;
+    interrupt
+        .give_up(retrieve(request.source, settings, &console))
+        .await??;
     apply(settings, &console)?;
 
     stage(&console, 3, "tune");
-    let stop = stop_on_interrupt();
-    let search = tune::search(&request.search, settings, printer, console.clone(), stop).await?;
-    if search.stopped {
+    let search = &request.search;
+    let search = tune::search(search, settings, printer, console.clone(), &interrupt).await?;
+    if interrupt.asked() {
         prediction::outcome(&search, printer)?;
         printer.warn("interrupted: nothing is registered; run again to add trials");
-        return Ok(ExitCode::from(FAILURE));
+        return Ok(ExitCode::from(INTERRUPTED));
     }
     let (registration, prediction) = register(&request, settings, &console).await?;
     let summary = Summary {

@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicBool;
 use btc_ingest::PullConfig;
 use btc_pipeline::{SearchConfig, SearchOutcome, training_table};
 
-use crate::exit::FAILURE;
-use crate::interrupt::stop_on_interrupt;
+use crate::errors::InterruptedError;
+use crate::exit::INTERRUPTED;
+use crate::interrupt::Interrupt;
 use crate::output::printer::Printer;
 use crate::output::progress::Console;
 use crate::output::views::prediction as view;
@@ -23,18 +24,21 @@ pub(crate) async fn run(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<ExitCode> {
+    let interrupt = Interrupt::listen()?;
     let console = Arc::new(Console::new(printer.is_quiet()).with_trials(request.n_trials.get()));
     if let Some(config) = pull {
         settings.project.create()?;
-        btc_ingest::pull(&config, &*console).await?;
+        interrupt
+            .give_up(btc_ingest::pull(&config, &*console))
+            .await??;
     }
-    let stop = stop_on_interrupt();
-    let outcome = search(&request, settings, printer, console, stop).await?;
+    let outcome = search(&request, settings, printer, console, &interrupt).await?;
     view::outcome(&outcome, printer)?;
-    Ok(match outcome.stopped {
-        true => ExitCode::from(FAILURE),
-        false => ExitCode::SUCCESS,
-    })
+    if interrupt.asked() {
+        printer.warn("interrupted: the study goes on with the next run");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the search over the project's data.
@@ -43,7 +47,7 @@ pub(crate) async fn search(
     settings: &Settings,
     printer: &mut Printer,
     console: Arc<Console>,
-    stop: Arc<AtomicBool>,
+    interrupt: &Interrupt,
 ) -> anyhow::Result<SearchOutcome> {
     let name = &request.name;
     btc_tune::check_storage_url(&settings.storage_url.value)?;
@@ -63,13 +67,18 @@ pub(crate) async fn search(
     let client = tracking_client(settings)?;
     let experiment = client.get_or_create_experiment(name)?;
     let study = btc_pipeline::open_study(study_storage(settings)?, name, &request.study)?;
-    let config = config(request, btc_ingest::data_hash(&project.data_dir())?, stop);
-    let outcome = tokio::task::spawn_blocking(move || {
+    let data_hash = btc_ingest::data_hash(&project.data_dir())?;
+    let config = config(request, data_hash, interrupt.stop());
+    let done = tokio::task::spawn_blocking(move || {
         let id = &experiment.experiment_id;
         btc_pipeline::search(&study, &client, id, &frame, &config, &*console)
     })
-    .await??;
-    Ok(outcome)
+    .await?;
+    done.map_err(|error| match interrupt.asked() {
+        // As far as it went, there is nothing to show.
+        true => anyhow::Error::from(error).context(InterruptedError),
+        false => error.into(),
+    })
 }
 
 fn config(request: &SearchRequest, data_hash: String, stop: Arc<AtomicBool>) -> SearchConfig {

@@ -4,6 +4,7 @@ mod data;
 mod errors;
 mod exit_codes;
 mod help;
+mod interrupt;
 mod studies;
 mod tidy;
 mod untouched;

@@ -270,7 +270,7 @@ fn each_floor_of_the_command_uses_the_floors_below() {
         ("settings", &["settings", "cli", "errors"]),
         ("output", &["output", "errors", "cli::values"]),
         ("exit", &["errors", "output::printer"]),
-        ("interrupt", &["exit"]),
+        ("interrupt", &["exit", "errors"]),
         ("stores", &["settings", "errors"]),
         (
             "commands",
