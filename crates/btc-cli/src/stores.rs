@@ -84,12 +84,7 @@ fn server_client(uri: &str, settings: &Settings) -> anyhow::Result<TrackingClien
             .username
             .clone()
             .zip(credentials.password.clone()),
-        // A proxy is for what lies outside.
-        proxy: settings
-            .proxy
-            .value
-            .clone()
-            .filter(|_| uri.starts_with("https://")),
+        proxy: settings.proxies().of(uri),
     };
     Ok(TrackingClient::rest(uri, &config)?)
 }

@@ -24,7 +24,10 @@ pub(crate) struct DataSection {
     pub(crate) alpha_vantage_url: Option<String>,
     pub(crate) alpha_vantage_api_key: Option<String>,
     pub(crate) market: Option<String>,
+    /// For both schemes.
     pub(crate) proxy: Option<String>,
+    pub(crate) http_proxy: Option<String>,
+    pub(crate) no_proxy: Option<String>,
 }
 
 /// Where runs and models are kept.

@@ -25,7 +25,7 @@ pub(crate) fn pull_config(settings: &Settings) -> PullConfig {
     config.alpha_vantage_url = url(&settings.alpha_vantage_url.value);
     config.api_key = settings.api_key.value.clone();
     config.market = settings.market.value.clone();
-    config.http.proxy = settings.proxy.value.clone();
+    config.http.proxy = settings.proxies().rule();
     config
 }
 
