@@ -95,3 +95,10 @@ pub(crate) struct Resolved<T> {
     pub(crate) value: T,
     pub(crate) origin: Origin,
 }
+
+impl<T> Resolved<T> {
+    /// Whether somebody said it, in whatever layer.
+    pub(crate) fn is_given(&self) -> bool {
+        self.origin != Origin::Default
+    }
+}

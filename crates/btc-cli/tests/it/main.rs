@@ -5,6 +5,7 @@ mod errors;
 mod exit_codes;
 mod help;
 mod interrupt;
+mod names;
 mod proxy;
 mod studies;
 mod tidy;

@@ -14,6 +14,8 @@ use crate::settings::resolve::Settings;
 pub(crate) struct PullRequest {
     pub(crate) config: PullConfig,
     pub(crate) offline: bool,
+    /// Whether what is saved will do.
+    pub(crate) saved_first: bool,
     pub(crate) dry_run: bool,
 }
 
@@ -41,6 +43,7 @@ impl PullRequest {
         Self {
             config,
             offline: args.offline,
+            saved_first: args.saved_first,
             dry_run: args.dry_run,
         }
     }
