@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
 /// The columns of a terminal that does not say how many it has.
 const USUAL_WIDTH: u16 = 80;
@@ -18,6 +18,9 @@ pub(crate) fn terminal_width() -> Option<u16> {
     Some(width.unwrap_or(USUAL_WIDTH))
 }
 
+/// More columns than these are no table on a terminal that they do not fit.
+const MOST_COLUMNS: usize = 9;
+
 /// The lines of a table; columns of numbers are right-aligned. With a width, long cells are
 /// wrapped to fit it; without, each row is one line.
 pub(crate) fn table_lines(
@@ -25,6 +28,12 @@ pub(crate) fn table_lines(
     rows: &[Vec<String>],
     width: Option<u16>,
 ) -> Vec<String> {
+    if let Some(width) = width
+        && MOST_COLUMNS < header.len()
+        && usize::from(width) < natural_width(header, rows)
+    {
+        return records(header, rows);
+    }
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header);
     table.add_rows(rows);
@@ -38,6 +47,10 @@ pub(crate) fn table_lines(
         // The gap to the next column; the last one has none to keep.
         let gap = if index + 1 == header.len() { 0 } else { 2 };
         column.set_padding((0, gap));
+        let mut ids = rows.iter().filter_map(|row| row.get(index)).peekable();
+        if ids.peek().is_some() && ids.all(|cell| is_id(cell)) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
         let mut cells = rows.iter().filter_map(|row| row.get(index));
         if !rows.is_empty() && cells.all(|cell| is_number(cell)) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -47,6 +60,36 @@ pub(crate) fn table_lines(
         .lines()
         .map(|line| line.trim_end().to_owned())
         .collect()
+}
+
+/// The columns that a table takes if nothing is wrapped.
+fn natural_width(header: &[&str], rows: &[Vec<String>]) -> usize {
+    let cells = |index: usize| rows.iter().filter_map(move |row| row.get(index));
+    let column = |(index, name): (usize, &&str)| {
+        let widest = cells(index).map(|cell| cell.chars().count()).max();
+        2 + name.chars().count().max(widest.unwrap_or(0))
+    };
+    header.iter().enumerate().map(column).sum()
+}
+
+/// A row after the other, each cell on its line behind its name.
+fn records(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    let widest = header.iter().map(|name| name.chars().count()).max();
+    let widest = widest.unwrap_or(0);
+    let mut lines = Vec::new();
+    for row in rows {
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        let cells = header.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
+        lines.extend(cells.map(|(name, cell)| format!("{name:widest$}  {cell}")));
+    }
+    lines
+}
+
+/// Whether a cell is an id, which is of use only in one piece.
+fn is_id(cell: &str) -> bool {
+    cell.len() == 32 && cell.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_number(cell: &str) -> bool {
@@ -83,6 +126,25 @@ mod tests {
             table_lines(&["name", "n"], &rows, None),
             ["name  n", "価格  1", "ab    2"]
         );
+    }
+
+    #[test]
+    fn many_columns_that_do_not_fit_are_records() {
+        let names: Vec<String> = (0..12).map(|n| format!("column_{n}")).collect();
+        let header: Vec<&str> = names.iter().map(String::as_str).collect();
+        let lines = table_lines(&header, &[names.clone(), names.clone()], Some(80));
+        assert_eq!(lines.len(), 12 + 1 + 12);
+        assert_eq!(lines[0], "column_0   column_0");
+        assert_eq!(table_lines(&header, &[names.clone()], Some(200)).len(), 2);
+        assert_eq!(table_lines(&header, &[names.clone()], None).len(), 2);
+    }
+
+    #[test]
+    fn an_id_stays_in_one_piece() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let rows = [row(&[id, &"metric=1.25 ".repeat(9)])];
+        let lines = table_lines(&["run", "metrics"], &rows, Some(60));
+        assert!(lines[1].starts_with(id), "{lines:?}");
     }
 
     #[test]
