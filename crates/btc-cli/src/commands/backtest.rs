@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use btc_models::backtest::{self, Config, Report};
 use btc_models::{Baseline, Model, NetworkConfig, NetworkModel, SeriesFrame, TrainConfig};
-use btc_pipeline::training_table;
-use btc_track::TrackingClient;
+use btc_pipeline::{champion_model, training_table};
 
 use crate::interrupt::Interrupt;
 use crate::output::file::{create_folder_of, write_whole};
@@ -28,7 +27,13 @@ pub(crate) async fn run(
     printer: &mut Printer,
 ) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
-    let models = models(&request, settings)?;
+    let mut models = models(&request);
+    let client = existing_tracking(settings)?;
+    let champion = champion_model(&client, &model_name(&client, settings)?)?;
+    let chosen_on = champion.map(|champion| {
+        models.push(Box::new(champion.model));
+        champion.chosen_on
+    });
     let project = &settings.project;
     let config = request.config;
     let store = declared_features(settings)?;
@@ -51,12 +56,12 @@ pub(crate) async fn run(
         write_whole(path, report.to_html().as_bytes())?;
         printer.note(format!("wrote {}", path.display()));
     }
-    view::report(&report, printer)?;
+    view::report(&report, &chosen_on.unwrap_or_default(), printer)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The baselines, the networks asked for, and the champion if there is one.
-fn models(request: &BacktestRequest, settings: &Settings) -> anyhow::Result<Vec<Box<dyn Model>>> {
+/// The baselines and the networks asked for.
+fn models(request: &BacktestRequest) -> Vec<Box<dyn Model>> {
     let mut models: Vec<Box<dyn Model>> = Vec::new();
     for baseline in Baseline::ALL {
         models.push(Box::new(baseline));
@@ -68,29 +73,7 @@ fn models(request: &BacktestRequest, settings: &Settings) -> anyhow::Result<Vec<
             TrainConfig::new(&request.hyperparameters),
         )));
     }
-    let client = existing_tracking(settings)?;
-    models.extend(champion(&client, &model_name(&client, settings)?)?);
-    Ok(models)
-}
-
-/// The champion's network and training, fitted anew at each refit: as it was registered, it has
-/// seen days that are forecast here.
-fn champion(client: &TrackingClient, model: &str) -> anyhow::Result<Option<Box<dyn Model>>> {
-    let version = match client.model_version_by_alias(model, btc_pipeline::CHAMPION) {
-        Ok(version) => version.version,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let (_, forecaster) = btc_pipeline::load_version(client, model, Some(version))?;
-    let (network, config) = (
-        forecaster.network().clone(),
-        forecaster.train_config().clone(),
-    );
-    Ok(Some(Box::new(NetworkModel::new(
-        btc_pipeline::CHAMPION,
-        network,
-        config,
-    ))))
+    models
 }
 
 /// Runs the comparison beside a person who waits.

@@ -125,6 +125,12 @@ fn the_only_one_there_is_needs_no_name() {
         assert!(!registration[key].is_null(), "{key}: {registration}");
     }
 
+    // A comparison with the champion says on which days that was chosen.
+    succeed(root, &["model", "promote", "my-model", "1"]);
+    let compared = succeed(root, &["backtest", "--origins", "30", "--refit", "30"]);
+    let first = compared.lines().next().unwrap_or_default();
+    assert!(first.contains("was chosen on"), "{compared}");
+
     // With several, the error lists them.
     succeed(root, &["tune", "create-study", "--study", "second"]);
     fail(root, &["tune", "trials"], 2, "mine, second");
