@@ -114,8 +114,8 @@ impl Context<'_> {
         self.observer.event(&Event::TrialFinished {
             number,
             state,
-            mape: match &ending {
-                Ok(Ending::Complete(scores)) => Some(scores.mape),
+            scores: match &ending {
+                Ok(Ending::Complete(scores)) => Some(*scores),
                 _ => None,
             },
         });

@@ -1,5 +1,7 @@
 //! What the workflow tells while it runs.
 
+use crate::Scores;
+
 /// Something a person waiting for the workflow wants to know.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -39,8 +41,9 @@ pub enum Event<'a> {
         number: usize,
         /// `COMPLETE`, `PRUNED` or `FAIL`.
         state: &'a str,
-        /// Its MAPE on the selection set, in percent, if it completed.
-        mape: Option<f64>,
+        /// Its scores on the selection set, beside the naive forecast of the same days, if it
+        /// completed.
+        scores: Option<Scores>,
     },
     /// Something worth knowing.
     Note(&'a str),

@@ -159,15 +159,20 @@ impl Observer for Console {
             Event::TrialFinished {
                 number,
                 state: trial_state,
-                mape,
+                scores,
             } => {
                 state.finished_trials += 1;
                 if let Some(at) = state.trials.iter().position(|(trial, _)| trial == number) {
                     let (_, bar) = state.trials.swap_remove(at);
                     bar.finish_and_clear();
                 }
-                let value = mape
-                    .map(|mape| format!("  MAPE {mape:.4} %"))
+                let value = scores
+                    .map(|scores| {
+                        format!(
+                            "  relative MAE {:.4}, MAPE {:.3} % (naive {:.3} %)",
+                            scores.relative_mae, scores.mape, scores.naive_mape
+                        )
+                    })
                     .unwrap_or_default();
                 let of = state
                     .total_trials

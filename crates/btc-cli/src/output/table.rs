@@ -135,8 +135,14 @@ mod tests {
         let lines = table_lines(&header, &[names.clone(), names.clone()], Some(80));
         assert_eq!(lines.len(), 12 + 1 + 12);
         assert_eq!(lines[0], "column_0   column_0");
-        assert_eq!(table_lines(&header, &[names.clone()], Some(200)).len(), 2);
-        assert_eq!(table_lines(&header, &[names.clone()], None).len(), 2);
+        assert_eq!(
+            table_lines(&header, std::slice::from_ref(&names), Some(200)).len(),
+            2
+        );
+        assert_eq!(
+            table_lines(&header, std::slice::from_ref(&names), None).len(),
+            2
+        );
     }
 
     #[test]
