@@ -56,7 +56,7 @@ mod vectors;
 pub use candle_core;
 
 pub use baseline::{Baseline, VarianceModel};
-pub use bundle::{BundleInfo, validate_bundle};
+pub use bundle::{BundleInfo, MANIFEST_FILE, WEIGHTS_FILE, validate_bundle};
 pub use error::{Error, Result};
 pub use eval::{backtest, metrics, stats};
 pub use fit::{

@@ -384,7 +384,7 @@ fn describe_model(forecaster: &Forecaster) -> ModelFile {
     let column = |name: &str| Column::new(name, DataType::Double);
     let inputs = forecaster.feature_names().into_iter().map(column).collect();
     ModelFile::new(BUNDLE, 0)
-        .with_btc_flavor(1, "weights.safetensors", "forecaster.json")
+        .with_btc_flavor(1, btc_models::WEIGHTS_FILE, btc_models::MANIFEST_FILE)
         .with_signature(Signature {
             inputs,
             outputs: vec![column("forecast")],

@@ -9,6 +9,9 @@ use crate::nn::optimizer::{Optimizer, Schedule};
 use crate::transform::{FeatureTransform, ScalerKind, Target};
 use crate::{Error, Loss, Result};
 
+/// As many rows as the longest window; a forecast further ahead rests on nothing.
+const MAX_HORIZON: usize = 4096;
+
 /// How a network is trained.
 ///
 /// ```
@@ -240,7 +243,13 @@ impl TrainConfig {
                 "between 1 and 4096",
             ));
         }
-        positive("horizon", self.horizon)?;
+        if self.horizon == 0 || MAX_HORIZON < self.horizon {
+            return Err(Error::invalid(
+                "horizon",
+                self.horizon,
+                "between 1 and 4096",
+            ));
+        }
         positive("batch_size", self.batch_size)?;
         positive("epochs", self.epochs)?;
         if !(0.0 < self.lr && self.lr.is_finite()) {

@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{EpochLogs, TrainConfig};
+use crate::bundle::NewerFields;
 use crate::forecast::interval::{Conformal, ewma_variance};
 use crate::forecast::{Forecast, after};
-use crate::network::{ModelType, Network, NetworkConfig};
+use crate::network::{Network, NetworkConfig};
 use crate::nn::layers::Mode;
 use crate::nn::parameters::Parameters;
 use crate::series::SeriesFrame;
@@ -45,6 +46,31 @@ pub(crate) struct Manifest {
     pub(crate) data_hash: Option<String>,
 }
 
+impl Manifest {
+    /// Checks what a stored model says of itself; a fitted one is so by construction.
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.config.validate()?;
+        self.network.validate()?;
+        self.loss.validate()?;
+        let valid = self.preprocessor.is_valid() && self.target.is_valid();
+        if !valid || !self.conformal.is_valid() {
+            return Err(Error::series(
+                "its features, their scalers, that of the target or the scores of its intervals",
+            ));
+        }
+        let needed = self.config.timesteps + self.config.horizon;
+        let TrainingRange { start, end, rows } = self.training_range;
+        if rows < needed || end < start {
+            return Err(Error::series(format!(
+                "a training range of {rows} rows from {start} to {end} is none for {} timesteps \
+                 and a horizon of {}",
+                self.config.timesteps, self.config.horizon
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// A trained network with all that it takes to apply it.
 ///
 /// It comes from [`fit`](crate::fit()) or [`load`](Self::load).
@@ -52,6 +78,8 @@ pub(crate) struct Manifest {
 pub struct Forecaster {
     pub(crate) manifest: Manifest,
     pub(crate) parameters: Parameters,
+    /// What a bundle of a newer format held beyond what is known.
+    pub(crate) newer: NewerFields,
     network: Box<dyn Network>,
     device: Device,
 }
@@ -66,6 +94,7 @@ impl Forecaster {
         Self {
             manifest,
             parameters,
+            newer: NewerFields::default(),
             network,
             device,
         }
@@ -254,9 +283,9 @@ impl Forecaster {
         self.manifest.config.horizon
     }
 
-    /// Which network it is.
-    pub fn model_type(&self) -> ModelType {
-        self.manifest.network.model_type()
+    /// The name of the network.
+    pub fn model_type(&self) -> &str {
+        self.manifest.network.name()
     }
 
     /// The network and its sizes.

@@ -38,6 +38,7 @@ pub struct EpochLogs {
     /// The loss over the validation windows after the epoch; `None` if there are none.
     pub val_loss: Option<f64>,
     /// The seconds since training began.
+    #[serde(default)]
     pub seconds: f64,
 }
 

@@ -417,6 +417,11 @@ impl NetworkConfig {
         }
     }
 
+    /// The name under which users know the network.
+    pub fn name(&self) -> &str {
+        self.model_type().name()
+    }
+
     /// The loss that the network is trained with unless told otherwise.
     pub fn default_loss(&self) -> Loss {
         match self {

@@ -101,6 +101,12 @@ impl TargetScaler {
         })
     }
 
+    /// Whether it is one that [`fit`](Self::fit) can have made.
+    pub(crate) fn is_valid(&self) -> bool {
+        let Scaler { offset, scale } = self.scaler;
+        offset.is_finite() && scale.is_finite() && 0.0 < scale
+    }
+
     /// The network's target where the price goes from `last` to `next`.
     pub(crate) fn scaled(&self, last: f64, next: f64) -> f64 {
         self.scaler.apply(match self.target {

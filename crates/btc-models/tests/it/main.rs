@@ -5,10 +5,12 @@
     reason = "a test that cannot go on fails, and one that is skipped says so"
 )]
 
+mod bundle_fixtures;
 mod bundles;
 mod comparison;
 mod golden;
 mod networks;
+mod pinned_networks;
 mod properties;
 mod python;
 mod support;
