@@ -170,13 +170,13 @@ fn end_orphans(study: &Study, client: &TrackingClient, experiment_id: &str) -> R
 
 /// The MAPE, in percent, of repeating the last close over the selection set.
 fn naive_mape(frame: &SeriesFrame, split: &Split) -> f64 {
-    let price = frame.price();
-    let actual: Vec<f64> = split
+    let price = frame.target();
+    let (actual, naive): (Vec<f64>, Vec<f64>) = split
         .selection
         .clone()
-        .map(|origin| price[origin + 1])
-        .collect();
-    metrics::mape(&actual, &price[split.selection.clone()])
+        .filter_map(|origin| Some((frame.target_at(origin, 1)?, price[origin])))
+        .unzip();
+    metrics::mape(&actual, &naive)
 }
 
 struct Context<'a> {

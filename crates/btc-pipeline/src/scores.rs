@@ -30,14 +30,19 @@ pub struct Scores {
 impl Scores {
     /// Judges forecasts made from consecutive origins, the first being `start`.
     pub fn of(forecasts: &[Forecast], frame: &SeriesFrame, start: usize) -> Self {
-        let price = frame.price();
-        let actual: Vec<f64> = (0..forecasts.len())
-            .map(|at| price[start + at + 1])
+        // A day without a price has nothing to judge a forecast by.
+        let judged: Vec<(f64, f64, f64)> = (start..)
+            .zip(forecasts)
+            .filter_map(|(origin, forecast)| {
+                let actual = frame.target_at(origin, forecast.horizon())?;
+                Some((actual, forecast.point(), forecast.naive()))
+            })
             .collect();
-        let point: Vec<f64> = forecasts.iter().map(|forecast| forecast.point).collect();
-        let naive: Vec<f64> = forecasts.iter().map(|forecast| forecast.naive).collect();
+        let actual: Vec<f64> = judged.iter().map(|(actual, _, _)| *actual).collect();
+        let point: Vec<f64> = judged.iter().map(|(_, point, _)| *point).collect();
+        let naive: Vec<f64> = judged.iter().map(|(_, _, naive)| *naive).collect();
         Self {
-            n: forecasts.len(),
+            n: judged.len(),
             mape: metrics::mape(&actual, &point),
             mae: metrics::mae(&actual, &point),
             rmse: metrics::rmse(&actual, &point),

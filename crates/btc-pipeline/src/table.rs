@@ -9,7 +9,6 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use btc_features::{FeatureSelection, FeatureStore};
 use btc_ingest::{Revisions, Table};
 use btc_models::SeriesFrame;
-use btc_models::candle_core::{Device, Tensor};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 
 use crate::{Error, Project, Result};
@@ -178,14 +177,10 @@ fn series(table: &RecordBatch, columns: Vec<Column>, start: usize) -> Result<Ser
         .clone()
         .map(|row| DateTime::from_timestamp_nanos(times.value(row)))
         .collect();
-    let values: Vec<f64> = rows
-        .clone()
-        .flat_map(|row| columns.iter().map(move |column| column.values[row]))
-        .collect();
-    let values = Tensor::from_vec(values, (rows.len(), columns.len()), &Device::Cpu)
-        .map_err(btc_models::Error::from)?;
-    let names = columns.into_iter().map(|column| column.name).collect();
-    Ok(SeriesFrame::new(known_at, names, values, PRICE)?)
+    let columns = columns
+        .into_iter()
+        .map(|column| (column.name, column.values[rows.clone()].to_vec()));
+    Ok(SeriesFrame::new(known_at, columns, PRICE)?)
 }
 
 struct Column {

@@ -210,7 +210,7 @@ fn print(report: &Report, printer: &mut Printer) -> anyhow::Result<()> {
     printer.line(format!(
         "{} forecasts of {}, known from {} to {}",
         report.origins,
-        report.price,
+        report.target,
         report.first_target.format(day),
         report.last_target.format(day)
     ))?;

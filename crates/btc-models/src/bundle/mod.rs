@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
@@ -11,6 +11,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::files::write;
 use crate::fit::{Forecaster, Manifest, TrainingRange};
 use crate::network::{InputShape, ModelType};
 use crate::nn::parameters::{Array, Parameters};
@@ -250,7 +251,10 @@ fn read(dir: &Path, device: &Device) -> Result<(Forecaster, String)> {
         .loss
         .validate()
         .map_err(|error| bundle(dir, error.to_string()))?;
-    if !manifest.preprocessor.is_valid() || !manifest.conformal.is_valid() {
+    let valid = manifest.preprocessor.is_valid()
+        && manifest.conformal.is_valid()
+        && manifest.target.is_valid();
+    if !valid {
         return Err(bundle(
             dir,
             "its features, their scalers or its scores cannot be used",
@@ -312,25 +316,6 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
         return Err(bundle(path, format!("it is larger than {MAX_BYTES} bytes")));
     }
     Ok(bytes)
-}
-
-/// Writes a file so that it appears whole.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |source| Error::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
-    let dir = match path.parent() {
-        Some(dir) if dir != Path::new("") => dir,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
-    file.write_all(bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    make_readable(file.path()).map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
 }
 
 /// Temporary files are for their owner alone; a bundle is as readable as other files.

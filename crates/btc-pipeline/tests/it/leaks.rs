@@ -99,8 +99,8 @@ proptest! {
         let whole = btc_pipeline::frame_of(&whole, &forecaster.feature_names()).unwrap();
         let alone = forecaster.forecast(&truncated.unwrap()).unwrap();
         let among = forecaster.forecast_at(&whole, rows - 1..rows).unwrap().remove(0);
-        prop_assert_eq!(alone.point.to_bits(), among.point.to_bits());
-        prop_assert_eq!(alone.intervals, among.intervals);
+        prop_assert_eq!(alone.point().to_bits(), among.point().to_bits());
+        prop_assert_eq!(alone.intervals(), among.intervals());
     }
 
     #[test]
@@ -112,8 +112,8 @@ proptest! {
         prop_assert_eq!(seen.names(), changed.names());
         prop_assert_eq!(seen.rows(), changed.rows());
         prop_assert_eq!(
-            seen.slice(0..seen.rows() - unseen).unwrap().price(),
-            changed.slice(0..seen.rows() - unseen).unwrap().price()
+            seen.slice(0..seen.rows() - unseen).unwrap().target(),
+            changed.slice(0..seen.rows() - unseen).unwrap().target()
         );
     }
 }
@@ -141,6 +141,6 @@ fn a_registered_forecast_of_an_earlier_day_uses_that_days_rows_only() {
         data_hash: String::new(),
     };
     let prediction = predict(&client, &config, &earlier).unwrap();
-    let naive = series(&earlier).price().last().copied();
+    let naive = series(&earlier).target().last().copied();
     assert_eq!(Some(prediction.naive), naive);
 }

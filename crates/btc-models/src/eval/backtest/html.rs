@@ -42,7 +42,7 @@ impl Report {
     ///
     /// The file cannot be written.
     pub fn save_html(&self, path: &Path) -> Result<()> {
-        crate::bundle::write(path, self.to_html().as_bytes())
+        crate::files::write(path, self.to_html().as_bytes())
     }
 
     fn write_html(&self, page: &mut String) -> std::fmt::Result {
@@ -55,7 +55,7 @@ impl Report {
              <h1>Backtest of {0}</h1><p>{1} forecasts, {2} ahead, of the values known from {3} to \
              {4}. Models are refitted every {5} origins on all rows before; a forecast uses \
              nothing that was not known at its origin.</p>",
-            escape(&self.price),
+            escape(&self.target),
             self.origins,
             if self.horizon == 1 {
                 "one day".to_owned()

@@ -6,18 +6,13 @@
 //!
 //! ```
 //! use btc_models::{Baseline, Model, SeriesFrame, backtest};
-//! use candle_core::{Device, Tensor};
 //! use chrono::{DateTime, Days};
 //! use std::ops::ControlFlow;
 //!
 //! let start = DateTime::from_timestamp(1_600_000_000, 0).unwrap();
-//! let price: Vec<f64> = (0..300).map(|day| 100.0 + f64::from(day * 37 % 11)).collect();
-//! let frame = SeriesFrame::new(
-//!     (0..300).map(|day| start + Days::new(day)).collect(),
-//!     vec!["close".into()],
-//!     Tensor::from_vec(price, (300, 1), &Device::Cpu)?,
-//!     "close",
-//! )?;
+//! let days = (0..300).map(|day| start + Days::new(day)).collect();
+//! let close: Vec<f64> = (0..300).map(|day| 100.0 + f64::from(day * 37 % 11)).collect();
+//! let frame = SeriesFrame::new(days, [("close", close)], "close")?;
 //! let models: Vec<Box<dyn Model>> = vec![Box::new(Baseline::Ses)];
 //! let config = backtest::Config::default().with_origins(100);
 //! let report = backtest::run(&models, &frame, &config, &|_| ControlFlow::Continue(()))?;
@@ -38,11 +33,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::baseline::Baseline;
-use crate::fit::TrainConfig;
 use crate::forecast::Forecast;
 use crate::forecast::Model;
 use crate::series::SeriesFrame;
-use crate::transform::Preprocessor;
+use crate::transform::{PreprocessConfig, Preprocessor};
 use crate::{Error, Result};
 
 use checkpoint::Checkpoint;
@@ -199,7 +193,7 @@ pub fn run(
     let last = frame.rows() - config.horizon;
     let origins = last - config.origins..last;
     // What is wrong with the features is told before the work, not after it.
-    let known = TrainConfig::default();
+    let known = PreprocessConfig::default();
     let (_, unused) = Preprocessor::fit(frame, origins.start + 1, &known)?;
     let mut parts = Vec::new();
     for (model, &it) in all.iter().enumerate() {
@@ -242,7 +236,7 @@ fn work(
     config: &Config,
     on_progress: &(dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync),
 ) -> Result<Vec<Vec<Forecast>>> {
-    let data = part::data_hash(frame)?;
+    let data = part::data_hash(frame);
     let keys: Vec<String> = parts
         .iter()
         .map(|part| part.key(models[part.model], config, &data))

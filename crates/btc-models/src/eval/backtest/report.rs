@@ -11,8 +11,8 @@ use crate::Result;
 use crate::baseline::variance::VarianceModel;
 use crate::eval::metrics::{self, DirectionCount};
 use crate::eval::stats::{diebold_mariano, direction_p_value, holm};
-use crate::forecast::Forecast;
-use crate::forecast::interval::{ErrorScale, Interval, LEVELS};
+use crate::forecast::interval::{ErrorScale, LEVELS};
+use crate::forecast::{Forecast, Quantiles};
 use crate::series::SeriesFrame;
 use crate::transform::Unused;
 
@@ -25,7 +25,7 @@ const COMBINE_AFTER: usize = 10;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// The column that was forecast.
-    pub price: String,
+    pub target: String,
     /// When the first and the last forecast value was known.
     pub first_target: DateTime<Utc>,
     /// See `first_target`.
@@ -143,9 +143,9 @@ pub(super) fn report(
     config: &Config,
     unused_features: BTreeMap<String, Unused>,
 ) -> Result<Report> {
-    let price = frame.price();
+    let price = frame.target();
     let h = config.horizon;
-    let scale = ErrorScale::of(&price);
+    let scale = ErrorScale::of(price);
     let actual: Vec<f64> = origins.clone().map(|origin| price[origin + h]).collect();
     let naive: Vec<f64> = price[origins.clone()].to_vec();
     if config.combine {
@@ -184,7 +184,7 @@ pub(super) fn report(
             .map(|(from, to)| scale.difference(*from, *to))
             .collect();
         for model in VarianceModel::ALL {
-            if let Some(forecast) = model.forecast(&price, origins.clone()) {
+            if let Some(forecast) = model.forecast(price, origins.clone()) {
                 let qlike = metrics::qlike(&changes, &forecast);
                 variance.push(VarianceScore {
                     name: model.name().to_owned(),
@@ -198,7 +198,7 @@ pub(super) fn report(
         .map(|origin| frame.known_at()[origin + h])
         .collect();
     Ok(Report {
-        price: frame.price_name().to_owned(),
+        target: frame.target_name().to_owned(),
         first_target: target_time[0],
         last_target: target_time[target_time.len() - 1],
         origins: origins.len(),
@@ -245,7 +245,7 @@ fn sd(values: &[f64]) -> Option<f64> {
 }
 
 fn points(forecasts: &[Forecast]) -> Vec<f64> {
-    forecasts.iter().map(|forecast| forecast.point).collect()
+    forecasts.iter().map(|forecast| forecast.point()).collect()
 }
 
 fn mean_points(seeds: &[Vec<Forecast>]) -> Vec<f64> {
@@ -265,16 +265,11 @@ fn mean_of(series: &[Vec<f64>]) -> Vec<f64> {
 }
 
 fn at_level(forecasts: &[Forecast], level: f64) -> Vec<(f64, f64)> {
-    let find = |forecast: &Forecast| {
-        let found = forecast
-            .intervals
-            .iter()
-            .find(|interval| (interval.level - level).abs() < 1e-9);
-        found.map_or((f64::NAN, f64::NAN), |interval| {
-            (interval.low, interval.high)
-        })
+    let ends = |forecast: &Forecast| match forecast.interval(level) {
+        Some(interval) => (interval.low, interval.high),
+        None => (f64::NAN, f64::NAN),
     };
-    forecasts.iter().map(find).collect()
+    forecasts.iter().map(ends).collect()
 }
 
 impl Judge<'_> {
@@ -413,8 +408,8 @@ fn shrink(own: &[Forecast], actual: &[f64], scale: ErrorScale, horizon: usize) -
         .iter()
         .zip(actual)
         .map(|(forecast, actual)| {
-            let to = |to| scale.difference(forecast.naive, to);
-            (to(forecast.point), to(*actual))
+            let to = |to| scale.difference(forecast.naive(), to);
+            (to(forecast.point()), to(*actual))
         })
         .collect();
     own.iter()
@@ -430,18 +425,15 @@ fn shrink(own: &[Forecast], actual: &[f64], scale: ErrorScale, horizon: usize) -
                 _ if square == 0.0 => 0.0,
                 _ => (product / (square + prior)).clamp(0.0, 1.0),
             };
-            let point = scale.shift(forecast.naive, weight * moves[at].0);
-            let by = scale.difference(forecast.point, point);
-            let moved = |interval: &Interval| Interval {
-                low: scale.shift(interval.low, by),
-                high: scale.shift(interval.high, by),
-                ..*interval
-            };
-            Forecast {
-                point,
-                intervals: forecast.intervals.iter().map(moved).collect(),
-                ..forecast.clone()
-            }
+            let point = scale.shift(forecast.naive(), weight * moves[at].0);
+            let by = scale.difference(forecast.point(), point);
+            forecast.clone().map_steps(|mut step| {
+                let knots = step.quantiles.knots().iter();
+                let moved = knots.map(|(level, value)| (*level, scale.shift(*value, by)));
+                step.quantiles = Quantiles::new(moved);
+                step.point = scale.shift(step.point, by);
+                step
+            })
         })
         .collect()
 }
