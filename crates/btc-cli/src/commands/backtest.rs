@@ -80,7 +80,7 @@ pub(crate) async fn run(
     let table =
         btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None)
             .await?;
-    let frame = btc_pipeline::frame(&table, args.origins)?;
+    let frame = btc_pipeline::frame(&table, args.origins)?.series;
 
     let reports = settings.project.reports();
     std::fs::create_dir_all(&reports)?;

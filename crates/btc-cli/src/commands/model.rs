@@ -164,6 +164,8 @@ async fn register_best(
         maximize: args.maximize,
         model_name: args.model_name,
         allow_worse_than_naive: args.allow_worse_than_naive,
+        data_hash: btc_ingest::data_hash(&settings.project.data_dir())?,
+        ..RegisterConfig::default()
     };
     let store = btc_pipeline::feature_store(&settings.project)?;
     let table =
@@ -186,8 +188,7 @@ pub(crate) fn print_registration(
         printer.line(line)?;
     }
     if registration.worse_than_naive {
-        printer
-            .warn("no better than the naive forecast: tagged worse_than_naive=true, not champion");
+        printer.warn("no better than the naive forecast: tagged worse_than_naive=true");
     }
     Ok(())
 }

@@ -130,17 +130,14 @@ pub(crate) async fn run(
             .await?;
     let register = RegisterConfig {
         experiment: args.search.name(settings),
-        metric: btc_pipeline::METRIC.into(),
-        maximize: false,
         model_name: args.model_name.clone(),
         allow_worse_than_naive: true,
+        data_hash: btc_ingest::data_hash(&settings.project.data_dir())?,
+        ..RegisterConfig::default()
     };
     let predict = PredictConfig {
-        model_name: args.model_name,
-        version: None,
-        date_end: None,
-        timesteps: None,
         data_hash: btc_ingest::data_hash(&settings.project.data_dir())?,
+        ..PredictConfig::new(args.model_name)
     };
     let hears = console.clone();
     let (registration, prediction) = tokio::task::spawn_blocking(move || {

@@ -52,6 +52,7 @@ pub(crate) async fn run(
         date_end: args.date_end,
         timesteps: args.timesteps,
         data_hash: btc_ingest::data_hash(&settings.project.data_dir())?,
+        refuse_holes: false,
     };
     let prediction =
         tokio::task::spawn_blocking(move || btc_pipeline::predict(&client, &config, &table))
@@ -95,6 +96,9 @@ pub(crate) fn print_prediction(
             "the model was trained on data up to {}: it has seen what it forecasts here",
             prediction.trained_until.format(minute)
         ));
+    }
+    for warning in prediction.warnings() {
+        printer.warn(warning);
     }
     if prediction.worse_than_naive {
         printer.warn("this version is no better than the naive forecast; prefer the latter");

@@ -190,10 +190,10 @@ pub(crate) async fn search(
     };
     let study = btc_pipeline::open_study(storage, &name, &study_config)?;
     let config = SearchConfig {
-        space: SearchSpace {
+        space: Arc::new(SearchSpace {
             model_types: args.search.model_type.into_iter().collect(),
             timesteps: (args.timesteps > 0).then_some(args.timesteps),
-        },
+        }),
         n_trials: args.n_trials,
         jobs: args.search.jobs,
         prediction_length: args.prediction_length,
@@ -202,6 +202,7 @@ pub(crate) async fn search(
         seed: args.search.seed,
         data_hash: btc_ingest::data_hash(&settings.project.data_dir())?,
         stop,
+        ..SearchConfig::default()
     };
     let outcome = tokio::task::spawn_blocking(move || {
         btc_pipeline::search(

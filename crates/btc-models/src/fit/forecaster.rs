@@ -255,6 +255,15 @@ impl Forecaster {
         &self.manifest.unused
     }
 
+    /// Notes columns that never became features, and why; what the fit itself left out stays.
+    #[must_use]
+    pub fn with_unused(mut self, unused: impl IntoIterator<Item = (String, Unused)>) -> Self {
+        for (name, reason) in unused {
+            self.manifest.unused.entry(name).or_insert(reason);
+        }
+        self
+    }
+
     /// The name of the column that is forecast.
     pub fn target_name(&self) -> &str {
         &self.manifest.price

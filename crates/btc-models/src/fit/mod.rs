@@ -37,6 +37,12 @@ pub struct EpochLogs {
     pub loss: f64,
     /// The loss over the validation windows after the epoch; `None` if there are none.
     pub val_loss: Option<f64>,
+    /// The mean absolute error of the point forecasts over the validation windows after the
+    /// epoch, in the target column's unit, relative to that of repeating the last value: below 1
+    /// is better than that. It is the same measure whatever the loss. `None` without validation
+    /// windows or where the last value has no error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_relative_mae: Option<f64>,
     /// The seconds since training began.
     pub seconds: f64,
 }
@@ -134,6 +140,10 @@ fn train(
                 None => f32::NAN,
             })
             .collect(),
+        values: &price,
+        known_at: frame.known_at(),
+        scaler: target,
+        horizon: config.horizon,
         timesteps: config.timesteps,
         device,
     };
@@ -254,6 +264,11 @@ struct Windows<'a> {
     series: Series,
     /// The target of the window that ends in each row.
     targets: Vec<f32>,
+    /// The column that is forecast, row by row.
+    values: &'a [f64],
+    known_at: &'a [chrono::DateTime<chrono::Utc>],
+    scaler: TargetScaler,
+    horizon: usize,
     timesteps: usize,
     device: &'a Device,
 }
@@ -322,15 +337,19 @@ impl Training<'_> {
                 drop(output);
                 kept.replace(gradients);
             }
-            let val_loss = match validation.is_empty() {
-                true => None,
-                false => Some(self.evaluate(&validation)?),
+            let (val_loss, val_relative_mae) = match validation.is_empty() {
+                true => (None, None),
+                false => {
+                    let (loss, relative) = self.evaluate(&validation)?;
+                    (Some(loss), relative)
+                }
             };
             let seconds = began.elapsed().as_secs_f64();
             let logs = EpochLogs {
                 epoch,
                 loss: sum / order.len() as f64,
                 val_loss,
+                val_relative_mae,
                 seconds,
             };
             if !score(&logs).is_finite() {
@@ -365,15 +384,33 @@ impl Training<'_> {
         Ok(history)
     }
 
-    /// The mean loss over the windows that end in `ends`, without dropout.
-    fn evaluate(&self, ends: &[usize]) -> Result<f64> {
-        let mut sum = 0.0;
+    /// The mean loss over the windows that end in `ends`, without dropout, and the mean absolute
+    /// error of their point forecasts relative to that of repeating the last value.
+    fn evaluate(&self, ends: &[usize]) -> Result<(f64, Option<f64>)> {
+        let Windows {
+            values: column,
+            known_at,
+            scaler,
+            horizon,
+            ..
+        } = self.windows;
+        let (mut loss, mut error, mut naive) = (0.0, 0.0, 0.0);
         for ends in ends.chunks(256) {
             let (x, targets) = self.windows.batch(ends)?;
             let output = self.network.forward(&x, &mut Mode::Evaluate)?;
-            let values: Vec<f32> = output.flatten_all()?.to_vec1()?;
-            sum += self.loss.evaluate(&values, &targets).0 * ends.len() as f64;
+            let outputs: Vec<f32> = output.flatten_all()?.to_vec1()?;
+            loss += self.loss.evaluate(&outputs, &targets).0 * ends.len() as f64;
+            for (output, &end) in outputs.chunks(self.loss.outputs()).zip(ends) {
+                let (last, actual) = (column[end], column[end + horizon]);
+                let point = scaler.value(last, self.loss.point(output), known_at[end])?;
+                error += (point - actual).abs();
+                naive += (last - actual).abs();
+            }
         }
-        Ok(sum / ends.len() as f64)
+        let relative = error / naive;
+        Ok((
+            loss / ends.len() as f64,
+            relative.is_finite().then_some(relative),
+        ))
     }
 }

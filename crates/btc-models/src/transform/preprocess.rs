@@ -21,6 +21,11 @@ pub enum Unused {
         /// The other feature.
         of: String,
     },
+    /// Its values are no numbers.
+    NotNumeric {
+        /// The type of the column.
+        data_type: String,
+    },
 }
 
 impl std::fmt::Display for Unused {
@@ -29,6 +34,7 @@ impl std::fmt::Display for Unused {
             Self::Empty => f.write_str("it has no value"),
             Self::Constant => f.write_str("it does not vary"),
             Self::Duplicate { of } => write!(f, "it equals {of}"),
+            Self::NotNumeric { data_type } => write!(f, "not numeric: {data_type}"),
         }
     }
 }

@@ -109,6 +109,7 @@ proptest! {
         let table = table(&project(folder.path()));
         let from = table.num_rows() - unseen;
         let (seen, changed) = (frame(&table, unseen).unwrap(), frame(&corrupted(&table, from, junk), unseen).unwrap());
+        let (seen, changed) = (seen.series, changed.series);
         prop_assert_eq!(seen.names(), changed.names());
         prop_assert_eq!(seen.rows(), changed.rows());
         let rows = 0..seen.rows() - unseen;
@@ -131,14 +132,8 @@ fn a_registered_forecast_of_an_earlier_day_uses_that_days_rows_only() {
     .unwrap();
     register_best(&client, &register_config(), &table).unwrap();
     let earlier = table.slice(0, table.num_rows() - 30);
-    let config = PredictConfig {
-        model_name: "model".into(),
-        version: None,
-        date_end: None,
-        timesteps: None,
-        data_hash: String::new(),
-    };
+    let config = PredictConfig::new("model");
     let prediction = predict(&client, &config, &earlier).unwrap();
-    let naive = series(&earlier).target().last().copied();
+    let naive = series(&earlier).series.target().last().copied();
     assert_eq!(Some(prediction.naive), naive);
 }
