@@ -11,7 +11,9 @@ use crate::series::Frequency;
 #[non_exhaustive]
 pub enum Error {
     /// The series has fewer rows than the operation needs.
-    #[error("the series has {rows} rows, but {needed} are needed")]
+    #[error(
+        "the series has {rows} rows, but {needed} are needed; take a longer series, or ask for less"
+    )]
     SeriesTooShort {
         /// Rows there are.
         rows: usize,

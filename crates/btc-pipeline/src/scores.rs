@@ -7,7 +7,6 @@ use btc_models::{Forecast, SeriesFrame, metrics};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-
 /// The run metric that a registration chooses by unless told otherwise: percent, on the
 /// column's own values, over the selection set.
 pub const METRIC: &str = "MAPE";

@@ -91,6 +91,14 @@ pub enum Error {
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A server could not be reached, or broke off its answer.
+    #[error("cannot talk to {uri}")]
+    Unreachable {
+        /// The server's address.
+        uri: String,
+        /// The reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Another server refused a request.
     #[error("{uri} answered {status} {error_code}: {message}")]
     Remote {
@@ -136,7 +144,9 @@ impl Error {
                 "RESOURCE_DOES_NOT_EXIST"
             }
             Self::Remote { error_code, .. } => error_code,
-            Self::Artifact { .. } | Self::Store { .. } => "INTERNAL_ERROR",
+            Self::Artifact { .. } | Self::Store { .. } | Self::Unreachable { .. } => {
+                "INTERNAL_ERROR"
+            }
         }
     }
 

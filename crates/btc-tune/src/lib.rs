@@ -83,7 +83,7 @@ pub use search_space::{SearchSpace, group_search_space, intersection_search_spac
 pub use storage::SqliteStorage;
 pub use storage::{
     AttrScope, Heartbeat, InMemoryStorage, JournalStorage, NewTrial, Storage, TrialUpdate,
-    storage_from_url,
+    check_storage_url, existing_storage_from_url, storage_from_url,
 };
 pub use study::{
     Callback, HeartbeatConfig, OnFailure, OptimizeOptions, Parallelism, Study, StudyBuilder,

@@ -62,6 +62,16 @@ impl JournalStorage {
             .create(true)
             .open(&path)
             .map_err(|source| Error::storage(format!("open the log {}", path.display()), source))?;
+        Self::open_existing(path)
+    }
+
+    /// Opens a log that is there, and changes nothing by doing so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`]; [`Error::Storage`] too if there is no file.
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
         let storage = Self {
             worker: line::worker_id(&path),
             path,

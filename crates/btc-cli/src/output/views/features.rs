@@ -1,15 +1,18 @@
 //! How objects, statistics and values are printed.
 
+use std::path::Path;
+
 use btc_features::{
-    FeatureStatus, MaterializeReport, OnlineFeatures, Plan, Registry, ViewStatistics, Violation,
+    FeatureStatus, MaterializeReport, OnlineFeatures, Plan, Registry, SavedDataset, ViewStatistics,
+    Violation,
 };
 use serde_json::{Value, json};
 
-use super::args::Kind;
-use crate::exit::{NotFoundError, UsageError};
-use crate::printer::Printer;
+use crate::cli::values::Kind;
+use crate::errors::{NotFoundError, UsageError};
+use crate::output::printer::Printer;
 
-pub(super) fn plan(plan: &Plan, printer: &mut Printer) -> anyhow::Result<()> {
+pub(crate) fn plan(plan: &Plan, printer: &mut Printer) -> anyhow::Result<()> {
     if printer.is_json() {
         return printer.json(plan);
     }
@@ -92,7 +95,7 @@ fn objects(registry: &Registry, only: Option<Kind>) -> anyhow::Result<Vec<Object
     Ok(all)
 }
 
-pub(super) fn list(
+pub(crate) fn list(
     registry: &Registry,
     kind: Option<Kind>,
     printer: &mut Printer,
@@ -120,7 +123,7 @@ pub(super) fn list(
     printer.table(&["kind", "name", ""], &rows)
 }
 
-pub(super) fn describe(
+pub(crate) fn describe(
     registry: &Registry,
     name: &str,
     kind: Option<Kind>,
@@ -183,7 +186,7 @@ fn inline(value: &Value) -> String {
     }
 }
 
-pub(super) fn materialized(
+pub(crate) fn materialized(
     reports: &[MaterializeReport],
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
@@ -204,7 +207,7 @@ pub(super) fn materialized(
     Ok(())
 }
 
-pub(super) fn online(answer: &OnlineFeatures, printer: &mut Printer) -> anyhow::Result<()> {
+pub(crate) fn online(answer: &OnlineFeatures, printer: &mut Printer) -> anyhow::Result<()> {
     if printer.is_json() {
         return printer.json(answer);
     }
@@ -231,7 +234,7 @@ pub(super) fn online(answer: &OnlineFeatures, printer: &mut Printer) -> anyhow::
     printer.table(&["row", "name", "value", "status", "event time"], &rows)
 }
 
-pub(super) fn statistics(views: &[ViewStatistics], printer: &mut Printer) -> anyhow::Result<()> {
+pub(crate) fn statistics(views: &[ViewStatistics], printer: &mut Printer) -> anyhow::Result<()> {
     if printer.is_json() {
         return printer.json(&views);
     }
@@ -276,7 +279,7 @@ pub(super) fn statistics(views: &[ViewStatistics], printer: &mut Printer) -> any
     Ok(())
 }
 
-pub(super) fn violations(violations: &[Violation], printer: &mut Printer) -> anyhow::Result<()> {
+pub(crate) fn violations(violations: &[Violation], printer: &mut Printer) -> anyhow::Result<()> {
     if printer.is_json() {
         return printer.json(&violations);
     }
@@ -294,4 +297,49 @@ pub(super) fn violations(violations: &[Violation], printer: &mut Printer) -> any
         ))?;
     }
     Ok(())
+}
+
+/// Says what was written where.
+pub(crate) fn written(
+    rows: usize,
+    columns: usize,
+    output: &Path,
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    if printer.is_json() {
+        return printer.json(&json!({
+            "rows": rows,
+            "columns": columns,
+            "output": output,
+        }));
+    }
+    printer.line(format!(
+        "{rows} rows of {columns} columns in {}",
+        output.display()
+    ))
+}
+
+/// Says what was saved as a data set.
+pub(crate) fn saved(
+    dataset: &SavedDataset,
+    output: &Path,
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    if printer.is_json() {
+        return printer.json(dataset);
+    }
+    printer.line(format!("{} rows in {}", dataset.rows, output.display()))
+}
+
+/// Says what was exported, and what the other tool has no words for.
+pub(crate) fn exported(
+    output: &Path,
+    left_out: &[String],
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    if printer.is_json() {
+        return printer.json(&json!({ "output": output, "left_out": left_out }));
+    }
+    left_out.iter().for_each(|note| printer.warn(note));
+    printer.line(format!("wrote {}", output.display()))
 }

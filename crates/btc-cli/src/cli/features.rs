@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-use crate::args::parse_day;
+use crate::cli::values::{Kind, parse_day, parse_entity, parse_instant};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FeaturesCommand {
@@ -117,33 +117,6 @@ pub(crate) struct TeardownArgs {
     /// Show what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
-}
-
-/// The kinds of objects, as they are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// Entities
-    #[value(alias = "entities")]
-    Entity,
-    /// Sources
-    #[value(alias = "sources", alias = "data-sources")]
-    Source,
-    /// Feature views
-    #[value(alias = "views", alias = "feature-view", alias = "feature-views")]
-    View,
-    /// On-demand feature views
-    #[value(alias = "on-demand-feature-views", alias = "on-demand-views")]
-    OnDemand,
-    /// Feature services
-    #[value(
-        alias = "services",
-        alias = "feature-service",
-        alias = "feature-services"
-    )]
-    Service,
-    /// Saved data sets
-    #[value(alias = "datasets", alias = "saved-datasets")]
-    Dataset,
 }
 
 #[derive(Debug, Args)]
@@ -283,35 +256,4 @@ pub(crate) struct ViewsArgs {
     /// Views [default: all]
     #[arg(value_name = "VIEW")]
     pub(crate) views: Vec<String>,
-}
-
-/// Parses a day (its start, in UTC) or a time with its zone.
-fn parse_instant(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Ok(time.with_timezone(&Utc));
-    }
-    text.parse::<NaiveDate>()
-        .ok()
-        .and_then(|day| day.and_hms_opt(0, 0, 0))
-        .map(|time| time.and_utc())
-        .ok_or_else(|| {
-            "expected a day such as 2023-01-11 or a time such as 2023-01-11T08:00:00Z".into()
-        })
-}
-
-/// Parses `key=1,2`; what reads as JSON is a number or a boolean, the rest is
-/// text.
-fn parse_entity(text: &str) -> Result<(String, Vec<serde_json::Value>), String> {
-    let (name, values) = text
-        .split_once('=')
-        .ok_or("expected key=value,value, as driver_id=1001,1002")?;
-    let values = values
-        .split(',')
-        .map(|value| match serde_json::from_str(value) {
-            Ok(json @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => json,
-            Ok(serde_json::Value::Null) => serde_json::Value::Null,
-            _ => serde_json::Value::from(value),
-        })
-        .collect();
-    Ok((name.to_owned(), values))
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use btc_ingest::{Progress, ProgressEvent};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::progress::Console;
+use crate::output::progress::Console;
 
 /// Lines that turn while a series is on its way; off a terminal, plain lines.
-pub(super) struct PullProgress {
+pub(crate) struct PullProgress {
     bars: Option<Bars>,
     console: Console,
 }
@@ -23,7 +23,7 @@ struct Bars {
 }
 
 impl PullProgress {
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         let on_terminal = std::io::stderr().is_terminal() && !quiet;
         Self {
             bars: on_terminal.then(Bars::default),

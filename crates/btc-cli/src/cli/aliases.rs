@@ -2,8 +2,9 @@
 
 use clap::Subcommand;
 
-use crate::args::{Command, parse_bool, parse_day};
-use crate::commands::{data, features, model, predict, tune};
+use crate::cli::command::Command;
+use crate::cli::values::{parse_bool, parse_day};
+use crate::cli::{data, features, model, predict, tune};
 
 /// The original's commands. They are hidden from the help, which shows ours.
 #[derive(Debug, Subcommand)]
@@ -33,9 +34,9 @@ pub(crate) enum AliasCommand {
     /// Old name of `btc model register-best`
     #[command(name = "register-best-model", hide = true)]
     RegisterBestModel {
-        /// The registered model's name
-        #[arg(long, alias = "model_name", default_value = "bitcoin-regression")]
-        model_name: String,
+        /// The registered model's name [default: bitcoin-regression]
+        #[arg(long, alias = "model_name", value_name = "NAME")]
+        model_name: Option<String>,
         /// The experiment, by id or name
         #[arg(long, alias = "experiment_id", value_name = "ID")]
         experiment_id: Option<String>,
@@ -46,13 +47,9 @@ pub(crate) enum AliasCommand {
         /// The last day whose data may be used
         #[arg(long, alias = "date_end", value_name = "YYYY-MM-DD", value_parser = parse_day)]
         date_end: Option<chrono::NaiveDate>,
-        /// The registered model's name
-        #[arg(
-            long,
-            alias = "registered_model_name",
-            default_value = "bitcoin-regression"
-        )]
-        registered_model_name: String,
+        /// The registered model's name [default: bitcoin-regression]
+        #[arg(long, alias = "registered_model_name", value_name = "NAME")]
+        registered_model_name: Option<String>,
         /// The model's timesteps; another number than the model's is an error
         #[arg(long, value_name = "N")]
         timesteps: Option<usize>,
@@ -66,19 +63,27 @@ impl AliasCommand {
             Self::PriceDataRetrieve {
                 pull_data,
                 endpoints,
-            } => Command::Data(data::DataCommand::Pull(data::PullArgs::retrieve(
-                !pull_data, endpoints,
-            ))),
-            Self::PriceTrainingDataCreate => Command::Features(features::FeaturesCommand::Build(
-                features::BuildArgs::default(),
-            )),
+            } => Command::Data(data::DataCommand::Pull(data::PullArgs {
+                endpoints,
+                offline: !pull_data,
+                ..Default::default()
+            })),
+            Self::PriceTrainingDataCreate => {
+                Command::Features(features::FeaturesCommand::Build(Default::default()))
+            }
             Self::PriceRegressionOptimize(args) => Command::Tune(tune::TuneCommand::Run(args)),
             Self::RegisterBestModel {
                 model_name,
                 experiment_id,
-            } => Command::Model(model::ModelCommand::RegisterBest(
-                model::RegisterBestArgs::of(model_name, experiment_id),
-            )),
+            } => Command::Model(model::ModelCommand::RegisterBest(model::RegisterBestArgs {
+                experiment: experiment_id,
+                model_name,
+                metric: btc_pipeline::METRIC.into(),
+                maximize: false,
+                allow_worse_than_naive: false,
+                champion: false,
+                forecast: Default::default(),
+            })),
             Self::PricePredict {
                 date_end,
                 registered_model_name,

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-use crate::args::{parse_day, parse_now};
+use crate::cli::values::{TableName, parse_column, parse_day, parse_instant};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
@@ -65,17 +65,6 @@ pub(crate) struct PullArgs {
     pub(crate) dry_run: bool,
 }
 
-impl PullArgs {
-    /// What the original's `price-data-retrieve` asks for.
-    pub(crate) fn retrieve(offline: bool, endpoints: Endpoints) -> Self {
-        Self {
-            endpoints,
-            offline,
-            ..Self::default()
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  btc data sample\n  btc data sample --seed 7 --days 400 --last-day 2024-01-01"
@@ -107,15 +96,8 @@ pub(crate) struct ImportArgs {
     pub(crate) date: String,
     /// A column of the file and the series it becomes: open, high, low, close, volume, or a
     /// chart's name with underscores; may be repeated
-    #[arg(long = "column", value_name = "COLUMN=SERIES", required = true, value_parser = parse_pair)]
+    #[arg(long = "column", value_name = "COLUMN=SERIES", required = true, value_parser = parse_column)]
     pub(crate) columns: Vec<(String, String)>,
-}
-
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    let (from, to) = text
-        .rsplit_once('=')
-        .ok_or("expected COLUMN=SERIES, as Close=close")?;
-    Ok((from.to_owned(), to.to_owned()))
 }
 
 #[derive(Debug, Args)]
@@ -124,14 +106,6 @@ pub(crate) struct ProfileArgs {
     /// The page [default: reports/data-profile.html in the project's folder]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum TableName {
-    /// Open, high, low, close and volume
-    Ohlcv,
-    /// One column per chart
-    Blockchain,
 }
 
 #[derive(Debug, Args)]
@@ -143,7 +117,7 @@ pub(crate) struct ExportArgs {
     #[arg(value_enum)]
     pub(crate) table: TableName,
     /// The instant whose knowledge counts, as 2024-01-01 or 2024-01-01T08:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = parse_now)]
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     pub(crate) as_of: Option<DateTime<Utc>>,
     /// Write the values that were revised later as well
     #[arg(long, conflicts_with = "as_of")]
