@@ -70,8 +70,8 @@ pub use frozen::{
 pub use importance::ImportanceEvaluator;
 pub use pruner::{
     HyperbandConfig, HyperbandPruner, MedianPruner, NopPruner, PatientPruner, PercentileConfig,
-    PercentilePruner, Pruner, SuccessiveHalvingConfig, SuccessiveHalvingPruner, ThresholdPruner,
-    Verdict, WilcoxonPruner,
+    PercentilePruner, PrunedTrials, Pruner, SuccessiveHalvingConfig, SuccessiveHalvingPruner,
+    ThresholdPruner, Verdict, WilcoxonPruner,
 };
 pub use sampler::{
     AutoSampler, BruteForceSampler, CmaEsSampler, GpSampler, GridSampler, Nsga2Config,
