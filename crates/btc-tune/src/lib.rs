@@ -63,7 +63,7 @@ mod trial;
 pub use choice::Choice;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use distribution::{CategoricalDistribution, Distribution, FloatDistribution, IntDistribution};
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use frozen::{
     FrozenStudy, FrozenTrial, Param, StudyDirection, StudyId, StudySummary, TrialId, TrialState,
 };
