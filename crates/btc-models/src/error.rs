@@ -134,6 +134,14 @@ pub enum Error {
         /// All parts.
         total: usize,
     },
+    /// The data as they were known at an origin could not be had.
+    #[error("the data as known at {at} cannot be used")]
+    Vintage {
+        /// The origin.
+        at: DateTime<Utc>,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The callback given to the training loop failed.
     #[error("the callback after an epoch failed")]
     Callback(#[source] Box<dyn std::error::Error + Send + Sync>),

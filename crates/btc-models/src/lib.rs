@@ -43,12 +43,28 @@ mod eval;
 mod files;
 #[cfg(feature = "nn")]
 mod fit;
+#[cfg_attr(
+    not(feature = "nn"),
+    allow(dead_code, reason = "networks alone calibrate intervals")
+)]
 mod forecast;
 #[cfg(feature = "nn")]
 mod network;
 #[cfg(feature = "nn")]
 mod nn;
+#[cfg_attr(
+    not(feature = "nn"),
+    allow(dead_code, reason = "networks alone go on from their own forecasts")
+)]
 mod series;
+#[cfg_attr(
+    not(feature = "nn"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "networks alone apply what was fitted"
+    )
+)]
 mod transform;
 #[cfg(test)]
 #[path = "../tests/it/vectors.rs"]
