@@ -169,6 +169,57 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
+/// What kind of error it is: who can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was asked for cannot be, whatever the data: a name or a setting.
+    Usage,
+    /// The data are too few, contradict themselves, or are not what the model needs.
+    Data,
+    /// A stored model is damaged, or of a format that is not known.
+    Corrupt,
+    /// A file cannot be read or written.
+    Io,
+    /// The caller ended it.
+    Stopped,
+    /// Code that the caller gave failed or broke its contract.
+    Caller,
+    /// Numbers left their range.
+    Numeric,
+}
+
+impl Error {
+    /// What kind of error it is.
+    ///
+    /// ```
+    /// use btc_models::{Baseline, ErrorKind};
+    ///
+    /// let error = "prophet".parse::<Baseline>().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Usage);
+    /// ```
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidConfig { .. } | Self::UnknownName { .. } => ErrorKind::Usage,
+            Self::SeriesTooShort { .. }
+            | Self::InvalidSeries { .. }
+            | Self::OffGrid { .. }
+            | Self::Holes { .. }
+            | Self::NotPositive { .. }
+            | Self::MissingFeature { .. }
+            | Self::OtherTarget { .. }
+            | Self::TargetInDisguise { .. } => ErrorKind::Data,
+            Self::Bundle { .. } => ErrorKind::Corrupt,
+            Self::Io { .. } => ErrorKind::Io,
+            Self::Stopped { .. } => ErrorKind::Stopped,
+            Self::LookAhead { .. } | Self::Vintage { .. } | Self::Callback(_) => ErrorKind::Caller,
+            Self::Diverged { .. } => ErrorKind::Numeric,
+            #[cfg(feature = "nn")]
+            Self::Tensor(_) => ErrorKind::Numeric,
+        }
+    }
+}
+
 /// The first few instants, as a message names them.
 fn listed(instants: &[DateTime<Utc>]) -> String {
     let first: Vec<String> = instants.iter().take(3).map(DateTime::to_string).collect();

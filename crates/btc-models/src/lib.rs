@@ -76,7 +76,7 @@ pub use candle_core;
 pub use baseline::{Baseline, SeasonalNaive, VarianceModel};
 #[cfg(feature = "nn")]
 pub use bundle::{BundleInfo, validate_bundle};
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use eval::{backtest, metrics, stats};
 #[cfg(feature = "nn")]
 pub use fit::{
