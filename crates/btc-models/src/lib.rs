@@ -38,6 +38,8 @@ mod names;
 mod baseline;
 #[cfg(feature = "nn")]
 mod bundle;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod eval;
 mod files;

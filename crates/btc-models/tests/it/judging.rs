@@ -1,10 +1,11 @@
 //! Back-tests of series of any frequency, without a network.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use btc_models::backtest::{Config, Metric, Report, run, run_vintage};
 use btc_models::{
-    Baseline, Error, FitContext, Frequency, Model, Result, SeasonalNaive, SeriesFrame,
+    Baseline, Error, FitContext, FittedModel, Forecast, Frequency, Model, Result, SeasonalNaive,
+    SeriesFrame, Step,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -263,4 +264,53 @@ fn seasons_come_from_the_frequency() {
         .collect();
     assert_eq!(names, ["seasonal-naive-24", "seasonal-naive-168"]);
     assert!(SeasonalNaive::of(Frequency::Irregular).is_empty());
+}
+
+/// A model of one's own: the mean of the last three values.
+#[derive(Debug)]
+struct MeanOfThree {
+    steps: std::ops::Range<usize>,
+}
+
+impl Model for MeanOfThree {
+    fn name(&self) -> &str {
+        "mean-of-three"
+    }
+
+    fn fit(&self, _: &SeriesFrame, context: &FitContext) -> Result<Box<dyn FittedModel>> {
+        let steps = context.steps();
+        Ok(Box::new(Self { steps }))
+    }
+}
+
+impl FittedModel for MeanOfThree {
+    fn forecast_at(&self, frame: &SeriesFrame, origins: Range<usize>) -> Result<Vec<Forecast>> {
+        let forecast = |row: usize| {
+            let known = &frame.target()[row.saturating_sub(2)..=row];
+            let point = known.iter().sum::<f64>() / known.len() as f64;
+            let step = |ahead| Step::new(ahead, frame.target_time(row, ahead), point);
+            let first = Forecast::new(
+                frame.known_at()[row],
+                frame.target()[row],
+                step(self.steps.start),
+            );
+            let others = self.steps.start + 1..self.steps.end;
+            others.map(step).fold(first, Forecast::with_step)
+        };
+        Ok(origins.map(forecast).collect())
+    }
+}
+
+#[test]
+fn every_model_keeps_the_contract_one_of_ones_own_among_them() {
+    let frame = hourly(daily_cycle(160, 50.0));
+    for model in all() {
+        btc_models::conformance::check_model(&*model, &frame);
+    }
+    let own = MeanOfThree { steps: 0..0 };
+    btc_models::conformance::check_model(&own, &frame);
+    let models: Vec<Box<dyn Model>> = vec![Box::new(own)];
+    let config = Config::default().with_origins(60);
+    let report = run(&models, &frame, &config, &|_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(report.models[1].name, "mean-of-three");
 }
