@@ -136,6 +136,14 @@ pub enum Error {
         /// All parts.
         total: usize,
     },
+    /// The data as they were known at an origin could not be had.
+    #[error("the data as known at {at} cannot be used")]
+    Vintage {
+        /// The origin.
+        at: DateTime<Utc>,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The callback given to the training loop failed.
     #[error("the callback after an epoch failed")]
     Callback(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -161,6 +169,57 @@ pub enum Error {
     #[cfg(feature = "nn")]
     #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What kind of error it is: who can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was asked for cannot be, whatever the data: a name or a setting.
+    Usage,
+    /// The data are too few, contradict themselves, or are not what the model needs.
+    Data,
+    /// A stored model is damaged, or of a format that is not known.
+    Corrupt,
+    /// A file cannot be read or written.
+    Io,
+    /// The caller ended it.
+    Stopped,
+    /// Code that the caller gave failed or broke its contract.
+    Caller,
+    /// Numbers left their range.
+    Numeric,
+}
+
+impl Error {
+    /// What kind of error it is.
+    ///
+    /// ```
+    /// use btc_models::{Baseline, ErrorKind};
+    ///
+    /// let error = "prophet".parse::<Baseline>().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Usage);
+    /// ```
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidConfig { .. } | Self::UnknownName { .. } => ErrorKind::Usage,
+            Self::SeriesTooShort { .. }
+            | Self::InvalidSeries { .. }
+            | Self::OffGrid { .. }
+            | Self::Holes { .. }
+            | Self::NotPositive { .. }
+            | Self::MissingFeature { .. }
+            | Self::OtherTarget { .. }
+            | Self::TargetInDisguise { .. } => ErrorKind::Data,
+            Self::Bundle { .. } => ErrorKind::Corrupt,
+            Self::Io { .. } => ErrorKind::Io,
+            Self::Stopped { .. } => ErrorKind::Stopped,
+            Self::LookAhead { .. } | Self::Vintage { .. } | Self::Callback(_) => ErrorKind::Caller,
+            Self::Diverged { .. } => ErrorKind::Numeric,
+            #[cfg(feature = "nn")]
+            Self::Tensor(_) => ErrorKind::Numeric,
+        }
+    }
 }
 
 /// The first few instants, as a message names them.

@@ -38,17 +38,35 @@ mod names;
 mod baseline;
 #[cfg(feature = "nn")]
 mod bundle;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod eval;
 mod files;
 #[cfg(feature = "nn")]
 mod fit;
+#[cfg_attr(
+    not(feature = "nn"),
+    allow(dead_code, reason = "networks alone calibrate intervals")
+)]
 mod forecast;
 #[cfg(feature = "nn")]
 mod network;
 #[cfg(feature = "nn")]
 mod nn;
+#[cfg_attr(
+    not(feature = "nn"),
+    allow(dead_code, reason = "networks alone go on from their own forecasts")
+)]
 mod series;
+#[cfg_attr(
+    not(feature = "nn"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "networks alone apply what was fitted"
+    )
+)]
 mod transform;
 #[cfg(test)]
 #[path = "../tests/it/vectors.rs"]
@@ -60,7 +78,7 @@ pub use candle_core;
 pub use baseline::{Baseline, SeasonalNaive, VarianceModel};
 #[cfg(feature = "nn")]
 pub use bundle::{BundleInfo, validate_bundle};
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use eval::{backtest, metrics, stats};
 #[cfg(feature = "nn")]
 pub use fit::{

@@ -25,20 +25,14 @@ const REFIT: usize = 20;
 /// The least variance that a regression may return.
 const FLOOR: f64 = 1e-6;
 
+named!(VarianceModel, "variance model", {
+    Constant => "constant",
+    Rolling30 => "rolling-30",
+    Ewma => "ewma-0.94",
+    Har => "har",
+});
+
 impl VarianceModel {
-    /// Every model.
-    pub const ALL: [Self; 4] = [Self::Constant, Self::Rolling30, Self::Ewma, Self::Har];
-
-    /// The name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Constant => "constant",
-            Self::Rolling30 => "rolling-30",
-            Self::Ewma => "ewma-0.94",
-            Self::Har => "har",
-        }
-    }
-
     /// The variance expected of the change after each of the rows `origins`, from the prices up
     /// to that row. Changes are those of logarithms if all prices are positive.
     ///

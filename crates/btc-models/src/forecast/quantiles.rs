@@ -145,7 +145,7 @@ impl Quantiles {
         low.filter_map(|(tail, low)| {
             Some(Interval {
                 // 0.8, where the tail is (1 - 0.8) / 2 in floating point.
-                level: ((1.0 - 2.0 * tail) / SAME_LEVEL).round() / SAME_LEVEL.recip(),
+                level: ((1.0 - 2.0 * tail) * 1e9).round() / 1e9,
                 low: *low,
                 high: known(1.0 - tail)?,
             })

@@ -411,7 +411,8 @@ pub(crate) mod tests {
     pub(crate) fn daily_with_holes(days: &[u64]) -> SeriesFrame {
         let values: Vec<f64> = days.iter().map(|day| *day as f64).collect();
         let known_at = days.iter().map(|n| day(*n)).collect();
-        SeriesFrame::new(known_at, [("y", values)], "y").unwrap()
+        // Of some of these days one could think that they are business days.
+        SeriesFrame::of_frequency(Frequency::days(1), known_at, [("y", values)], "y").unwrap()
     }
 
     fn refused(times: &[i64], columns: &[(&str, Vec<f64>)], expected: &str) {
