@@ -471,3 +471,155 @@ pub(crate) fn claim_measure(study: &btc_tune::Study) -> Result<()> {
     }
     Ok(study.set_user_attr(MEASURE_ATTR, MEASURE)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use arrow::array::{ArrayRef, Float64Array, RecordBatch, TimestampSecondArray};
+    use btc_models::{Hyperparameters, ModelType, NetworkConfig, TrainConfig, fit};
+    use btc_track::{ActiveRun, RunSpec, RunStatus};
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+    use std::sync::{Arc, OnceLock};
+
+    use super::*;
+    use crate::table::{EVENT_TIMESTAMP, PRICE, frame};
+
+    /// Three stored models and a window that begins where their training ended.
+    struct Stored {
+        client: TrackingClient,
+        _folder: tempfile::TempDir,
+        frame: SeriesFrame,
+        window: Window,
+        runs: Vec<String>,
+    }
+
+    fn stored() -> &'static Stored {
+        static STORED: OnceLock<Stored> = OnceLock::new();
+        STORED.get_or_init(|| {
+            let times = TimestampSecondArray::from_iter_values((1..=120).map(|day| 86_400 * day));
+            let price = (0..120_u32).map(|day| 100.0 + f64::from(day * 37 % 11));
+            let columns: [(&str, ArrayRef); 2] = [
+                (EVENT_TIMESTAMP, Arc::new(times)),
+                (PRICE, Arc::new(Float64Array::from_iter_values(price))),
+            ];
+            let table = RecordBatch::try_from_iter(columns).unwrap();
+            let frame = frame(&table, 0).unwrap().series;
+            let folder = tempfile::tempdir().unwrap();
+            let client = TrackingClient::in_memory(folder.path()).unwrap();
+            let runs = (0..3).map(|seed| {
+                let sizes = Hyperparameters::default();
+                let config = TrainConfig::new(&sizes)
+                    .with_epochs(2)
+                    .with_timesteps(5)
+                    .with_seed(seed);
+                let network = NetworkConfig::new(ModelType::NLinear, &sizes);
+                let training = frame.slice(0..100).unwrap();
+                let fitted = fit(&network, &training, &config, &Device::Cpu, |_| {
+                    Ok(ControlFlow::Continue(()))
+                });
+                let bundle = tempfile::tempdir().unwrap();
+                fitted.unwrap().save(bundle.path()).unwrap();
+                let run = ActiveRun::start(&client, "0", RunSpec::default()).unwrap();
+                run.log_artifacts(bundle.path(), BUNDLE).unwrap();
+                let id = run.id().to_owned();
+                run.end(RunStatus::Finished).unwrap();
+                id
+            });
+            let runs = runs.collect();
+            let window = Window {
+                data_hash: "today".into(),
+                first_target: frame.known_at()[100],
+                last_target: frame.known_at()[119],
+                horizon: 1,
+                target: Target::LogReturn,
+                target_column: PRICE.into(),
+            };
+            Stored {
+                client,
+                _folder: folder,
+                frame,
+                window,
+                runs,
+            }
+        })
+    }
+
+    /// The order of the runs, and their scores on the window, given what they scored on others.
+    fn ranked(recorded: &[Option<(i64, f64)>]) -> Vec<(usize, Scores)> {
+        let stored = stored();
+        let candidates: Vec<Candidate> = stored
+            .runs
+            .iter()
+            .zip(recorded)
+            .map(|(run, earlier)| Candidate {
+                name: run.clone(),
+                run_id: Some(run.clone()),
+                window: earlier.map(|(days, _)| Window {
+                    first_target: stored.window.first_target - TimeDelta::days(days),
+                    last_target: stored.window.last_target - TimeDelta::days(days),
+                    ..stored.window.clone()
+                }),
+                scores: earlier.map(|(_, storm)| Scores {
+                    n: 20,
+                    mape: storm,
+                    mae: storm,
+                    rmse: storm,
+                    naive_mape: storm,
+                    relative_mae: storm,
+                    direction_accuracy: 0.5,
+                }),
+                value: None,
+            })
+            .collect();
+        let comparison = Comparison {
+            client: &stored.client,
+            frames: &stored.frame,
+            window: &stored.window,
+            metric: MEASURE,
+            direction: Direction::Minimize,
+        };
+        let ranking = comparison.rank(&candidates).unwrap();
+        assert!(ranking.left_out.is_empty());
+        ranking
+            .ranked
+            .into_iter()
+            .map(|one| (one.index, one.scores.unwrap()))
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn calm_or_stormy_days_of_the_past_change_no_order(
+            recorded in prop::collection::vec(prop::option::of((1i64..400, 1e-3f64..1e3)), 3),
+        ) {
+            prop_assert_eq!(ranked(&recorded), ranked(&[None, None, None]));
+        }
+    }
+
+    #[test]
+    fn a_window_survives_tags_and_attributes() {
+        let window = stored().window.clone();
+        let tags = window.tags();
+        let tag = |key: &str| {
+            tags.iter()
+                .find(|(known, _)| *known == key)
+                .map(|(_, text)| text.as_str())
+        };
+        assert_eq!(Window::from_tags(tag), Some(window.clone()));
+        let attrs = Map::from_iter([(WINDOW_ATTR.to_owned(), window.to_attr())]);
+        assert_eq!(Window::from_attr(&attrs), Some(window.clone()));
+        let level = Window {
+            target: Target::Level,
+            ..window.clone()
+        };
+        assert!(level.is_comparable(&window));
+        let other = Window {
+            data_hash: "yesterday".into(),
+            ..window.clone()
+        };
+        assert!(!other.is_comparable(&window));
+    }
+}

@@ -36,6 +36,7 @@ mod study;
 mod table;
 mod text;
 mod verdict;
+mod workflow;
 
 pub use comparable::{Exclusion, LeftOut, Window};
 pub use definitions::{
@@ -60,3 +61,6 @@ pub use table::{
     training_table,
 };
 pub use verdict::{SIGNIFICANCE_LEVEL, Verdict};
+pub use workflow::{
+    ChampionModel, Retrieval, ServiceTables, TableFn, TableSource, Workflow, champion_model,
+};

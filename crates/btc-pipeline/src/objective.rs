@@ -68,7 +68,7 @@ impl Context<'_> {
         match self.run_trial(trial) {
             Ok(Ending::Complete(scores)) => Ok(scores.relative_mae),
             Ok(Ending::Pruned) => Err(ObjectiveError::Pruned),
-            Err(Error::Interrupted) => Err(ObjectiveError::Failed("TUNE".into())),
+            Err(Error::Interrupted) => Err(ObjectiveError::Interrupted),
             Err(error) => {
                 let text = describe(&error);
                 if matches!(error, Error::Track(_) | Error::Tune(_) | Error::Io { .. }) {
@@ -131,7 +131,7 @@ impl Context<'_> {
             model_type: &name,
         });
         // A trial that repeats an interrupted one has its ordinal, and so its seed.
-        let seed = self.config.seed.wrapping_add(trial.number() as u64);
+        let seed = self.config.seed.wrapping_add(trial.ordinal() as u64);
         let training = training
             .with_target(self.config.target)
             .with_horizon(self.config.horizon.get())

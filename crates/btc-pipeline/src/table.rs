@@ -15,6 +15,7 @@ use btc_features::{FeatureSelection, FeatureStore};
 use btc_ingest::{Revisions, Table};
 use btc_models::{SeriesFrame, Unused};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
 
 use crate::{Error, Project, Result};
 
@@ -387,6 +388,41 @@ fn series(
         (column.name, values)
     });
     Ok(SeriesFrame::new(known_at, columns, target)?)
+}
+
+/// The rows of days up to and with `last_day`.
+pub(crate) fn rows_until(table: &RecordBatch, last_day: Option<NaiveDate>) -> Result<RecordBatch> {
+    let Some(day) = last_day else {
+        return Ok(table.clone());
+    };
+    let times = instants(table)?;
+    let rows = times.partition_point(|time| *time <= close_of(day));
+    match rows {
+        0 => Err(Error::DayNotThere {
+            day,
+            first: times.first().map(day_closed_at),
+            last: times.last().map(day_closed_at),
+        }),
+        rows => Ok(table.slice(0, rows)),
+    }
+}
+
+/// What identifies the numbers of a table: SHA-256 over names, instants and values.
+pub(crate) fn content_hash(table: &RecordBatch) -> String {
+    let mut hasher = Sha256::new();
+    for (field, array) in table.schema_ref().fields().iter().zip(table.columns()) {
+        hasher.update((field.name().len() as u64).to_le_bytes());
+        hasher.update(field.name());
+        let is_time = matches!(array.data_type(), DataType::Timestamp(..));
+        let array = match is_time.then(|| cast(array, &DataType::Int64)) {
+            Some(Ok(times)) => times,
+            _ => array.clone(),
+        };
+        for value in numbers(&array).into_iter().flat_map(|one| one.values) {
+            hasher.update(value.to_bits().to_le_bytes());
+        }
+    }
+    format!("{:x}", hasher.finalize())
 }
 
 struct Column {

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod compare;
+mod interrupt;
 mod leaks;
+mod martingale;
 mod workflow;
 
 use std::num::NonZeroUsize;
