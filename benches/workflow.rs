@@ -10,10 +10,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use btc_models::{ModelType, Target};
+use btc_models::ModelType;
 use btc_pipeline::{
-    METRIC, PredictConfig, Project, RegisterConfig, SERVICE, SearchConfig, SearchSpace,
-    StudyConfig, feature_store, frame, open_study, predict, register_best, retrieve_sample, search,
+    PredictConfig, Project, RegisterConfig, SERVICE, SearchConfig, SearchSpace, StudyConfig,
+    feature_store, frame, open_study, predict, register_best, retrieve_sample, search,
     training_table,
 };
 use btc_track::TrackingClient;
@@ -63,18 +63,13 @@ fn run(runtime: &Runtime) -> Result<[Duration; STAGES.len()], Box<dyn Error>> {
         &StudyConfig::default(),
     )?;
     let config = SearchConfig {
-        space: SearchSpace {
+        space: Arc::new(SearchSpace {
             model_types: vec![ModelType::Cnn],
             timesteps: Some(10),
-        },
+        }),
         n_trials: NonZeroUsize::new(4).ok_or("a search needs trials")?,
-        jobs: NonZeroUsize::MIN,
         prediction_length: 10,
-        holdout: 60,
-        target: Target::LogReturn,
-        seed: 0,
-        data_hash: String::new(),
-        stop: Arc::default(),
+        ..SearchConfig::default()
     };
     search(
         &study,
@@ -88,21 +83,14 @@ fn run(runtime: &Runtime) -> Result<[Duration; STAGES.len()], Box<dyn Error>> {
 
     let register = RegisterConfig {
         experiment: "bench".into(),
-        metric: METRIC.into(),
-        maximize: false,
         model_name: "bench".into(),
         allow_worse_than_naive: true,
+        ..RegisterConfig::default()
     };
     register_best(&client, &register, &table)?;
     lap(&mut start);
 
-    let forecast = PredictConfig {
-        model_name: "bench".into(),
-        version: None,
-        date_end: None,
-        timesteps: None,
-        data_hash: String::new(),
-    };
+    let forecast = PredictConfig::new("bench");
     predict(&client, &forecast, &table)?;
     lap(&mut start);
     times

@@ -1,8 +1,12 @@
 //! From an error to its one line and its exit code.
+//!
+//! Every variant of every library's error has its code here, and nowhere else.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use crate::printer::Printer;
+use crate::errors::{InterruptedError, NotFoundError, UsageError, hint};
+use crate::output::printer::Printer;
 
 /// Exit code of a failure that is none of the others.
 pub(crate) const FAILURE: u8 = 1;
@@ -12,30 +16,8 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const NOT_FOUND: u8 = 3;
 /// Exit code when an upstream service failed.
 pub(crate) const UPSTREAM: u8 = 4;
-
-/// A wrong argument or setting that clap could not see.
-#[derive(Debug)]
-pub(crate) struct UsageError(pub(crate) String);
-
-impl std::fmt::Display for UsageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UsageError {}
-
-/// Something asked for by name that is not there.
-#[derive(Debug)]
-pub(crate) struct NotFoundError(pub(crate) String);
-
-impl std::fmt::Display for NotFoundError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NotFoundError {}
+/// Exit code after Ctrl-C or SIGTERM: 128 and the number of SIGINT, as shells have it.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Prints `error` as one line and returns its exit code.
 pub(crate) fn report(error: &anyhow::Error, printer: &mut Printer) -> ExitCode {
@@ -55,6 +37,10 @@ pub(crate) fn report(error: &anyhow::Error, printer: &mut Printer) -> ExitCode {
         }
         line.push_str(&text);
     }
+    if let Some(hint) = hint(error) {
+        line.push_str("; ");
+        line.push_str(hint);
+    }
     printer.error(&line);
     ExitCode::from(code(error))
 }
@@ -63,7 +49,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
             .downcast_ref::<std::io::Error>()
-            .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+            .is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
     })
 }
 
@@ -73,34 +59,230 @@ fn code(error: &anyhow::Error) -> u8 {
 
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<UsageError>() {
-        return Some(USAGE);
+        Some(USAGE)
+    } else if cause.is::<NotFoundError>() {
+        Some(NOT_FOUND)
+    } else if cause.is::<InterruptedError>() {
+        Some(INTERRUPTED)
+    } else if let Some(error) = cause.downcast_ref() {
+        Some(pipeline(error))
+    } else if let Some(error) = cause.downcast_ref() {
+        models(error)
+    } else if let Some(error) = cause.downcast_ref() {
+        Some(tune(error))
+    } else if let Some(error) = cause.downcast_ref() {
+        Some(features(error))
+    } else if let Some(error) = cause.downcast_ref() {
+        Some(track(error))
+    } else {
+        cause.downcast_ref().map(ingest)
     }
-    if cause.is::<NotFoundError>() {
-        return Some(NOT_FOUND);
+}
+
+// The libraries' errors may grow a variant at any time, which the compiler does not tell: the
+// test below compares the arms with the libraries' own lists.
+
+fn pipeline(error: &btc_pipeline::Error) -> u8 {
+    use btc_pipeline::Error;
+    match error {
+        Error::Ingest(error) => ingest(error),
+        Error::Features(error) => features(error),
+        Error::Models(error) => models(error).unwrap_or(FAILURE),
+        Error::Tune(error) => tune(error),
+        Error::Track(error) => track(error),
+        Error::NoData { .. }
+        | Error::DayNotThere { .. }
+        | Error::NoVintage { .. }
+        | Error::UnknownModel { .. }
+        | Error::UnknownVersion { .. }
+        | Error::UnknownExperiment { .. }
+        | Error::NothingToRegister { .. } => NOT_FOUND,
+        Error::OtherWindow { .. }
+        | Error::UnknownName { .. }
+        | Error::MissingColumn { .. }
+        | Error::NotNumeric { .. }
+        | Error::Folds { .. }
+        | Error::OtherMeasure { .. }
+        | Error::TooShort { .. } => USAGE,
+        Error::Interrupted => INTERRUPTED,
+        Error::Source(_)
+        | Error::Arrow(_)
+        | Error::Holes { .. }
+        | Error::WorseThanNaive { .. }
+        | Error::EmptyColumn { .. }
+        | Error::NoInstants { .. }
+        | Error::MissingInstant { .. }
+        | Error::Io { .. }
+        | Error::NoCompleteTrial { .. }
+        | Error::NothingToForecast { .. } => FAILURE,
+        _ => FAILURE,
     }
-    if let Some(error) = cause.downcast_ref::<btc_pipeline::Error>() {
-        use btc_pipeline::ErrorKind;
-        return match error.kind() {
-            ErrorKind::Upstream => Some(UPSTREAM),
-            ErrorKind::NotFound => Some(NOT_FOUND),
-            ErrorKind::Usage => Some(USAGE),
-            _ => None,
+}
+
+/// None where the cause says more.
+fn models(error: &btc_models::Error) -> Option<u8> {
+    use btc_models::Error;
+    match error {
+        Error::SeriesTooShort { .. } | Error::InvalidConfig { .. } | Error::UnknownName { .. } => {
+            Some(USAGE)
+        }
+        Error::Stopped { .. } => Some(INTERRUPTED),
+        Error::Callback(_) => None,
+        Error::InvalidSeries { .. }
+        | Error::MissingFeature { .. }
+        | Error::OtherTarget { .. }
+        | Error::OffGrid { .. }
+        | Error::Holes { .. }
+        | Error::NotPositive { .. }
+        | Error::TargetInDisguise { .. }
+        | Error::Diverged { .. }
+        | Error::LookAhead { .. }
+        | Error::Bundle { .. }
+        | Error::Io { .. }
+        | Error::Tensor(_) => Some(FAILURE),
+        _ => Some(FAILURE),
+    }
+}
+
+fn tune(error: &btc_tune::Error) -> u8 {
+    use btc_tune::Error;
+    match error {
+        Error::UnknownStudy { .. }
+        | Error::UnknownTrial { .. }
+        | Error::NoCompleteTrial { .. }
+        | Error::NoFeasibleTrial { .. } => NOT_FOUND,
+        Error::InvalidUrl { .. }
+        | Error::IncompatibleDistribution { .. }
+        | Error::InvalidDistribution { .. }
+        | Error::EmptyChoices
+        | Error::InvalidParameter { .. }
+        | Error::InvalidOutcome { .. }
+        | Error::InvalidSetting { .. }
+        | Error::SeveralObjectives { .. } => USAGE,
+        Error::DuplicatedStudy { .. }
+        | Error::TrialFinished { .. }
+        | Error::Objective { .. }
+        | Error::SchemaVersion { .. }
+        | Error::Malformed { .. }
+        | Error::Storage { .. } => FAILURE,
+        _ => FAILURE,
+    }
+}
+
+fn features(error: &btc_features::Error) -> u8 {
+    use btc_features::Error;
+    match error {
+        Error::UnknownObject { .. } | Error::SourceMissing { .. } => NOT_FOUND,
+        Error::InvalidRequest(_) | Error::Collision { .. } => USAGE,
+        Error::Io {
+            action: "read" | "open",
+            source,
+            ..
+        } if source.kind() == ErrorKind::NotFound => NOT_FOUND,
+        Error::Conflict(_)
+        | Error::InvalidDefinition { .. }
+        | Error::SchemaMismatch { .. }
+        | Error::Corrupt { .. }
+        | Error::MemoryLimit(_)
+        | Error::Io { .. }
+        | Error::Parquet { .. }
+        | Error::OnlineStore { .. }
+        | Error::Arrow(_)
+        | Error::DataFusion(_) => FAILURE,
+        _ => FAILURE,
+    }
+}
+
+fn track(error: &btc_track::Error) -> u8 {
+    use btc_track::Error;
+    match error {
+        Error::NotFound { .. } | Error::NoCandidate { .. } => NOT_FOUND,
+        Error::InvalidParameter { .. } | Error::InvalidFilter { .. } => USAGE,
+        Error::Artifact {
+            action: "read" | "open" | "list",
+            source,
+            ..
+        } if source.kind() == ErrorKind::NotFound => NOT_FOUND,
+        Error::Unreachable { .. } => UPSTREAM,
+        Error::Remote { error_code, .. } => match error_code.as_str() {
+            "RESOURCE_DOES_NOT_EXIST" => NOT_FOUND,
+            "INVALID_PARAMETER_VALUE" => USAGE,
+            "RESOURCE_ALREADY_EXISTS" => FAILURE,
+            _ => UPSTREAM,
+        },
+        Error::AlreadyExists { .. }
+        | Error::ParamChanged { .. }
+        | Error::Inactive { .. }
+        | Error::Artifact { .. }
+        | Error::Store { .. }
+        | Error::Malformed { .. } => FAILURE,
+        _ => FAILURE,
+    }
+}
+
+fn ingest(error: &btc_ingest::Error) -> u8 {
+    use btc_ingest::Error;
+    match error {
+        Error::RateLimited { .. }
+        | Error::Unauthorized { .. }
+        | Error::Malformed { .. }
+        | Error::Status { .. }
+        | Error::Transport { .. }
+        | Error::Timeout { .. }
+        | Error::TooLarge { .. }
+        | Error::Sampled { .. }
+        | Error::NoData { .. } => UPSTREAM,
+        Error::NotPulled { .. } => NOT_FOUND,
+        Error::Config { .. } => USAGE,
+        Error::Read { source, .. } if source.kind() == ErrorKind::NotFound => NOT_FOUND,
+        Error::Locked { .. }
+        | Error::OtherData { .. }
+        | Error::Read { .. }
+        | Error::Write { .. }
+        | Error::InvalidFile { .. }
+        | Error::Parquet { .. }
+        | Error::Arrow(_) => FAILURE,
+        _ => FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// The variants of the enum `Error` in a library's source.
+    fn variants(source: &str) -> Vec<String> {
+        let body = source
+            .split_once("pub enum Error {")
+            .map_or("", |(_, rest)| rest);
+        let body = body.split_once("\n}").map_or("", |(body, _)| body);
+        let line = |line: &str| {
+            let name = line.strip_prefix("    ")?;
+            name.starts_with(|first: char| first.is_ascii_uppercase())
+                .then(|| name.split(|c: char| !c.is_alphanumeric()).next())?
+                .map(str::to_owned)
         };
+        body.lines().filter_map(line).collect()
     }
-    if let Some(error) = cause.downcast_ref::<btc_track::Error>() {
-        return match error {
-            _ if error.is_not_found() => Some(NOT_FOUND),
-            _ if error.code() == "INVALID_PARAMETER_VALUE" => Some(USAGE),
-            _ => None,
-        };
+
+    #[test]
+    fn every_error_of_every_library_has_its_code() {
+        let here = include_str!("exit.rs");
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for name in ["pipeline", "models", "tune", "features", "track", "ingest"] {
+            let path = crates.join(format!("btc-{name}/src/error.rs"));
+            let variants = variants(&std::fs::read_to_string(path).unwrap());
+            assert!(variants.len() > 5, "{name}: {variants:?}");
+            let start = here.find(&format!("fn {name}(error: &btc_{name}::Error)"));
+            let function = &here[start.expect("each library has its function")..];
+            let function = &function[..function.find("\n}").expect("it ends")];
+            for variant in variants {
+                let arm = format!("Error::{variant}");
+                let named = function
+                    .match_indices(&arm)
+                    .any(|(at, _)| function[at + arm.len()..].starts_with([' ', '(', ',', '\n']));
+                assert!(named, "exit code of btc_{name}::{arm}");
+            }
+        }
     }
-    if let Some(error) = cause.downcast_ref::<btc_ingest::Error>() {
-        return match error {
-            _ if error.is_upstream() => Some(UPSTREAM),
-            btc_ingest::Error::NotPulled { .. } => Some(NOT_FOUND),
-            btc_ingest::Error::Config { .. } => Some(USAGE),
-            _ => None,
-        };
-    }
-    None
 }

@@ -1,23 +1,30 @@
 //! The `btc` command: parses, calls one library function, prints, and picks
 //! an exit code.
 
-mod aliases;
-mod args;
+mod cli;
 mod commands;
+mod errors;
 mod exit;
-mod printer;
-mod progress;
+mod interrupt;
+mod output;
 mod settings;
-mod tracking;
+mod stores;
 
 use clap::Parser;
 
+use crate::cli::{Cli, TypedCommand};
+use crate::output::printer::Printer;
+use crate::settings::resolve::Settings;
+
 fn main() -> std::process::ExitCode {
-    let cli = args::Cli::parse();
-    let mut printer = printer::Printer::new(&cli.global);
-    let outcome = settings::Settings::resolve(&cli.global)
-        .and_then(|settings| commands::dispatch(cli.command, &settings, &mut printer));
-    match outcome {
+    let Cli { global, command } = Cli::parse();
+    let command = match command {
+        TypedCommand::Command(command) => command,
+        TypedCommand::Alias(alias) => alias.translate(),
+    };
+    let settings = Settings::resolve(&global, &command);
+    let mut printer = Printer::new(settings.json, settings.quiet, settings.color);
+    match commands::dispatch(command, &settings, &mut printer) {
         Ok(code) => code,
         Err(error) => exit::report(&error, &mut printer),
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
-use crate::files::{absolute, folder_of, sync_dir, widen_permissions, write_atomic};
+use crate::files::{absolute, draft_in, folder_of, keep_permissions, sync_dir, write_atomic};
 use crate::historical::{Request, source_files};
 use crate::registry::DatasetEntry;
 use crate::retrieval::EntityRows;
@@ -210,10 +210,7 @@ struct Written {
 async fn write_stream(frame: datafusion::dataframe::DataFrame, path: &Path) -> Result<Written> {
     let dir = folder_of(path);
     std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".tmp-")
-        .tempfile_in(dir)
-        .map_err(Error::io("write into", dir))?;
+    let mut file = draft_in(dir)?;
     let mut stream = frame.execute_stream().await?;
     let schema = stream.schema();
     let properties = WriterProperties::builder()
@@ -235,7 +232,7 @@ async fn write_stream(frame: datafusion::dataframe::DataFrame, path: &Path) -> R
     file.as_file()
         .sync_all()
         .map_err(Error::io("write", path))?;
-    widen_permissions(file.as_file(), path)?;
+    keep_permissions(file.as_file(), path)?;
     file.persist(path)
         .map_err(|error| Error::io("replace", path)(error.error))?;
     sync_dir(dir)?;

@@ -48,7 +48,7 @@ pub enum Error {
 
     /// A source whose files are not there yet.
     #[error(
-        "source {name:?} has no file at {}; write its data first (`btc data pull`), \
+        "source {name:?} has no file at {}; write its data first, \
          or correct the path of the source",
         path.display()
     )]

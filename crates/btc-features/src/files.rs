@@ -9,33 +9,40 @@ use crate::error::{Error, Result};
 /// Replaces `path` by `content`: whoever reads sees the old text or the new.
 pub(crate) fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     let dir = folder_of(path);
-    let mut file = tempfile::Builder::new()
-        .prefix(".tmp-")
-        .tempfile_in(dir)
-        .map_err(Error::io("write into", dir))?;
+    let mut file = draft_in(dir)?;
     file.write_all(content).map_err(Error::io("write", path))?;
     file.as_file()
         .sync_all()
         .map_err(Error::io("write", path))?;
-    widen_permissions(file.as_file(), path)?;
+    keep_permissions(file.as_file(), path)?;
     file.persist(path)
         .map_err(|error| Error::io("replace", path)(error.error))?;
     sync_dir(dir)
 }
 
-/// Temporary files are private to their owner; what takes the place of a
-/// shared file is shared as far as the file was, or as new files are.
-#[cfg(unix)]
-pub(crate) fn widen_permissions(file: &File, path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(path).map_or(0o644, |old| old.permissions().mode() & 0o777);
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
-        .map_err(Error::io("write", path))
+/// A file in `dir` that gets its name when it is whole. Its mode is that of
+/// any new file: what the umask leaves.
+pub(crate) fn draft_in(dir: &Path) -> Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tmp-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder
+        .tempfile_in(dir)
+        .map_err(Error::io("write into", dir))
 }
 
-#[cfg(not(unix))]
-pub(crate) fn widen_permissions(_: &File, _: &Path) -> Result<()> {
-    Ok(())
+/// What takes the place of a file is shared as far as the file was.
+pub(crate) fn keep_permissions(file: &File, path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(old) => file
+            .set_permissions(old.permissions())
+            .map_err(Error::io("write", path)),
+        Err(_) => Ok(()),
+    }
 }
 
 pub(crate) fn folder_of(path: &Path) -> &Path {

@@ -61,19 +61,7 @@ impl FeatureStore {
     /// not understood, [`Error::Conflict`] if the registry belongs to another
     /// project.
     pub fn open(repo_dir: &Path) -> Result<Self> {
-        let config = StoreConfig::read(repo_dir)?;
-        let registry_store = RegistryStore::new(repo_dir, &config.project);
-        let registry = registry_store.read()?;
-        let limits = Limits::default();
-        Ok(Self {
-            repo_dir: repo_dir.to_path_buf(),
-            config,
-            registry_store,
-            registry,
-            context: limits.context()?,
-            limits,
-            tables: Tables::new(),
-        })
+        Self::with_config(repo_dir, StoreConfig::read(repo_dir)?)
     }
 
     /// Opens the store in `repo_dir`, which is made if it is not there: the
@@ -88,6 +76,42 @@ impl FeatureStore {
             StoreConfig::new(project).write(repo_dir)?;
         }
         Self::open(repo_dir)
+    }
+
+    /// The store in `repo_dir` as it would be with `definitions` applied, to
+    /// read from. Nothing is written; a folder that is not there counts as an
+    /// empty one of the project `project`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`] and [`Self::apply`].
+    pub fn preview(repo_dir: &Path, project: &str, definitions: &Definitions) -> Result<Self> {
+        let config = match StoreConfig::read(repo_dir) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                StoreConfig::new(project)
+            }
+            read => read?,
+        };
+        let mut store = Self::with_config(repo_dir, config)?;
+        let merged = store.registry.definitions.merged(definitions);
+        store.planned(&store.registry.definitions, &merged)?;
+        store.registry.definitions = merged;
+        Ok(store)
+    }
+
+    fn with_config(repo_dir: &Path, config: StoreConfig) -> Result<Self> {
+        let registry_store = RegistryStore::new(repo_dir, &config.project);
+        let registry = registry_store.read()?;
+        let limits = Limits::default();
+        Ok(Self {
+            repo_dir: repo_dir.to_path_buf(),
+            config,
+            registry_store,
+            registry,
+            context: limits.context()?,
+            limits,
+            tables: Tables::new(),
+        })
     }
 
     /// Lets requests use no more than `bytes` of memory for what they hold;

@@ -3,13 +3,12 @@
 //! `cargo run -p btc-pipeline --example synthetic`
 
 use std::error::Error;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use btc_models::{ModelType, Target};
+use btc_models::ModelType;
 use btc_pipeline::{
-    METRIC, PredictConfig, Project, RegisterConfig, SERVICE, SearchConfig, SearchSpace,
-    StudyConfig, feature_store, frame, open_study, predict, register_best, retrieve_sample, search,
+    PredictConfig, Project, RegisterConfig, SERVICE, SearchConfig, SearchSpace, StudyConfig,
+    feature_store, frame, open_study, predict, register_best, retrieve_sample, search,
     training_table,
 };
 use btc_track::TrackingClient;
@@ -24,7 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let store = feature_store(&project)?;
     let table = runtime.block_on(training_table(&project, &store, SERVICE, None))?;
     let frame = frame(&table, 70)?;
-    println!("{} days of {} features", frame.rows(), frame.names().len());
+    println!(
+        "{} days of {} features",
+        frame.series.rows(),
+        frame.series.names().len()
+    );
 
     let client = TrackingClient::open(&project.tracking(), &project.artifacts())?;
     let experiment = client.get_or_create_experiment("example")?;
@@ -35,18 +38,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     let data_hash = btc_ingest::data_hash(&project.data_dir())?;
     let config = SearchConfig {
-        space: SearchSpace {
+        space: Arc::new(SearchSpace {
             model_types: vec![ModelType::Cnn],
             timesteps: Some(10),
-        },
-        n_trials: NonZeroUsize::MIN,
-        jobs: NonZeroUsize::MIN,
+        }),
         prediction_length: 10,
-        holdout: 60,
-        target: Target::LogReturn,
-        seed: 0,
         data_hash: data_hash.clone(),
-        stop: Arc::default(),
+        ..SearchConfig::default()
     };
     let found = search(
         &study,
@@ -65,21 +63,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         &client,
         &RegisterConfig {
             experiment: "example".into(),
-            metric: METRIC.into(),
-            maximize: false,
             model_name: "example".into(),
             allow_worse_than_naive: true,
+            data_hash: data_hash.clone(),
+            ..RegisterConfig::default()
         },
         &table,
     )?;
     let prediction = predict(
         &client,
         &PredictConfig {
-            model_name: registration.model,
-            version: None,
-            date_end: None,
-            timesteps: None,
             data_hash,
+            ..PredictConfig::new(registration.model)
         },
         &table,
     )?;

@@ -14,11 +14,12 @@
 //! let store = feature_store(&project)?;
 //! let table = training_table(&project, &store, SERVICE, None).await?;
 //! let frame = frame(&table, 60)?;
-//! println!("{} days of {} features", frame.rows(), frame.names().len());
+//! println!("{} days of {} features", frame.series.rows(), frame.series.names().len());
 //! # Ok(())
 //! # }
 //! ```
 
+mod comparable;
 mod definitions;
 mod error;
 mod objective;
@@ -28,24 +29,38 @@ mod project;
 mod register;
 mod sample;
 mod scores;
+mod search;
 mod space;
 mod split;
 mod study;
 mod table;
 mod text;
+mod verdict;
+mod workflow;
 
+pub use comparable::{Exclusion, LeftOut, Window};
 pub use definitions::{
     BLOCKCHAIN_VIEW, OHLCV_VIEW, SERVICE, builtin_definitions, definitions, feature_store,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use objective::{BUNDLE, SearchConfig, SearchOutcome, search};
+pub use objective::{BUNDLE, FOLDS};
 pub use observer::{Event, Observer};
 pub use predict::{PredictConfig, Prediction, forecast_experiment, load_version, predict};
 pub use project::Project;
-pub use register::{CHAMPION, RegisterConfig, Registration, register_best};
+pub use register::{
+    CHAMPION, CHAMPION_BY_TAG, RegisterConfig, Registration, VERDICT_TAG, register_best,
+};
 pub use sample::{SAMPLE_LAST_DAY, retrieve_sample};
 pub use scores::{METRIC, Scores};
-pub use space::{SearchSpace, TIMESTEPS};
-pub use split::Split;
+pub use search::{DEFAULT_FOLDS, DEFAULT_PREDICTION_LENGTH, SearchConfig, SearchOutcome, search};
+pub use space::{Proposal, SearchSpace, Space, SpaceFn, TIMESTEPS};
+pub use split::{DEFAULT_HOLDOUT, Split};
 pub use study::{PrunerKind, SamplerKind, StudyConfig, open_study};
-pub use table::{EVENT_TIMESTAMP, PRICE, close_of, frame, frame_of, training_table};
+pub use table::{
+    EVENT_TIMESTAMP, PRICE, TrainingFrame, close_of, frame, frame_for, frame_of, frame_of_columns,
+    training_table,
+};
+pub use verdict::{SIGNIFICANCE_LEVEL, Verdict};
+pub use workflow::{
+    ChampionModel, Retrieval, ServiceTables, TableFn, TableSource, Workflow, champion_model,
+};

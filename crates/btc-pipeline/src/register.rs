@@ -1,25 +1,48 @@
-//! The best run becomes a registered version.
+//! The best run becomes a registered version, with a verdict on the days held out.
 
-use std::cell::RefCell;
+use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use btc_models::Forecaster;
 use btc_models::candle_core::Device;
-use btc_track::{Direction, NaiveRule, RegisterBest, Run, Tag, TrackingClient, Verdict};
+use btc_models::{Forecaster, SeriesFrame, Target, validate_bundle};
+use btc_track::{
+    Direction, ModelVersion, RegisterRun, Run, Tag, TrackingClient, WORSE_THAN_NAIVE_TAG,
+    open_artifacts, register_run,
+};
 use serde::Serialize;
 
+use crate::comparable::{
+    Candidate, Comparison, Exclusion, Frames, LeftOut, Ranked, SELECTION_DAYS_TAG, Window,
+    instant_text,
+};
 use crate::error::describe;
-use crate::scores::{RELATIVE_MAE, Scores};
-use crate::table::frame_of;
-use crate::{Error, Result};
+use crate::objective::BUNDLE;
+use crate::scores::{METRIC, Outcomes, Scores, target_range};
+use crate::search::DEFAULT_PREDICTION_LENGTH;
+use crate::split::DEFAULT_HOLDOUT;
+use crate::table::frame_of_columns;
+use crate::verdict::{Finding, Look, Verdict, look};
+use crate::{Error, PRICE, Result, Split};
 
 /// Alias of the version that is meant to be used.
 pub const CHAMPION: &str = "champion";
+/// Tag of a version that says what the hold-out says of it.
+pub const VERDICT_TAG: &str = "verdict";
+/// Tag of a version that says who made it champion.
+pub const CHAMPION_BY_TAG: &str = "champion_by";
 /// Forecasts below which two models cannot be told apart.
 const FEWEST_TO_COMPARE: usize = 60;
 
 /// Which run to register, and under which name.
+///
+/// ```
+/// use btc_pipeline::RegisterConfig;
+///
+/// let config = RegisterConfig { experiment: "search".into(), ..RegisterConfig::default() };
+/// assert_eq!(config.metric, "MAPE");
+/// ```
 #[derive(Debug, Clone)]
 pub struct RegisterConfig {
     /// The experiment, by name or id.
@@ -30,8 +53,32 @@ pub struct RegisterConfig {
     pub maximize: bool,
     /// The registered model's name.
     pub model_name: String,
-    /// Whether to register a model that is no better than the naive forecast.
+    /// Whether to register a model that is worse than the naive forecast.
     pub allow_worse_than_naive: bool,
+    /// Whether the version becomes champion whatever the verdict.
+    pub champion: bool,
+    /// Forecasts in the selection set; none takes those of the newest run.
+    pub prediction_length: Option<usize>,
+    /// Days held out; none takes those of the newest run.
+    pub holdout: Option<usize>,
+    /// What the data is: the hash of its tables.
+    pub data_hash: String,
+}
+
+impl Default for RegisterConfig {
+    fn default() -> Self {
+        Self {
+            experiment: String::new(),
+            metric: METRIC.into(),
+            maximize: false,
+            model_name: String::new(),
+            allow_worse_than_naive: false,
+            champion: false,
+            prediction_length: None,
+            holdout: None,
+            data_hash: String::new(),
+        }
+    }
 }
 
 /// What was registered, and how good it is.
@@ -39,8 +86,10 @@ pub struct RegisterConfig {
 pub struct Registration {
     /// The registered model's name.
     pub model: String,
-    /// The new version.
+    /// The version of the run.
     pub version: u64,
+    /// Whether the run was registered before, as this version.
+    pub already_registered: bool,
     /// The run it comes from.
     pub run_id: String,
     /// The run's name: the trial's number.
@@ -49,23 +98,47 @@ pub struct Registration {
     pub model_type: String,
     /// The metric the run was chosen by.
     pub metric: String,
-    /// Its value.
+    /// Its value on `window`.
     pub value: f64,
+    /// The days that the runs were compared on.
+    pub window: Window,
+    /// The run's scores on the window; none if it was chosen by a metric that only runs carry.
+    pub selection: Option<Scores>,
+    /// Runs that could not be compared on the window.
+    pub left_out: usize,
+    /// Which those are, and why.
+    pub left_out_runs: Vec<LeftOut>,
     /// How good the model is over the hold-out; none if nothing was held out.
     pub holdout: Option<Scores>,
-    /// Whether the naive forecast does as well or better.
+    /// What the hold-out says of it beside the naive forecast.
+    pub verdict: Verdict,
+    /// The p-value of that, adjusted for every look at these days.
+    pub p: f64,
+    /// The p-value of this look alone.
+    pub p_single: f64,
+    /// Looks that were ever taken at these days, this one included.
+    pub looks: usize,
+    /// Whether the naive forecast does as well or better over the hold-out.
     pub worse_than_naive: bool,
+    /// Whether the version is the champion now.
+    pub champion: bool,
     /// The version that was champion before, if there was one.
     pub previous_champion: Option<u64>,
-    /// Its hold-out MAPE, as recorded when it was registered.
-    pub previous_holdout_mape: Option<f64>,
+    /// The scores of that version over the same hold-out days; none if it was trained on them.
+    pub previous_champion_holdout: Option<Scores>,
+    /// Its MAE relative to the naive forecast's over the same days.
+    pub champion_relative_mae: Option<f64>,
 }
 
 impl Registration {
     /// The registration for a person, line by line.
     pub fn lines(&self) -> Vec<String> {
+        let verb = match self.already_registered {
+            true => "registered before:",
+            false => "registered",
+        };
         let mut lines = vec![format!(
-            "registered {} version {}: {} of run {} with {} {:.4}",
+            "{verb} {} version {}: {} of run {} with {} {:.4}",
             self.model, self.version, self.model_type, self.run_name, self.metric, self.value
         )];
         if let Some(holdout) = &self.holdout {
@@ -79,12 +152,24 @@ impl Registration {
                 holdout.n, holdout.mape, holdout.naive_mape, holdout.relative_mae
             ));
         }
+        lines.push(format!(
+            "against naive: {}, p {:.4} ({:.4} alone, {} looks at these days)",
+            self.verdict, self.p, self.p_single, self.looks
+        ));
         if let Some(version) = self.previous_champion {
-            let mape = self.previous_holdout_mape;
-            let mape = mape.map(|mape| format!(", hold-out MAPE {mape:.4} % when registered"));
+            let scores = match &self.previous_champion_holdout {
+                Some(scores) => format!(
+                    "MAPE {:.4} %, MAE relative to naive {:.4} over the same days",
+                    scores.mape, scores.relative_mae
+                ),
+                None => "it was trained on these days or cannot forecast them".to_owned(),
+            };
+            lines.push(format!("champion before: version {version}, {scores}"));
+        }
+        if 0 < self.left_out {
             lines.push(format!(
-                "champion before: version {version}{}",
-                mape.unwrap_or_default()
+                "{} runs could not be compared on these days",
+                self.left_out
             ));
         }
         lines
@@ -93,164 +178,421 @@ impl Registration {
 
 /// Registers the best run of an experiment whose bundle is there and sound.
 ///
-/// Only finished runs of completed trials count. The hold-out, the rows that
-/// lie after everything the model was chosen by, is evaluated here and only
-/// here; its scores become tags of the version. A version that beats the naive
-/// forecast becomes champion. Nothing is left behind when this fails.
+/// Only finished runs of completed trials count, and all are compared on one window: today's
+/// selection set, which ends before the hold-out. Runs that were judged on other days are judged
+/// anew from their bundles. A metric that only runs carry compares the runs of exactly this window
+/// alone.
+///
+/// The hold-out, the rows that lie after everything the model was chosen by, then gives the
+/// verdict: Diebold and Mariano's test of the absolute errors against those of the naive forecast,
+/// two-sided at [`SIGNIFICANCE_LEVEL`](crate::SIGNIFICANCE_LEVEL), adjusted after Holm for every
+/// look that was ever taken at these days. The look is recorded before the verdict is used, and
+/// counts even when nothing is registered. A version that beats the naive forecast becomes
+/// champion; one that is undecided is registered without the alias; one that is worse is refused
+/// unless that is allowed. A run that was registered before keeps its version.
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] without the experiment or a run to register,
-/// [`Error::WorseThanNaive`] if the model is no better than repeating the last
-/// close and that is not allowed, and the stores' own errors.
+/// [`Error::UnknownExperiment`], [`Error::NothingToRegister`], [`Error::TooShort`] if the table has
+/// no room for the window, [`Error::WorseThanNaive`], and the stores' own errors.
 pub fn register_best(
     client: &TrackingClient,
     config: &RegisterConfig,
     table: &RecordBatch,
 ) -> Result<Registration> {
-    // The closure is called until a bundle is sound; what it found is kept for the report.
-    let judged: RefCell<Option<Judged>> = RefCell::default();
-    let validate = |run: &Run, bundle: &Path| {
-        let found = judge(run, bundle, table).map_err(|error| describe(&error))?;
-        let verdict = found.verdict(run);
-        judged.replace(Some(found));
-        Ok(verdict)
-    };
-    let mut request = RegisterBest::new(&config.experiment, &config.metric, &config.model_name)
-        .with_naive(NaiveRule::relative(RELATIVE_MAE))
-        .with_alias(CHAMPION);
-    if config.maximize {
-        request.direction = Direction::Maximize;
-    }
-    request.allow_worse_than_naive = config.allow_worse_than_naive;
-    let registered = btc_track::register_best(client, &request, &validate)
-        .map_err(|error| explain(error, client, config))?;
-    let judged = judged.into_inner();
-    let champion = registered.champion;
-    Ok(Registration {
-        model: registered.version.name,
-        version: registered.version.version,
-        run_id: registered.run.info.run_id,
-        run_name: registered.run.info.run_name,
-        model_type: judged
-            .as_ref()
-            .map(|one| one.model_type.clone())
-            .unwrap_or_default(),
+    let experiment = find_experiment(client, &config.experiment)?;
+    let mut runs = btc_track::finished_runs(client, &experiment.experiment_id)?;
+    // The order in which equals rank must not be the store's.
+    runs.sort_by_key(|run| (run.info.start_time, number_of(run), run.info.run_id.clone()));
+    let nothing = |left_out| Error::NothingToRegister {
+        experiment: experiment.name.clone(),
         metric: config.metric.clone(),
-        value: registered.value,
-        holdout: judged.and_then(|one| one.holdout),
-        worse_than_naive: registered.worse_than_naive,
-        previous_holdout_mape: champion
-            .as_ref()
-            .and_then(|champion| champion.version.tag("holdout_MAPE")?.parse().ok()),
-        previous_champion: champion.map(|champion| champion.version.version),
+        left_out,
+    };
+    if runs.is_empty() {
+        return Err(nothing(Vec::new()));
+    }
+    let days = Days::of(config, &runs, table)?;
+    let tables = TableFrames {
+        table,
+        target_column: &days.window.target_column,
+    };
+    let comparison = Comparison {
+        client,
+        frames: &tables,
+        window: &days.window,
+        metric: &config.metric,
+        direction: match config.maximize {
+            true => Direction::Maximize,
+            false => Direction::Minimize,
+        },
+    };
+    let candidates: Vec<Candidate> = runs
+        .iter()
+        .map(|run| candidate(run, &config.metric))
+        .collect();
+    let mut ranking = comparison.rank(&candidates)?;
+    let mut chosen = None;
+    for best in &ranking.ranked {
+        let run = &runs[best.index];
+        match judge(client, run, &tables, &days)? {
+            Ok(judged) => {
+                chosen = Some((best, run, judged));
+                break;
+            }
+            Err(reason) => ranking.left_out.push(LeftOut {
+                name: run.info.run_name.clone(),
+                run_id: Some(run.info.run_id.clone()),
+                reason,
+            }),
+        }
+    }
+    match chosen {
+        None => Err(nothing(ranking.left_out)),
+        Some((best, run, judged)) => {
+            let registrar = Registrar {
+                client,
+                config,
+                days: &days,
+                tables: &tables,
+            };
+            registrar.register(best, run, judged, ranking.left_out)
+        }
+    }
+}
+
+fn find_experiment(client: &TrackingClient, name: &str) -> Result<btc_track::Experiment> {
+    client.experiment(name).map_err(|error| {
+        if !error.is_not_found() {
+            return error.into();
+        }
+        let known = client.experiments().unwrap_or_default();
+        Error::UnknownExperiment {
+            name: name.to_owned(),
+            known: known.into_iter().map(|one| one.name).collect(),
+        }
     })
 }
 
-/// What a look at a run's bundle found.
-struct Judged {
-    model_type: String,
-    holdout: Option<Scores>,
+fn is_champion(version: &ModelVersion) -> bool {
+    version.aliases.iter().any(|alias| alias == CHAMPION)
 }
 
-impl Judged {
-    fn verdict(&self, run: &Run) -> Verdict {
-        let mut tags = vec![Tag::new("model_type", &self.model_type)];
-        for key in ["data_hash", "study", "number"] {
+fn number_of(run: &Run) -> Option<usize> {
+    run.tag("number")?.parse().ok()
+}
+
+/// A finished run as its tags and metrics tell of it.
+fn candidate(run: &Run, metric: &str) -> Candidate {
+    let days = run
+        .tag(SELECTION_DAYS_TAG)
+        .and_then(|text| text.parse().ok());
+    Candidate {
+        name: run.info.run_name.clone(),
+        run_id: Some(run.info.run_id.clone()),
+        window: Window::from_tags(|key| run.tag(key)),
+        scores: days.and_then(|n| Scores::from_metrics(n, |name| run.metric(name))),
+        value: run.metric(metric),
+    }
+}
+
+/// The days of today's table that choose, and those that judge.
+struct Days {
+    window: Window,
+    /// The instants that are held out, first and last; none if there are none.
+    holdout: Option<(chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>)>,
+}
+
+impl Days {
+    /// Counts back from the end of the table as the newest run's search did.
+    fn of(config: &RegisterConfig, runs: &[Run], table: &RecordBatch) -> Result<Self> {
+        let recorded = |key: &str| {
+            let number = |run: &Run| run.param(key)?.parse::<usize>().ok();
+            runs.iter().rev().find_map(number)
+        };
+        let tag = |key: &str| runs.iter().rev().find_map(|run| run.tag(key));
+        let target_column = tag("target_column").unwrap_or(PRICE);
+        let horizon = recorded("horizon").and_then(NonZeroUsize::new);
+        let selection = config
+            .prediction_length
+            .or_else(|| recorded("prediction_length"))
+            .unwrap_or(DEFAULT_PREDICTION_LENGTH);
+        let holdout = config
+            .holdout
+            .or_else(|| recorded("holdout"))
+            .unwrap_or(DEFAULT_HOLDOUT);
+        let target: Target = tag("target")
+            .and_then(|name| name.parse().ok())
+            .unwrap_or_default();
+        let frame = frame_of_columns(table, &[], target_column)?;
+        let split = Split::with_horizon(
+            frame.rows(),
+            selection,
+            holdout,
+            recorded("timesteps").unwrap_or(1),
+            horizon.unwrap_or(NonZeroUsize::MIN),
+        )?;
+        let window = Window::of_selection(&frame, &split, target, &config.data_hash);
+        let window = window.ok_or(Error::TooShort {
+            rows: frame.rows(),
+            needed: frame.rows() + 1,
+            holdout,
+            selection,
+            timesteps: 1,
+        })?;
+        Ok(Self {
+            window,
+            holdout: target_range(&frame, &split.holdout, split.horizon),
+        })
+    }
+
+    /// The origins of the hold-out in a frame.
+    fn holdout_origins(&self, frame: &SeriesFrame) -> Range<usize> {
+        match self.holdout {
+            Some((first_target, last_target)) => Window {
+                first_target,
+                last_target,
+                ..self.window.clone()
+            }
+            .origins(frame),
+            None => 0..0,
+        }
+    }
+}
+
+/// The columns of a table that a model needs.
+struct TableFrames<'a> {
+    table: &'a RecordBatch,
+    target_column: &'a str,
+}
+
+impl Frames for TableFrames<'_> {
+    fn frame_for(&self, forecaster: &Forecaster) -> Result<SeriesFrame> {
+        frame_of_columns(self.table, &forecaster.feature_names(), self.target_column)
+    }
+}
+
+/// What a run's bundle came to on the days held out.
+struct Judged {
+    model_type: String,
+    bundle_hash: String,
+    outcomes: Outcomes,
+}
+
+/// Reads a run's bundle and lets it forecast the hold-out.
+fn judge(
+    client: &TrackingClient,
+    run: &Run,
+    tables: &TableFrames<'_>,
+    days: &Days,
+) -> Result<Result<Judged, Exclusion>> {
+    let Some(folder) = open_artifacts(client, run, BUNDLE)? else {
+        return Ok(Err(Exclusion::NoBundle));
+    };
+    let unsound = |error: btc_models::Error| Exclusion::Unsound {
+        problem: describe(&error),
+    };
+    let read = |folder: &Path| {
+        let info = validate_bundle(folder).map_err(unsound)?;
+        let forecaster = Forecaster::load(folder, &Device::Cpu).map_err(unsound)?;
+        let outcomes =
+            holdout_outcomes(&forecaster, tables, days).map_err(|error| Exclusion::NoForecast {
+                problem: describe(&error),
+            })?;
+        Ok(Judged {
+            model_type: forecaster.model_type().to_string(),
+            bundle_hash: info.content_hash,
+            outcomes,
+        })
+    };
+    Ok(read(folder.path()))
+}
+
+fn holdout_outcomes(
+    forecaster: &Forecaster,
+    tables: &TableFrames<'_>,
+    days: &Days,
+) -> Result<Outcomes> {
+    let frame = tables.frame_for(forecaster)?;
+    let origins = days.holdout_origins(&frame);
+    if origins.is_empty() {
+        return Ok(Outcomes::default());
+    }
+    let forecasts = forecaster.forecast_at(&frame, origins)?;
+    Ok(Outcomes::of(&forecasts, &frame))
+}
+
+/// Registers a run that was chosen.
+struct Registrar<'a> {
+    client: &'a TrackingClient,
+    config: &'a RegisterConfig,
+    days: &'a Days,
+    tables: &'a TableFrames<'a>,
+}
+
+impl Registrar<'_> {
+    fn register(
+        &self,
+        best: &Ranked,
+        run: &Run,
+        judged: Judged,
+        left_out: Vec<LeftOut>,
+    ) -> Result<Registration> {
+        let holdout = judged.outcomes.scores();
+        let finding = self.look(run, &judged)?;
+        let relative = holdout.map_or(f64::NAN, |scores| scores.relative_mae);
+        if finding.verdict == Verdict::Worse && !self.config.allow_worse_than_naive {
+            return Err(Error::WorseThanNaive {
+                run: run.info.run_name.clone(),
+                relative_mae: relative,
+                p: finding.p,
+            });
+        }
+        // Where nothing was held out there is nothing to say.
+        let worse_than_naive = holdout.is_some() && (relative.is_nan() || 1.0 <= relative);
+        let becomes_champion = finding.verdict == Verdict::Beats || self.config.champion;
+        let previous = self.champion()?;
+        let request = RegisterRun {
+            model_name: self.config.model_name.clone(),
+            artifact_path: BUNDLE.to_owned(),
+            description: String::new(),
+            tags: self.tags(best, run, &judged, holdout, &finding, worse_than_naive),
+            aliases: becomes_champion
+                .then(|| CHAMPION.to_owned())
+                .into_iter()
+                .collect(),
+        };
+        let (version, already_registered) = register_run(self.client, run, &request)?;
+        // A run that is registered again must not keep what no longer holds.
+        if !worse_than_naive && version.tag(WORSE_THAN_NAIVE_TAG) == Some("true") {
+            let (name, number) = (&version.name, version.version);
+            self.client
+                .set_model_version_tag(name, number, WORSE_THAN_NAIVE_TAG, "false")?;
+        }
+        let previous = previous.filter(|champion| champion.version != version.version);
+        let previous_scores = previous.as_ref().and_then(|old| self.scores_of(old));
+        Ok(Registration {
+            champion: is_champion(&version),
+            model: version.name,
+            version: version.version,
+            already_registered,
+            run_id: run.info.run_id.clone(),
+            run_name: run.info.run_name.clone(),
+            model_type: judged.model_type,
+            metric: self.config.metric.clone(),
+            value: best.value,
+            window: self.days.window.clone(),
+            selection: best.scores,
+            left_out: left_out.len(),
+            left_out_runs: left_out,
+            holdout,
+            verdict: finding.verdict,
+            p: finding.p,
+            p_single: finding.p_single,
+            looks: finding.looks,
+            worse_than_naive,
+            previous_champion: previous.map(|old| old.version),
+            previous_champion_holdout: previous_scores,
+            champion_relative_mae: previous_scores.map(|scores| scores.relative_mae),
+        })
+    }
+
+    /// Takes the look that the verdict rests on; without days held out there is none.
+    fn look(&self, run: &Run, judged: &Judged) -> Result<Finding> {
+        let (Some((first_target, last_target)), true) =
+            (self.days.holdout, judged.outcomes.scores().is_some())
+        else {
+            return Ok(Finding {
+                verdict: Verdict::Undecided,
+                p: 1.0,
+                p_single: 1.0,
+                looks: 0,
+            });
+        };
+        let taken = Look {
+            run_id: run.info.run_id.clone(),
+            bundle_hash: judged.bundle_hash.clone(),
+            first_target,
+            last_target,
+            data_hash: self.config.data_hash.clone(),
+            test: judged.outcomes.test(self.days.window.horizon),
+        };
+        look(self.client, &self.days.window.target_column, &taken)
+    }
+
+    /// The champion of the model, if model and alias exist.
+    fn champion(&self) -> Result<Option<ModelVersion>> {
+        let name = &self.config.model_name;
+        match self.client.model_version_by_alias(name, CHAMPION) {
+            Ok(version) => Ok(Some(version)),
+            // Stores answer a missing alias in different ways; a model without it has none.
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => match self.client.model_versions(name) {
+                Err(missing) if missing.is_not_found() => Ok(None),
+                Ok(versions) if !versions.iter().any(is_champion) => Ok(None),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// The scores of another version over the same days; none if it was trained on them or cannot
+    /// forecast them.
+    fn scores_of(&self, version: &ModelVersion) -> Option<Scores> {
+        let forecaster = crate::predict::load_bundle(self.client, version).ok()?;
+        let frame = self.tables.frame_for(&forecaster).ok()?;
+        let first = self.days.holdout_origins(&frame).start;
+        let is_fair = forecaster.training_range().end <= *frame.known_at().get(first)?
+            && forecaster.horizon() == self.days.window.horizon;
+        let outcomes = is_fair.then(|| holdout_outcomes(&forecaster, self.tables, self.days));
+        outcomes?.ok()?.scores()
+    }
+
+    fn tags(
+        &self,
+        best: &Ranked,
+        run: &Run,
+        judged: &Judged,
+        holdout: Option<Scores>,
+        finding: &Finding,
+        worse_than_naive: bool,
+    ) -> Vec<Tag> {
+        let window = &self.days.window;
+        let mut tags = vec![
+            Tag::new("model_type", &judged.model_type),
+            Tag::new("metric", &self.config.metric),
+            Tag::new("metric_value", best.value.to_string()),
+            Tag::new("data_hash", &window.data_hash),
+            Tag::new("target_column", &window.target_column),
+            Tag::new("selection_first_target", instant_text(&window.first_target)),
+            Tag::new("selection_last_target", instant_text(&window.last_target)),
+            Tag::new(VERDICT_TAG, finding.verdict.name()),
+            Tag::new("p", finding.p.to_string()),
+            Tag::new("p_single", finding.p_single.to_string()),
+            Tag::new("looks", finding.looks.to_string()),
+        ];
+        for key in ["study", "number"] {
             tags.extend(run.tag(key).map(|value| Tag::new(key, value)));
         }
-        let selection = ["MAPE", "naive_MAPE"].into_iter();
-        tags.extend(selection.filter_map(|name| {
-            Some(Tag::new(
-                format!("selection_{name}"),
-                run.metric(name)?.to_string(),
-            ))
-        }));
-        if let Some(scores) = &self.holdout {
+        for (key, value) in best
+            .scores
+            .iter()
+            .flat_map(|scores| scores.metrics("selection_"))
+        {
+            tags.push(Tag::new(key, value.to_string()));
+        }
+        if let (Some(scores), Some((first, last))) = (holdout, self.days.holdout) {
             tags.push(Tag::new("holdout_days", scores.n.to_string()));
+            tags.push(Tag::new("holdout_first_target", instant_text(&first)));
+            tags.push(Tag::new("holdout_last_target", instant_text(&last)));
             let metrics = scores.metrics("holdout_").into_iter();
             tags.extend(metrics.map(|(name, value)| Tag::new(name, value.to_string())));
         }
-        Verdict {
-            tags,
-            relative_to_naive: self.holdout.map(|scores| scores.relative_mae),
+        if worse_than_naive {
+            tags.push(Tag::new(WORSE_THAN_NAIVE_TAG, "true"));
         }
-    }
-}
-
-/// Loads a bundle and scores it over the rows that its search held out: those
-/// after the last one it was chosen by.
-fn judge(run: &Run, bundle: &Path, table: &RecordBatch) -> Result<Judged> {
-    let forecaster = Forecaster::load(bundle, &Device::Cpu)?;
-    let model_type = forecaster.model_type().to_string();
-    let number = |name: &str| run.param(name).and_then(|text| text.parse::<usize>().ok());
-    let (Some(holdout), Some(selection)) = (number("holdout"), number("prediction_length")) else {
-        return Ok(Judged {
-            model_type,
-            holdout: None,
-        });
-    };
-    let series = frame_of(table, &forecaster.feature_names())?;
-    // Found by time and not by counting back: the table may have grown since.
-    let trained_until = forecaster.training_range().end;
-    let last_trained = series
-        .known_at()
-        .iter()
-        .rposition(|time| *time <= trained_until);
-    let start = last_trained.map_or(usize::MAX, |last| last.saturating_add(selection));
-    let end = start
-        .saturating_add(holdout)
-        .min(series.rows().saturating_sub(1));
-    if start >= end {
-        return Ok(Judged {
-            model_type,
-            holdout: None,
-        });
-    }
-    let forecasts = forecaster.forecast_at(&series, start..end)?;
-    Ok(Judged {
-        model_type,
-        holdout: Some(Scores::of(&forecasts, &series, start)),
-    })
-}
-
-/// Says what there is where the name that was asked for is not.
-fn explain(error: btc_track::Error, client: &TrackingClient, config: &RegisterConfig) -> Error {
-    if error.is_not_found() && client.experiment(&config.experiment).is_err() {
-        return Error::NotFound {
-            what: missing_experiment(client, &config.experiment),
-        };
-    }
-    match error {
-        btc_track::Error::NoCandidate { experiment, reason } => Error::NotFound {
-            what: format!(
-                "experiment {experiment:?} has nothing to register: {reason}; \
-                 run `btc tune run` first, or name another --metric"
-            ),
-        },
-        btc_track::Error::WorseThanNaive { run, value, .. } => Error::WorseThanNaive {
-            run: client.run(&run).map_or(run, |run| run.info.run_name),
-            relative_mae: value,
-        },
-        other => other.into(),
-    }
-}
-
-fn missing_experiment(client: &TrackingClient, name: &str) -> String {
-    let known: Vec<String> = client
-        .experiments()
-        .map(|experiments| {
-            experiments
-                .into_iter()
-                .map(|experiment| experiment.name)
-                .collect()
-        })
-        .unwrap_or_default();
-    match known.is_empty() {
-        true => format!("there is no experiment {name:?}, and no other; run `btc tune run` first"),
-        false => format!(
-            "there is no experiment {name:?}; there are: {}",
-            known.join(", ")
-        ),
+        if self.config.champion && finding.verdict != Verdict::Beats {
+            tags.push(Tag::new(CHAMPION_BY_TAG, "hand"));
+        }
+        tags
     }
 }

@@ -1,14 +1,91 @@
-//! The search space of the original project.
+//! What a search varies: a trait, the search space of the original project, and a closure.
 //!
 //! A study keeps one list of choices per name for ever, so a list never
 //! depends on a flag: a value that is fixed by a flag is not suggested at all.
 
-use btc_models::{Activation, Hyperparameters, ModelType, Optimizer};
+use std::fmt;
+
+use btc_models::{Activation, Hyperparameters, ModelType, NetworkConfig, Optimizer, TrainConfig};
 use btc_tune::{FloatDistribution, Trial};
 
 use crate::Result;
 
-/// What a search may vary, and what is fixed.
+/// What one trial is to fit.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// The network.
+    pub network: NetworkConfig,
+    /// How it is trained. What is predicted, the horizon and the seed are those of the search.
+    pub training: TrainConfig,
+}
+
+/// What a search may vary.
+///
+/// Trials call it from several threads at once. For one trial's values it must always ask for the
+/// same names in the same order.
+pub trait Space: fmt::Debug + Send + Sync {
+    /// Asks `trial` for the values of one fit.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Tune`] if the study's earlier trials contradict the space or its storage
+    /// fails.
+    fn propose(&self, trial: &mut Trial) -> Result<Proposal>;
+
+    /// The rows of the longest window that it proposes.
+    fn longest_window(&self) -> usize;
+}
+
+/// A space made of a function.
+///
+/// ```
+/// use btc_models::{Hyperparameters, ModelType, NetworkConfig, TrainConfig};
+/// use btc_pipeline::{Proposal, Space, SpaceFn};
+///
+/// let space = SpaceFn::new(24, |trial| {
+///     let units = trial.suggest_categorical("units", &[8, 16])?;
+///     let sizes = Hyperparameters { units, timesteps: 24, ..Hyperparameters::default() };
+///     Ok(Proposal {
+///         network: NetworkConfig::new(ModelType::Gru, &sizes),
+///         training: TrainConfig::new(&sizes),
+///     })
+/// });
+/// assert_eq!(space.longest_window(), 24);
+/// ```
+pub struct SpaceFn<F> {
+    longest_window: usize,
+    propose: F,
+}
+
+impl<F: Fn(&mut Trial) -> Result<Proposal> + Send + Sync> SpaceFn<F> {
+    /// A space that asks for values by `propose`, with windows of at most `longest_window` rows.
+    pub fn new(longest_window: usize, propose: F) -> Self {
+        Self {
+            longest_window,
+            propose,
+        }
+    }
+}
+
+impl<F> fmt::Debug for SpaceFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpaceFn")
+            .field("longest_window", &self.longest_window)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn(&mut Trial) -> Result<Proposal> + Send + Sync> Space for SpaceFn<F> {
+    fn propose(&self, trial: &mut Trial) -> Result<Proposal> {
+        (self.propose)(trial)
+    }
+
+    fn longest_window(&self) -> usize {
+        self.longest_window
+    }
+}
+
+/// The search space of the original project.
 #[derive(Debug, Clone)]
 pub struct SearchSpace {
     /// The networks to choose from; with exactly one there is nothing to choose.
@@ -28,13 +105,22 @@ const FILTERS: [usize; 2] = [40, 50];
 /// Filters of the network whose number of filters is not searched.
 const CNN_FILTERS: usize = 32;
 
-impl SearchSpace {
-    /// The longest window the space holds, in rows.
-    pub fn longest_window(&self) -> usize {
+impl Space for SearchSpace {
+    fn propose(&self, trial: &mut Trial) -> Result<Proposal> {
+        let (model_type, hyperparameters) = self.suggest(trial)?;
+        Ok(Proposal {
+            network: NetworkConfig::new(model_type, &hyperparameters),
+            training: TrainConfig::new(&hyperparameters),
+        })
+    }
+
+    fn longest_window(&self) -> usize {
         self.timesteps
             .unwrap_or_else(|| TIMESTEPS.into_iter().max().unwrap_or(1))
     }
+}
 
+impl SearchSpace {
     /// Asks `trial` for a network and its hyperparameters.
     ///
     /// # Errors

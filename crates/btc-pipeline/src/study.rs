@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use btc_tune::{
     AutoSampler, CmaEsSampler, GpSampler, HeartbeatConfig, HyperbandConfig, HyperbandPruner,
-    MedianPruner, NopPruner, PercentileConfig, QmcSampler, QmcSequence, RandomSampler, Storage,
-    Study, StudyDirection, SuccessiveHalvingConfig, SuccessiveHalvingPruner, TpeSampler,
+    MedianPruner, NopPruner, PercentileConfig, PrunedTrials, QmcSampler, QmcSequence,
+    RandomSampler, Storage, Study, StudyDirection, SuccessiveHalvingConfig,
+    SuccessiveHalvingPruner, TpeSampler,
 };
 
 use crate::{Error, Result};
@@ -21,7 +22,7 @@ const HEARTBEAT: HeartbeatConfig = HeartbeatConfig {
     max_retry: 1,
 };
 
-/// Validation losses go up and down from epoch to epoch, and a median of few
+/// Validation errors go up and down from epoch to epoch, and a median of few
 /// trials says little. Judged this rarely, a search finds what it finds without
 /// pruning in half the epochs (`docs/pruning.md`).
 const MEDIAN: PercentileConfig = PercentileConfig {
@@ -29,6 +30,7 @@ const MEDIAN: PercentileConfig = PercentileConfig {
     n_warmup_steps: 0,
     interval_steps: 5,
     n_min_trials: 1,
+    pruned: PrunedTrials::LeftOut,
 };
 
 /// How a study chooses values, and which trials it ends early.
@@ -69,7 +71,7 @@ pub enum SamplerKind {
     Random,
 }
 
-/// Which trials end early, by their validation loss after each epoch.
+/// Which trials end early, by their validation MAE relative to naive after each epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PrunerKind {
     /// Those that at every fifth epoch are worse than the median of the
@@ -100,17 +102,15 @@ const PRUNERS: [(&str, PrunerKind); 4] = [
     ("none", PrunerKind::None),
 ];
 
-fn find<T: Copy>(what: &str, known: &[(&str, T)], text: &str) -> Result<T> {
+fn find<T: Copy>(what: &'static str, known: &[(&str, T)], text: &str) -> Result<T> {
     let found = known.iter().find(|(name, _)| *name == text);
-    found.map(|(_, kind)| *kind).ok_or_else(|| {
-        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-        Error::Mismatch {
-            what: format!(
-                "there is no {what} {text:?}; there are {}",
-                names.join(", ")
-            ),
-        }
-    })
+    found
+        .map(|(_, kind)| *kind)
+        .ok_or_else(|| Error::UnknownName {
+            what,
+            name: text.to_owned(),
+            known: known.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        })
 }
 
 fn name_of<T: PartialEq>(known: &[(&'static str, T)], kind: &T) -> &'static str {

@@ -69,7 +69,7 @@ pub fn router(state: State, guard: Guard) -> Router {
         .layer(from_fn_with_state(Arc::new(guard), guard::guard))
 }
 
-/// Logs what an answer of status 500 does not tell.
+/// Logs what an answer of status 500 or above does not tell, and what a page left out.
 async fn report(
     Extracted(FailureLog(log)): Extracted<FailureLog>,
     request: Request,
@@ -80,8 +80,14 @@ async fn report(
     };
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let response = next.run(request).await;
-    if let Some(failure) = response.extensions().get::<Failure>() {
-        log(&format!("{method} {}: {failure}", uri.path()));
+    let path = uri.path();
+    match response.extensions().get::<Failure>() {
+        Some(failure) => log(&format!("{method} {path}: {failure}")),
+        // The cause is not known; that it failed is.
+        None if response.status().is_server_error() => {
+            log(&format!("{method} {path}: {}", response.status()));
+        }
+        None => {}
     }
     response
 }

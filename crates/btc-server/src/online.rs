@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use btc_features::{Error, FeatureStore, OnlineFeatures, OnlineRequest};
+use btc_track::server::Failure;
 use chrono::Utc;
 use serde_json::json;
 
@@ -78,8 +79,18 @@ async fn get_online_features(
     .await;
     match answer {
         Ok(Ok(answer)) => Json(answer).into_response(),
-        Ok(Err(error)) => failure(status(&error), &error.to_string()),
-        Err(_) => failure(StatusCode::INTERNAL_SERVER_ERROR, "the request failed"),
+        Ok(Err(error)) => {
+            let mut response = failure(status(&error), &error.to_string());
+            if response.status().is_server_error() {
+                response.extensions_mut().insert(Failure::of(&error));
+            }
+            response
+        }
+        Err(panic) => {
+            let mut response = failure(StatusCode::INTERNAL_SERVER_ERROR, "the request failed");
+            response.extensions_mut().insert(Failure::of(&panic));
+            response
+        }
     }
 }
 

@@ -66,6 +66,25 @@ impl TrackingClient {
         })
     }
 
+    /// Opens a SQLite file that is there, and changes nothing by doing so: to
+    /// read, or to change what is in it.
+    ///
+    /// # Errors
+    ///
+    /// `Store` if there is no file or it cannot be opened; `InvalidParameter`
+    /// if it belongs to another program.
+    #[cfg(feature = "sqlite")]
+    pub fn open_existing(db_path: &Path, artifact_root: &Path) -> Result<Self> {
+        let clock = Arc::new(SystemClock);
+        let store = Arc::new(SqliteStore::open_existing(db_path, clock.clone())?);
+        Ok(Self {
+            tracking: store.clone(),
+            registry: store,
+            artifacts: Arc::new(LocalArtifacts::new(artifact_root)),
+            clock,
+        })
+    }
+
     /// Keeps runs and models only as long as the client lives, and files below
     /// `artifact_root`.
     ///
@@ -219,7 +238,7 @@ impl TrackingClient {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        let mut file = crate::artifact::draft_in(folder).map_err(failed)?;
         let size = std::io::copy(&mut content, &mut file).map_err(failed)?;
         file.as_file().sync_all().map_err(failed)?;
         file.persist(output).map_err(|error| failed(error.error))?;

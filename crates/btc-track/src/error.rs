@@ -73,21 +73,6 @@ pub enum Error {
         /// Why each run was passed over.
         reason: String,
     },
-    /// The best run does not beat the naive forecast.
-    #[error(
-        "the best run {run} has {metric} = {value}, which is no better than the naive forecast \
-         (below {limit}); allow it explicitly to register it all the same"
-    )]
-    WorseThanNaive {
-        /// The run.
-        run: String,
-        /// The metric that compares it with the naive forecast.
-        metric: String,
-        /// The value of that metric.
-        value: f64,
-        /// The value it should be below.
-        limit: f64,
-    },
     /// A file of an artifact could not be read or written.
     #[error("cannot {action} artifact {}", path.display())]
     Artifact {
@@ -104,6 +89,14 @@ pub enum Error {
         /// What was being done.
         action: String,
         /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A server could not be reached, or broke off its answer.
+    #[error("cannot talk to {uri}")]
+    Unreachable {
+        /// The server's address.
+        uri: String,
+        /// The reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Another server refused a request.
@@ -146,13 +139,14 @@ impl Error {
             | Self::Inactive { .. }
             | Self::InvalidParameter { .. }
             | Self::InvalidFilter { .. }
-            | Self::Malformed { .. }
-            | Self::WorseThanNaive { .. } => "INVALID_PARAMETER_VALUE",
+            | Self::Malformed { .. } => "INVALID_PARAMETER_VALUE",
             Self::Artifact { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "RESOURCE_DOES_NOT_EXIST"
             }
             Self::Remote { error_code, .. } => error_code,
-            Self::Artifact { .. } | Self::Store { .. } => "INTERNAL_ERROR",
+            Self::Artifact { .. } | Self::Store { .. } | Self::Unreachable { .. } => {
+                "INTERNAL_ERROR"
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use btc_track::{
-//!     ActiveRun, RegisterBest, RunSpec, RunStatus, TrackingClient, Verdict, register_best,
+//!     ActiveRun, RegisterBest, RunSpec, RunStatus, TrackingClient, register_best,
 //! };
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -19,7 +19,7 @@
 //! run.end(RunStatus::Finished)?;
 //!
 //! let request = RegisterBest::new("price", "MAPE", "bitcoin-regression").with_alias("champion");
-//! let best = register_best(&client, &request, &|_, _| Ok(Verdict::default()))?;
+//! let best = register_best(&client, &request, &|_, _| Ok(Vec::new()))?;
 //! assert_eq!(best.version.version, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -73,8 +73,8 @@ pub use entity::*;
 pub use error::{Error, Result};
 pub use provenance::{Provenance, git_commit};
 pub use register::{
-    Champion, Direction, NaiveRule, RegisterBest, Registered, Verdict, WORSE_THAN_NAIVE_TAG,
-    register_best,
+    ArtifactFolder, Direction, RegisterBest, RegisterRun, Registered, Validate,
+    WORSE_THAN_NAIVE_TAG, finished_runs, open_artifacts, register_best, register_run,
 };
 pub use store::*;
 #[cfg(feature = "system-metrics")]

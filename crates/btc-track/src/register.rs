@@ -1,15 +1,19 @@
-use std::path::Path;
+//! A run's model folder becomes a registered version: candidates, a check of the folder, and one
+//! atomic registration with tags and aliases.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
 
 use crate::client::{TrackingClient, all_pages, join_uri};
 use crate::entity::*;
 use crate::error::{Error, Result};
 use crate::store::{NewModelVersion, RunQuery};
 
-/// Tag of a version that the naive forecast beats.
+/// Tag of a version whose forecasts are no better than repeating the last value.
 pub const WORSE_THAN_NAIVE_TAG: &str = "worse_than_naive";
 const STATE_TAG: &str = "state";
 const COMPLETE: &str = "COMPLETE";
-const CHAMPION: &str = "champion";
 
 /// Whether small or large values of a metric are good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,25 +35,6 @@ impl Direction {
     }
 }
 
-/// How a model is compared with the naive forecast.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NaiveRule {
-    /// A metric of the run, such as `relative_mae`.
-    pub metric: String,
-    /// A model is better than naive if the metric is below this.
-    pub below: f64,
-}
-
-impl NaiveRule {
-    /// A metric relative to the naive forecast: better means below 1.
-    pub fn relative(metric: impl Into<String>) -> Self {
-        Self {
-            metric: metric.into(),
-            below: 1.0,
-        }
-    }
-}
-
 /// Which run to register, and how.
 #[derive(Debug, Clone)]
 pub struct RegisterBest {
@@ -63,13 +48,7 @@ pub struct RegisterBest {
     pub model_name: String,
     /// Where the bundle lies among the run's artifacts.
     pub artifact_path: String,
-    /// How a run is compared with the naive forecast; none skips it, and so
-    /// does a run without that metric.
-    pub naive: Option<NaiveRule>,
-    /// Registers a model that is no better than naive too, with a tag.
-    pub allow_worse_than_naive: bool,
-    /// The alias to point to the new version. A version that is worse than
-    /// naive does not get it.
+    /// The alias to point to the new version.
     pub set_alias: Option<String>,
     /// Tags of the new version.
     pub tags: Vec<Tag>,
@@ -90,19 +69,10 @@ impl RegisterBest {
             direction: Direction::Minimize,
             model_name: model_name.into(),
             artifact_path: "model".into(),
-            naive: None,
-            allow_worse_than_naive: false,
             set_alias: None,
             tags: Vec::new(),
             description: String::new(),
         }
-    }
-
-    /// Compares with the naive forecast by `rule`.
-    #[must_use]
-    pub fn with_naive(mut self, rule: NaiveRule) -> Self {
-        self.naive = Some(rule);
-        self
     }
 
     /// Points `alias` to the new version.
@@ -113,66 +83,44 @@ impl RegisterBest {
     }
 }
 
-/// What a look at a candidate's bundle found.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Verdict {
-    /// Tags for the version, such as scores that were only now computed.
-    pub tags: Vec<Tag>,
-    /// The metric of the [`NaiveRule`] measured on the bundle itself; it
-    /// replaces the run's own value.
-    pub relative_to_naive: Option<f64>,
-}
-
-/// The champion at the time of a registration.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Champion {
-    /// Its version.
-    pub version: ModelVersion,
-    /// Its value of the deciding metric, if its run still has one.
-    pub value: Option<f64>,
-    /// Whether the new version is better; none without a value.
-    pub is_beaten: Option<bool>,
-}
-
 /// What was registered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Registered {
-    /// The new version.
+    /// The version of the run.
     pub version: ModelVersion,
     /// The run it was made from.
     pub run: Run,
     /// The run's value of the deciding metric.
     pub value: f64,
-    /// The version that was the champion before, if there was one.
-    pub champion: Option<Champion>,
-    /// Whether the naive forecast is at least as good.
-    pub worse_than_naive: bool,
+    /// Whether the run was registered before, as this version.
+    pub already_registered: bool,
     /// Better runs that were passed over, and why.
     pub skipped: Vec<(RunId, String)>,
 }
 
+/// Looks at the bundle of a run, in the folder given: tags for the version, or why it does not count.
+pub type Validate<'a> = dyn Fn(&Run, &Path) -> Result<Vec<Tag>, String> + 'a;
+
 /// Registers the best finished run of an experiment as a model version.
 ///
-/// A run counts if it is finished, its tag `state` is missing or `COMPLETE`
-/// (so it was not pruned), the metric has a value, and its bundle is there
-/// and passes `validate`, which may also judge it on data that no run has
-/// seen. `validate` is called for the best run first and not again once it
-/// says yes. Model, version, tags and alias appear in one transaction.
+/// A run counts if [`finished_runs`] has it, the metric has a value, and its bundle is there and
+/// passes `validate`, which returns tags for the version. `validate` is called for the best run
+/// first and not again once it says yes. Model, version, tags and alias appear in one transaction;
+/// a run that is registered already gives its version, as [`register_run`].
 ///
 /// # Errors
 ///
-/// `NotFound` if the experiment is missing, `NoCandidate` if no run counts,
-/// `WorseThanNaive` if the best does not beat the naive forecast.
+/// `NotFound` if the experiment is missing, `NoCandidate` if no run counts.
 pub fn register_best(
     client: &TrackingClient,
     request: &RegisterBest,
-    validate: &dyn Fn(&Run, &Path) -> Result<Verdict, String>,
+    validate: &Validate<'_>,
 ) -> Result<Registered> {
     let experiment = client.experiment(&request.experiment)?;
     let mut skipped = Vec::new();
-    for run in candidates(client, &experiment, request)? {
-        match check_bundle(client, &run, request, validate) {
-            Ok(verdict) => return register(client, request, run, verdict, skipped),
+    for (value, run) in candidates(client, &experiment, request)? {
+        match check_bundle(client, &run, request, validate)? {
+            Ok(tags) => return register(client, request, run, value, tags, skipped),
             Err(reason) => skipped.push((run.info.run_id, reason)),
         }
     }
@@ -191,148 +139,194 @@ pub fn register_best(
     })
 }
 
-/// The runs that count, the best first.
+/// The finished runs of an experiment that were not ended early, the earliest first: those whose
+/// tag `state` is missing or `COMPLETE`.
+///
+/// # Errors
+///
+/// If the store fails.
+pub fn finished_runs(client: &TrackingClient, experiment_id: &str) -> Result<Vec<Run>> {
+    let mut query = RunQuery::new([experiment_id])
+        .with_filter("attributes.status = 'FINISHED'")
+        .with_order("attributes.start_time ASC");
+    let mut runs = all_pages(|token| {
+        query.page_token = token;
+        client.tracking.search_runs(&query)
+    })?;
+    runs.retain(|run| run.tag(STATE_TAG).is_none_or(|state| state == COMPLETE));
+    Ok(runs)
+}
+
+/// The runs that count with their values, the best first; of equals the earliest.
 fn candidates(
     client: &TrackingClient,
     experiment: &Experiment,
     request: &RegisterBest,
-) -> Result<Vec<Run>> {
-    let key = quote_key(&request.metric)?;
-    let direction = match request.direction {
-        Direction::Minimize => "ASC",
-        Direction::Maximize => "DESC",
-    };
-    let mut query = RunQuery::new([&experiment.experiment_id])
-        .with_filter("attributes.status = 'FINISHED'")
-        .with_order(format!("metrics.{key} {direction}"));
-    let runs = all_pages(|token| {
-        query.page_token = token;
-        client.tracking.search_runs(&query)
-    })?;
-    let counts = |run: &Run| {
-        run.tag(STATE_TAG).is_none_or(|state| state == COMPLETE)
-            && run
-                .metric(&request.metric)
-                .is_some_and(|value| !value.is_nan())
-    };
-    Ok(runs.into_iter().filter(counts).collect())
+) -> Result<Vec<(f64, Run)>> {
+    let mut found: Vec<(f64, Run)> = finished_runs(client, &experiment.experiment_id)?
+        .into_iter()
+        .filter_map(|run| Some((run.metric(&request.metric)?, run)))
+        .filter(|(value, _)| !value.is_nan())
+        .collect();
+    found.sort_by(|(a, _), (b, _)| match request.direction {
+        Direction::Minimize => a.total_cmp(b),
+        Direction::Maximize => b.total_cmp(a),
+    });
+    Ok(found)
 }
 
-/// A metric name as a key of the filter language.
-fn quote_key(name: &str) -> Result<String> {
-    if name.is_empty() || name.contains('`') {
-        return Err(Error::invalid(format!(
-            "{name:?} is not the name of a metric"
-        )));
+/// A folder of a run's artifacts on this computer.
+#[derive(Debug)]
+pub struct ArtifactFolder {
+    path: PathBuf,
+    /// Removed with this value; none if the artifacts lie here anyway.
+    _copy: Option<TempDir>,
+}
+
+impl ArtifactFolder {
+    /// Where the files are.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
-    Ok(format!("`{name}`"))
+}
+
+/// Opens the folder `path` of a run's artifacts: where it lies, or a copy if its store is not on
+/// this computer. `None` if there is no file in it.
+///
+/// # Errors
+///
+/// If the artifacts cannot be listed or copied.
+pub fn open_artifacts(
+    client: &TrackingClient,
+    run: &Run,
+    path: &str,
+) -> Result<Option<ArtifactFolder>> {
+    let uri = join_uri(&run.info.artifact_uri, path);
+    if client.artifacts.list(&uri, "")?.is_empty() {
+        return Ok(None);
+    }
+    if let Some(path) = client.artifacts.local_path(&uri) {
+        return Ok(Some(ArtifactFolder { path, _copy: None }));
+    }
+    let folder = tempfile::tempdir().map_err(Error::artifact("create", "a temporary folder"))?;
+    client.download_folder(&uri, "", folder.path())?;
+    Ok(Some(ArtifactFolder {
+        path: folder.path().to_owned(),
+        _copy: Some(folder),
+    }))
 }
 
 fn check_bundle(
     client: &TrackingClient,
     run: &Run,
     request: &RegisterBest,
-    validate: &dyn Fn(&Run, &Path) -> Result<Verdict, String>,
-) -> Result<Verdict, String> {
-    let uri = join_uri(&run.info.artifact_uri, &request.artifact_path);
-    let files = client
-        .artifacts
-        .list(&uri, "")
-        .map_err(|error| error.to_string())?;
-    if files.is_empty() {
-        return Err(format!(
+    validate: &Validate<'_>,
+) -> Result<Result<Vec<Tag>, String>> {
+    Ok(match open_artifacts(client, run, &request.artifact_path)? {
+        Some(folder) => validate(run, folder.path()),
+        None => Err(format!(
             "its artifacts have no folder {:?}",
             request.artifact_path
-        ));
-    }
-    if let Some(path) = client.artifacts.local_path(&uri) {
-        return validate(run, &path);
-    }
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    client
-        .download_folder(&uri, "", folder.path())
-        .map_err(|error| error.to_string())?;
-    validate(run, folder.path())
+        )),
+    })
 }
 
 fn register(
     client: &TrackingClient,
     request: &RegisterBest,
     run: Run,
-    verdict: Verdict,
+    value: f64,
+    found: Vec<Tag>,
     skipped: Vec<(RunId, String)>,
 ) -> Result<Registered> {
-    let value = run.metric(&request.metric).unwrap_or(f64::NAN);
-    let naive = request.naive.as_ref().and_then(|rule| {
-        Some((
-            rule,
-            verdict.relative_to_naive.or(run.metric(&rule.metric))?,
-        ))
-    });
-    // NaN is not better than anything.
-    let worse = naive.filter(|(rule, value)| value.is_nan() || *value >= rule.below);
-    if let Some((rule, value)) = worse
-        && !request.allow_worse_than_naive
-    {
-        return Err(Error::WorseThanNaive {
-            run: run.info.run_id,
-            metric: rule.metric.clone(),
-            value,
-            limit: rule.below,
-        });
-    }
-    let champion = champion(client, request, value)?;
     let mut tags = request.tags.clone();
-    tags.extend(verdict.tags);
+    tags.extend(found);
     tags.push(Tag::new("metric", &request.metric));
     tags.push(Tag::new("metric_value", value.to_string()));
-    let mut aliases: Vec<String> = request.set_alias.iter().cloned().collect();
-    if worse.is_some() {
-        tags.push(Tag::new(WORSE_THAN_NAIVE_TAG, "true"));
-        aliases.clear();
-    }
-    let version = client.registry.create_model_version(&NewModelVersion {
-        name: request.model_name.clone(),
-        create_model: true,
-        source: join_uri(&run.info.artifact_uri, &request.artifact_path),
-        run_id: Some(run.info.run_id.clone()),
-        model_id: None,
-        run_link: String::new(),
+    let new = RegisterRun {
+        model_name: request.model_name.clone(),
+        artifact_path: request.artifact_path.clone(),
         description: request.description.clone(),
         tags,
-        aliases,
-    })?;
+        aliases: request.set_alias.iter().cloned().collect(),
+    };
+    let (version, already_registered) = register_run(client, &run, &new)?;
     Ok(Registered {
         version,
         run,
         value,
-        champion,
-        worse_than_naive: worse.is_some(),
+        already_registered,
         skipped,
     })
 }
 
-fn champion(client: &TrackingClient, request: &RegisterBest, new: f64) -> Result<Option<Champion>> {
-    // Neither the model nor the alias has to exist.
-    let model = match client.registry.registered_model(&request.model_name) {
+/// How a given run is registered.
+#[derive(Debug, Clone, Default)]
+pub struct RegisterRun {
+    /// The registered model; created if it is missing.
+    pub model_name: String,
+    /// Where the bundle lies among the run's artifacts.
+    pub artifact_path: String,
+    /// Description of a new version.
+    pub description: String,
+    /// Tags of the version.
+    pub tags: Vec<Tag>,
+    /// Aliases to point to the version.
+    pub aliases: Vec<String>,
+}
+
+/// Registers a run's folder as a version of a model, and says whether it was one already.
+///
+/// A new version appears with its tags and aliases in one transaction. One run is one version of a
+/// model: where the folder is registered already, that version gets the tags and aliases, and no
+/// other is made.
+///
+/// # Errors
+///
+/// If a name is not allowed or the store fails.
+pub fn register_run(
+    client: &TrackingClient,
+    run: &Run,
+    request: &RegisterRun,
+) -> Result<(ModelVersion, bool)> {
+    let source = join_uri(&run.info.artifact_uri, &request.artifact_path);
+    if let Some(version) = version_of(client, &request.model_name, &run.info.run_id, &source)? {
+        let (name, number) = (&version.name, version.version);
+        for tag in &request.tags {
+            client.set_model_version_tag(name, number, &tag.key, &tag.value)?;
+        }
+        for alias in &request.aliases {
+            client.set_alias(name, alias, number)?;
+        }
+        return Ok((client.model_version(name, number)?, true));
+    }
+    let version = client.registry.create_model_version(&NewModelVersion {
+        name: request.model_name.clone(),
+        create_model: true,
+        source,
+        run_id: Some(run.info.run_id.clone()),
+        model_id: None,
+        run_link: String::new(),
+        description: request.description.clone(),
+        tags: request.tags.clone(),
+        aliases: request.aliases.clone(),
+    })?;
+    Ok((version, false))
+}
+
+/// The version that a run's folder was registered as, the oldest if there are several.
+fn version_of(
+    client: &TrackingClient,
+    model: &str,
+    run_id: &str,
+    source: &str,
+) -> Result<Option<ModelVersion>> {
+    let versions = match client.model_versions(model) {
         Err(error) if error.is_not_found() => return Ok(None),
-        model => model?,
+        versions => versions?,
     };
-    let Some((_, version)) = model.aliases.iter().find(|(alias, _)| alias == CHAMPION) else {
-        return Ok(None);
-    };
-    let version = client
-        .registry
-        .model_version(&request.model_name, *version)?;
-    let value = match version.run_id.as_deref().map(|id| client.tracking.run(id)) {
-        Some(Ok(run)) => run.metric(&request.metric).filter(|value| !value.is_nan()),
-        Some(Err(error)) if !error.is_not_found() => return Err(error),
-        _ => None,
-    };
-    let is_beaten = value.map(|old| request.direction.is_better(new, old));
-    Ok(Some(Champion {
-        version,
-        value,
-        is_beaten,
-    }))
+    let own = versions
+        .into_iter()
+        .filter(|version| version.run_id.as_deref() == Some(run_id) && version.source == source);
+    Ok(own.min_by_key(|version| version.version))
 }

@@ -66,7 +66,7 @@ pub fn check_heartbeats(open: impl Fn() -> Box<dyn Storage>) {
     storage.record_heartbeat(alive.id, at(100)).unwrap();
     assert!(
         storage
-            .claim_trial(queued.id, at(0), Heartbeat::On)
+            .claim_trial(queued.id, at(0), Heartbeat::On, &[])
             .unwrap()
     );
     assert_eq!(
@@ -325,7 +325,11 @@ fn finished_trials_never_change(storage: &dyn Storage) {
             let error = storage.update_trial(trial, &[update]).unwrap_err();
             assert!(matches!(error, Error::TrialFinished { .. }), "{error}");
         }
-        assert!(!storage.claim_trial(trial, at(1), Heartbeat::Off).unwrap());
+        assert!(
+            !storage
+                .claim_trial(trial, at(1), Heartbeat::Off, &[])
+                .unwrap()
+        );
         assert_eq!(storage.trial(trial).unwrap(), before);
     }
 }
@@ -420,7 +424,7 @@ fn a_queued_trial_is_taken_once(storage: &dyn Storage) {
             .map(|_| {
                 scope.spawn(|| {
                     storage
-                        .claim_trial(queued.id, at(3), Heartbeat::Off)
+                        .claim_trial(queued.id, at(3), Heartbeat::Off, &[])
                         .unwrap()
                 })
             })
@@ -508,7 +512,7 @@ fn unknown_things_are_errors(storage: &dyn Storage) {
         storage.update_trial(trial, &[]),
         Err(Error::UnknownTrial { .. })
     ));
-    let claimed = storage.claim_trial(trial, at(0), Heartbeat::Off);
+    let claimed = storage.claim_trial(trial, at(0), Heartbeat::Off, &[]);
     assert!(matches!(claimed, Err(Error::UnknownTrial { .. })));
 }
 

@@ -63,15 +63,15 @@ mod trial;
 pub use choice::Choice;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use distribution::{CategoricalDistribution, Distribution, FloatDistribution, IntDistribution};
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use frozen::{
     FrozenStudy, FrozenTrial, Param, StudyDirection, StudyId, StudySummary, TrialId, TrialState,
 };
 pub use importance::ImportanceEvaluator;
 pub use pruner::{
     HyperbandConfig, HyperbandPruner, MedianPruner, NopPruner, PatientPruner, PercentileConfig,
-    PercentilePruner, Pruner, SuccessiveHalvingConfig, SuccessiveHalvingPruner, ThresholdPruner,
-    Verdict, WilcoxonPruner,
+    PercentilePruner, PrunedTrials, Pruner, SuccessiveHalvingConfig, SuccessiveHalvingPruner,
+    ThresholdPruner, Verdict, WilcoxonPruner,
 };
 pub use sampler::{
     AutoSampler, BruteForceSampler, CmaEsSampler, GpSampler, GridSampler, Nsga2Config,
@@ -83,7 +83,7 @@ pub use search_space::{SearchSpace, group_search_space, intersection_search_spac
 pub use storage::SqliteStorage;
 pub use storage::{
     AttrScope, Heartbeat, InMemoryStorage, JournalStorage, NewTrial, Storage, TrialUpdate,
-    storage_from_url,
+    check_storage_url, existing_storage_from_url, storage_from_url,
 };
 pub use study::{
     Callback, HeartbeatConfig, OnFailure, OptimizeOptions, Parallelism, Study, StudyBuilder,

@@ -48,7 +48,7 @@ impl Terminator {
     /// [`Error::SeveralObjectives`]; what the storage reports.
     pub fn should_terminate(&self, study: &Study) -> Result<bool> {
         let direction = study.need_one_objective("ending a study by its values")?;
-        let trials = study.trials()?;
+        let trials = study.undisturbed(&study.trials()?);
         let complete: Vec<&Arc<FrozenTrial>> = trials
             .iter()
             .filter(|t| t.state == TrialState::Complete)

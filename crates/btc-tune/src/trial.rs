@@ -1,5 +1,6 @@
 //! A trial while it runs.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,6 +22,9 @@ use crate::study::Study;
 pub enum ObjectiveError {
     /// The pruner said the trial should end.
     Pruned,
+    /// Somebody wanted the evaluation to stop: a signal, or the stop flag of the run. The trial is
+    /// queued again, and the run ends.
+    Interrupted,
     /// Something went wrong.
     Failed(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -29,6 +33,7 @@ impl fmt::Debug for ObjectiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pruned => f.write_str("Pruned"),
+            Self::Interrupted => f.write_str("Interrupted"),
             Self::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
         }
     }
@@ -40,7 +45,7 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for ObjectiveErr
     }
 }
 
-/// How a trial ended: with values, pruned, or failed.
+/// How a trial ended: with values, pruned, failed, or broken off.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// With one value per objective; a value that is not a number makes it a failure.
@@ -49,6 +54,8 @@ pub enum Outcome {
     Pruned,
     /// Without values.
     Failed,
+    /// By an interruption: without values, and to be evaluated again.
+    Interrupted,
 }
 
 impl From<f64> for Outcome {
@@ -73,6 +80,7 @@ impl From<&ObjectiveError> for Outcome {
     fn from(error: &ObjectiveError) -> Self {
         match error {
             ObjectiveError::Pruned => Self::Pruned,
+            ObjectiveError::Interrupted => Self::Interrupted,
             ObjectiveError::Failed(_) => Self::Failed,
         }
     }
@@ -85,6 +93,7 @@ impl From<&ObjectiveError> for Outcome {
 pub struct Trial {
     study: Study,
     frozen: FrozenTrial,
+    ordinal: usize,
     relative: Vec<Param>,
     fixed: Map<String, Value>,
     /// The trials the sampler saw when this one began, and sees for its remaining parameters.
@@ -93,14 +102,25 @@ pub struct Trial {
     isolated: bool,
 }
 
+/// How a trial is when it begins.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) frozen: FrozenTrial,
+    pub(crate) ordinal: usize,
+    pub(crate) relative: Vec<Param>,
+    pub(crate) history: Arc<[Arc<FrozenTrial>]>,
+    pub(crate) isolated: bool,
+}
+
 impl Trial {
-    pub(crate) fn new(
-        study: Study,
-        frozen: FrozenTrial,
-        relative: Vec<Param>,
-        history: Arc<[Arc<FrozenTrial>]>,
-        isolated: bool,
-    ) -> Self {
+    pub(crate) fn new(study: Study, begun: Begun) -> Self {
+        let Begun {
+            frozen,
+            ordinal,
+            relative,
+            history,
+            isolated,
+        } = begun;
         let fixed = match frozen.system_attrs.get("fixed_params") {
             Some(Value::Object(fixed)) => fixed.clone(),
             _ => Map::new(),
@@ -108,6 +128,7 @@ impl Trial {
         Self {
             study,
             frozen,
+            ordinal,
             relative,
             fixed,
             history,
@@ -123,6 +144,26 @@ impl Trial {
     /// 0, 1, 2, ... within its study.
     pub fn number(&self) -> usize {
         self.frozen.number
+    }
+
+    /// Its number among the trials of the study that repeat no other. A trial that is tried again,
+    /// since it was interrupted or its worker died, has the ordinal of the first try.
+    ///
+    /// Seed by it whatever is random in an objective: then a study that was broken off and resumed
+    /// gives the same results as one that ran through.
+    pub fn ordinal(&self) -> usize {
+        self.ordinal
+    }
+
+    /// The trial as samplers and pruners are to see it: under its ordinal.
+    fn undisturbed(&self) -> Cow<'_, FrozenTrial> {
+        if self.frozen.number == self.ordinal {
+            return Cow::Borrowed(&self.frozen);
+        }
+        Cow::Owned(FrozenTrial {
+            number: self.ordinal,
+            ..self.frozen.clone()
+        })
     }
 
     /// The study it belongs to.
@@ -254,7 +295,7 @@ impl Trial {
         }
         let internal = self.study.sampler().sample_independent(
             self.study.view(&self.history),
-            &self.frozen,
+            &self.undisturbed(),
             name,
             &shared,
         )?;
@@ -286,16 +327,17 @@ impl Trial {
     /// [`Error::SeveralObjectives`] if the study has more than one; what the storage reports.
     pub fn should_prune(&mut self) -> Result<bool> {
         self.study.need_one_objective("pruning")?;
-        let verdict = if self.isolated {
-            self.study
-                .pruner()
-                .prune(self.study.view(&self.history), &self.frozen)
+        let latest;
+        let trials: &[Arc<FrozenTrial>] = if self.isolated {
+            &self.history
         } else {
-            let trials = self.study.trials()?;
-            self.study
-                .pruner()
-                .prune(self.study.view(&trials), &self.frozen)
+            latest = self.study.undisturbed(&self.study.trials()?);
+            &latest
         };
+        let verdict = self
+            .study
+            .pruner()
+            .prune(self.study.view(trials), &self.undisturbed());
         for (key, value) in verdict.system_attrs {
             self.set_attr(AttrScope::System, &key, value)?;
         }

@@ -1,61 +1,23 @@
 //! `btc pipeline`: the whole workflow in one go.
 
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use btc_pipeline::{
     Event, Observer, PredictConfig, Prediction, RegisterConfig, Registration, SearchOutcome,
 };
-use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::commands::predict::{MODEL_NAME, print_prediction};
-use crate::commands::{data, model, tune};
-use crate::printer::Printer;
-use crate::progress::Console;
-use crate::settings::Settings;
-use crate::tracking::tracking_client;
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PipelineCommand {
-    /// Pull, apply, tune, register and predict
-    Run(PipelineArgs),
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  btc pipeline run --sample\n  btc pipeline run --model-type LSTM --n-trials 10"
-)]
-pub(crate) struct PipelineArgs {
-    /// Use a synthetic market instead of real data; needs no network
-    #[arg(long)]
-    sample: bool,
-    /// Use what is saved; ask no service
-    #[arg(long, conflicts_with = "sample")]
-    offline: bool,
-    #[command(flatten)]
-    endpoints: data::Endpoints,
-    #[command(flatten)]
-    search: tune::SearchArgs,
-    /// Trials to add to the study
-    #[arg(long, alias = "n_trials", value_name = "N", default_value = "4")]
-    n_trials: NonZeroUsize,
-    /// Rows of a window; 0 searches 5, 10, 20 and 30
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    timesteps: usize,
-    /// One-step forecasts in the set that trials are compared on
-    #[arg(
-        long,
-        alias = "prediction_length",
-        value_name = "N",
-        default_value_t = 10
-    )]
-    prediction_length: usize,
-    /// The registered model's name
-    #[arg(long, value_name = "NAME", default_value = MODEL_NAME)]
-    model_name: String,
-}
+use crate::commands::tune;
+use crate::exit::INTERRUPTED;
+use crate::interrupt::Interrupt;
+use crate::output::printer::Printer;
+use crate::output::progress::Console;
+use crate::output::views::{model, prediction};
+use crate::settings::requests::data::pull_config;
+use crate::settings::requests::models::{MarketSource, PipelineRequest};
+use crate::settings::resolve::Settings;
+use crate::stores::{feature_store, tracking_client};
 
 /// What the whole workflow gave.
 #[derive(Debug, Serialize)]
@@ -65,124 +27,124 @@ struct Summary {
     prediction: Prediction,
 }
 
-const STAGES: usize = 5;
-
 pub(crate) async fn run(
-    command: PipelineCommand,
+    request: PipelineRequest,
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<ExitCode> {
-    let PipelineCommand::Run(mut args) = command;
-    // The original's script trains CNNs; a search over every network is a flag away.
-    args.search
-        .model_type
-        .get_or_insert(btc_models::ModelType::Cnn);
+    btc_tune::check_storage_url(&settings.storage_url.value)?;
     settings.project.create()?;
     printer.note(format!("project {}", settings.project.root().display()));
-    let console = Arc::new(Console::new(printer.is_quiet()).with_trials(args.n_trials.get()));
-    let stage = |index, name: &str| {
-        console.event(&Event::Stage {
-            index,
-            total: STAGES,
-            name,
-        })
-    };
+    let trials = request.search.n_trials.get();
+    let console = Arc::new(Console::new(printer.is_quiet()).with_trials(trials));
+    let interrupt = Interrupt::listen()?;
+    interrupt
+        .give_up(retrieve(request.source, settings, &console))
+        .await??;
+    apply(settings, &console)?;
 
-    stage(
-        1,
-        if args.sample {
-            "data: a synthetic market"
-        } else {
-            "data"
-        },
-    );
-    retrieve(&args, settings, &console).await?;
-
-    stage(2, "features");
-    let definitions = btc_pipeline::definitions(&settings.project)?;
-    let mut store = btc_features::FeatureStore::open(&settings.project.features_dir())?;
-    let plan = store.apply(&definitions)?;
-    if !plan.is_empty() {
-        for line in plan.to_string().lines() {
-            console.event(&Event::Note(line));
-        }
-    }
-
-    stage(3, "tune");
-    let stop = tune::stop_on_interrupt();
-    let search_args = tune::RunArgs::of(
-        &args.search,
-        args.n_trials,
-        args.timesteps,
-        args.prediction_length,
-    );
-    let search = tune::search(&search_args, settings, printer, console.clone(), stop).await?;
-    if search.stopped {
-        tune::print_outcome(&search, printer)?;
+    stage(&console, 3, "tune");
+    let search = &request.search;
+    let search = tune::search(search, settings, printer, console.clone(), &interrupt).await?;
+    if interrupt.asked() {
+        prediction::outcome(&search, printer)?;
         printer.warn("interrupted: nothing is registered; run again to add trials");
-        return Ok(ExitCode::from(crate::exit::FAILURE));
+        return Ok(ExitCode::from(INTERRUPTED));
     }
-
-    stage(4, "register");
-    let client = tracking_client(settings)?;
-    let table =
-        btc_pipeline::training_table(&settings.project, &store, btc_pipeline::SERVICE, None)
-            .await?;
-    let register = RegisterConfig {
-        experiment: args.search.name(settings),
-        metric: btc_pipeline::METRIC.into(),
-        maximize: false,
-        model_name: args.model_name.clone(),
-        allow_worse_than_naive: true,
-    };
-    let predict = PredictConfig {
-        model_name: args.model_name,
-        version: None,
-        date_end: None,
-        timesteps: None,
-        data_hash: btc_ingest::data_hash(&settings.project.data_dir())?,
-    };
-    let hears = console.clone();
-    let (registration, prediction) = tokio::task::spawn_blocking(move || {
-        let registration = btc_pipeline::register_best(&client, &register, &table)?;
-        hears.event(&Event::Stage {
-            index: 5,
-            total: STAGES,
-            name: "predict",
-        });
-        let prediction = btc_pipeline::predict(&client, &predict, &table)?;
-        Ok::<_, btc_pipeline::Error>((registration, prediction))
-    })
-    .await??;
-
+    let (registration, prediction) = register(&request, settings, &console).await?;
     let summary = Summary {
         search,
         registration,
         prediction,
     };
-    if printer.is_json() {
-        printer.json(&summary)?;
-    } else {
-        tune::print_outcome(&summary.search, printer)?;
-        model::print_registration(&summary.registration, printer)?;
-        print_prediction(&summary.prediction, printer)?;
-    }
-    if args.sample {
+    show(&summary, printer)?;
+    if request.source == MarketSource::Sample {
         printer.note("the market is synthetic: nothing here says anything about Bitcoin");
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn stage(console: &Console, index: usize, name: &str) {
+    console.event(&Event::Stage {
+        index,
+        total: 5,
+        name,
+    });
+}
+
 async fn retrieve(
-    args: &PipelineArgs,
+    source: MarketSource,
     settings: &Settings,
     console: &Console,
 ) -> anyhow::Result<()> {
-    if args.sample {
-        let project = settings.project.clone();
-        tokio::task::spawn_blocking(move || btc_pipeline::retrieve_sample(&project)).await??;
-    } else if !args.offline {
-        btc_ingest::pull(&data::pull_config(&args.endpoints, settings), console).await?;
+    let name = match source {
+        MarketSource::Sample => "data: a synthetic market",
+        MarketSource::Services | MarketSource::Saved => "data",
+    };
+    stage(console, 1, name);
+    match source {
+        MarketSource::Sample => {
+            let project = settings.project.clone();
+            tokio::task::spawn_blocking(move || btc_pipeline::retrieve_sample(&project)).await??;
+        }
+        MarketSource::Services => {
+            btc_ingest::pull(&pull_config(settings), console).await?;
+        }
+        MarketSource::Saved => {}
     }
     Ok(())
+}
+
+fn apply(settings: &Settings, console: &Console) -> anyhow::Result<()> {
+    stage(console, 2, "features");
+    let definitions = btc_pipeline::definitions(&settings.project)?;
+    let plan = feature_store(settings)?.apply(&definitions)?;
+    if !plan.is_empty() {
+        for line in plan.to_string().lines() {
+            console.event(&Event::Note(line));
+        }
+    }
+    Ok(())
+}
+
+async fn register(
+    request: &PipelineRequest,
+    settings: &Settings,
+    console: &Arc<Console>,
+) -> anyhow::Result<(Registration, Prediction)> {
+    stage(console, 4, "register");
+    let project = &settings.project;
+    let client = tracking_client(settings)?;
+    let store = feature_store(settings)?;
+    let service = &settings.service.value;
+    let table = btc_pipeline::training_table(project, &store, service, None).await?;
+    let data_hash = btc_ingest::data_hash(&project.data_dir())?;
+    let register = RegisterConfig {
+        experiment: request.search.name.clone(),
+        model_name: settings.model_name.value.clone(),
+        allow_worse_than_naive: true,
+        data_hash: data_hash.clone(),
+        ..RegisterConfig::default()
+    };
+    let predict = PredictConfig {
+        data_hash,
+        ..PredictConfig::new(&settings.model_name.value)
+    };
+    let console = console.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        let registration = btc_pipeline::register_best(&client, &register, &table)?;
+        stage(&console, 5, "predict");
+        let prediction = btc_pipeline::predict(&client, &predict, &table)?;
+        Ok::<_, btc_pipeline::Error>((registration, prediction))
+    });
+    Ok(done.await??)
+}
+
+fn show(summary: &Summary, printer: &mut Printer) -> anyhow::Result<()> {
+    if printer.is_json() {
+        return printer.json(summary);
+    }
+    prediction::outcome(&summary.search, printer)?;
+    model::registration(&summary.registration, printer)?;
+    prediction::prediction(&summary.prediction, printer)
 }

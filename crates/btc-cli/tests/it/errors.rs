@@ -1,13 +1,7 @@
 //! One clear line, the right exit code, and nothing half-written.
 
+use crate::exit_codes::dead_url;
 use crate::{fail, succeed};
-
-/// A port nobody listens on: bound, then closed.
-fn dead_url() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = listener.local_addr().expect("it is bound").port();
-    format!("http://127.0.0.1:{port}")
-}
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")

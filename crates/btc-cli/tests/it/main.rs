@@ -2,9 +2,12 @@
 
 mod data;
 mod errors;
+mod exit_codes;
 mod help;
+mod interrupt;
 mod studies;
 mod tidy;
+mod untouched;
 mod workflow;
 
 use std::path::Path;
@@ -12,17 +15,37 @@ use std::process::{Command, Output};
 
 /// The command, with nothing of the caller's environment that would steer it.
 fn btc(root: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_btc"))
+    command(root, arguments)
+        .output()
+        .expect("the command starts")
+}
+
+/// The same, not started yet.
+fn command(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_btc"));
+    command
         .arg("--root")
         .arg(root)
         .args(arguments)
-        .env_remove("ALPHAVANTAGE_API_KEY")
-        .env_remove("MLFLOW_TRACKING_URI")
-        .env_remove("MLFLOW_EXPERIMENT_NAME")
-        .env_remove("BTC_ROOT")
-        .env_remove("HTTPS_PROXY")
-        .output()
-        .expect("the command starts")
+        .current_dir(std::env::temp_dir());
+    for name in [
+        "ALPHAVANTAGE_API_KEY",
+        "BTC_ROOT",
+        "BTC_TOKEN",
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_EXPERIMENT_NAME",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ] {
+        command.env_remove(name);
+    }
+    command
 }
 
 fn stdout(output: &Output) -> String {

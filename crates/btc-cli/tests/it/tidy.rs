@@ -167,3 +167,160 @@ fn only_two_crates_open_connections() {
         );
     }
 }
+
+/// The files of this crate, by module path, with the modules of this crate that each uses.
+fn uses() -> BTreeMap<String, BTreeSet<String>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    let names: BTreeMap<String, String> = files
+        .iter()
+        .map(|path| {
+            let relative = path.strip_prefix(&root).expect("it lies below");
+            let module = relative.with_extension("").display().to_string();
+            let module = module.trim_end_matches("/mod").replace('/', "::");
+            let text = std::fs::read_to_string(path).expect("a file of text");
+            (module, text)
+        })
+        .collect();
+    names
+        .iter()
+        .map(|(module, text)| {
+            let code = text.split("#[cfg(test)]").next().unwrap_or(text);
+            let used = code
+                .match_indices("crate::")
+                .flat_map(|(at, _)| paths(&code[at + "crate::".len()..]))
+                .filter_map(|path| deepest(&path, &names))
+                .filter(|used| used != module)
+                .collect();
+            (module.clone(), used)
+        })
+        .collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+/// The paths that a use line names: `a::{b, c::d}` is `a::b` and `a::c::d`.
+fn paths(text: &str) -> Vec<String> {
+    let end = text
+        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+        .unwrap_or(text.len());
+    let (path, rest) = text.split_at(end);
+    let Some(list) = rest.strip_prefix('{').filter(|_| path.ends_with("::")) else {
+        return vec![path.trim_end_matches("::").to_owned()];
+    };
+    let list = list.split('}').next().unwrap_or(list);
+    list.split(',')
+        .map(|item| format!("{path}{}", item.split_whitespace().next().unwrap_or("")))
+        .collect()
+}
+
+/// The file that a path leads to: its longest beginning that is a module.
+fn deepest(path: &str, modules: &BTreeMap<String, String>) -> Option<String> {
+    let path = path.trim_end_matches("::self");
+    let mut parts: Vec<&str> = path.split("::").collect();
+    while !parts.is_empty() {
+        let name = parts.join("::");
+        if modules.contains_key(&name) {
+            return Some(name);
+        }
+        parts.pop();
+    }
+    None
+}
+
+#[test]
+fn no_two_files_of_the_command_need_each_other() {
+    let uses = uses();
+    assert!(uses.len() > 30 && uses["commands::tune"].contains("stores"));
+    // Files that need nothing any more are taken away until nothing is left, or a circle.
+    let mut left = uses.clone();
+    loop {
+        let free: Vec<String> = left
+            .iter()
+            .filter(|(_, used)| used.iter().all(|used| !left.contains_key(used)))
+            .map(|(module, _)| module.clone())
+            .collect();
+        if free.is_empty() {
+            break;
+        }
+        free.iter().for_each(|module| drop(left.remove(module)));
+    }
+    assert!(
+        left.is_empty(),
+        "these files use each other in a circle: {left:#?}"
+    );
+}
+
+#[test]
+fn each_floor_of_the_command_uses_the_floors_below() {
+    // From the ground up. Commands know the words that can be typed, and no flag.
+    let floors: &[(&str, &[&str])] = &[
+        ("errors", &[]),
+        ("cli", &["cli"]),
+        ("settings", &["settings", "cli", "errors"]),
+        ("output", &["output", "errors", "cli::values"]),
+        ("exit", &["errors", "output::printer"]),
+        ("interrupt", &["exit", "errors"]),
+        ("stores", &["settings", "errors"]),
+        (
+            "commands",
+            &[
+                "commands",
+                "stores",
+                "interrupt",
+                "exit",
+                "output",
+                "settings",
+                "errors",
+                "cli::values",
+            ],
+        ),
+    ];
+    for (module, used) in uses() {
+        if module == "main" || module == "commands" {
+            continue;
+        }
+        let floor = module.split("::").next().unwrap_or(&module);
+        let allowed = floors.iter().find(|(name, _)| *name == floor);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("{module} is on no floor"));
+        for used in used {
+            let below = allowed
+                .iter()
+                .any(|name| used == *name || used.starts_with(&format!("{name}::")));
+            assert!(below, "{module} must not use {used}");
+        }
+    }
+}
+
+#[test]
+fn the_bodies_of_the_commands_are_short() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/commands");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    // The dispatcher is a list of the commands.
+    for path in files.iter().filter(|path| !path.ends_with("mod.rs")) {
+        let text = std::fs::read_to_string(path).expect("a file of text");
+        let lines: Vec<&str> = text.lines().collect();
+        for (start, line) in lines.iter().enumerate() {
+            if !line.starts_with("fn ") && !line.starts_with("pub(crate) ") {
+                continue;
+            }
+            let Some(open) = lines[start..].iter().position(|line| line.ends_with('{')) else {
+                continue;
+            };
+            let body = lines[start + open..].iter().position(|line| *line == "}");
+            let body = body.unwrap_or(0);
+            assert!(body <= 40, "{}: {line} has {body} lines", path.display());
+        }
+    }
+}

@@ -1,3 +1,4 @@
+use crate::files::absolute;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -118,6 +119,11 @@ impl FileSource {
     /// The path, seen from the working directory, for a store in `repo_dir`.
     pub fn resolved_path(&self, repo_dir: &Path) -> PathBuf {
         let path = self.path.strip_prefix("file://").unwrap_or(&self.path);
-        repo_dir.join(path)
+        let joined = repo_dir.join(path);
+        // `..` leads nowhere from a folder that is not there, as a previewed store's may be.
+        match repo_dir.exists() {
+            true => joined,
+            false => absolute(&joined),
+        }
     }
 }

@@ -45,12 +45,24 @@ pub fn write_parquet(path: &Path, batch: &RecordBatch) -> Result<()> {
         _ => Path::new("."),
     };
     let failed = |source| Error::write(path, source);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let mut file = draft_in(folder).map_err(failed)?;
     file.write_all(&bytes).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path)
         .map_err(|problem| failed(problem.error))?;
     sync_folder(folder)
+}
+
+/// A file in `folder` that gets its name when it is whole. Its mode is that of
+/// any new file: what the umask leaves.
+fn draft_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
 }
 
 /// Reads a whole Parquet file.

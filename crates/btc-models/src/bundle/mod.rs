@@ -4,7 +4,6 @@
 //! by any release of this crate is read by every later one; `tests/fixtures/bundles` holds the
 //! formats that there were.
 
-pub(crate) mod files;
 mod json;
 mod v1;
 mod v2;
@@ -19,8 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub(crate) use files::write;
-
+use crate::files;
 use crate::fit::{Forecaster, Manifest, TrainingRange};
 use crate::nn::network::InputShape;
 use crate::nn::parameters::Parameters;

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::forecast::MAX_HORIZON;
 use crate::network::Hyperparameters;
 use crate::nn::optimizer::{Optimizer, Schedule};
-use crate::transform::{FeatureTransform, ScalerKind, Target};
+use crate::transform::{FeatureTransform, PreprocessConfig, ScalerKind, Target};
 use crate::{Error, Loss, Result};
-
-/// As many rows as the longest window; a forecast further ahead rests on nothing.
-const MAX_HORIZON: usize = 4096;
 
 /// How a network is trained.
 ///
@@ -216,17 +214,16 @@ impl TrainConfig {
         self
     }
 
-    /// What is made of a feature, before the training rows decide on [`FeatureTransform::Auto`].
-    pub(crate) fn transform_of(&self, feature: &str) -> FeatureTransform {
-        match self
-            .transforms
-            .get(feature)
-            .copied()
-            .unwrap_or(self.transform)
-        {
-            FeatureTransform::Auto if self.target == Target::Level => FeatureTransform::Level,
-            transform => transform,
-        }
+    /// What of it concerns the features and the target alone.
+    pub fn preprocess(&self) -> PreprocessConfig {
+        let mut config = PreprocessConfig::default()
+            .with_target(self.target)
+            .with_scaler(self.scaler)
+            .with_default_transform(self.transform)
+            .with_clip(self.clip)
+            .with_max_staleness(self.max_staleness);
+        config.transforms = self.transforms.clone();
+        config
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
@@ -244,11 +241,8 @@ impl TrainConfig {
             ));
         }
         if self.horizon == 0 || MAX_HORIZON < self.horizon {
-            return Err(Error::invalid(
-                "horizon",
-                self.horizon,
-                "between 1 and 4096",
-            ));
+            let expected = "between 1 and 10000";
+            return Err(Error::invalid("horizon", self.horizon, expected));
         }
         positive("batch_size", self.batch_size)?;
         positive("epochs", self.epochs)?;
@@ -263,18 +257,11 @@ impl TrainConfig {
                 "at least 0 and below 1",
             ));
         }
-        for (name, value) in [("clip", self.clip), ("clip_norm", self.clip_norm)] {
-            if let Some(value) = value.filter(|value| !(0.0 < *value && value.is_finite())) {
-                return Err(Error::invalid(name, value, "positive"));
-            }
+        let positive = |norm: &f64| 0.0 < *norm && norm.is_finite();
+        if let Some(norm) = self.clip_norm.filter(|norm| !positive(norm)) {
+            return Err(Error::invalid("clip_norm", norm, "positive"));
         }
-        for transform in self.transforms.values().chain([&self.transform]) {
-            if let FeatureTransform::ZScore { window } = transform
-                && (*window < 2 || 1_000_000 < *window)
-            {
-                return Err(Error::invalid("window", window, "between 2 and 1000000"));
-            }
-        }
+        self.preprocess().validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
         self.loss.as_ref().map_or(Ok(()), Loss::validate)

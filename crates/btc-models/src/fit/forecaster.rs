@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{EpochLogs, TrainConfig};
 use crate::bundle::NewerFields;
-use crate::forecast::interval::{Conformal, ewma_variance};
-use crate::forecast::{Forecast, after};
+use crate::forecast::interval::{Conformal, LEVELS, Spread};
+use crate::forecast::{Forecast, Quantiles, Step};
 use crate::network::NetworkConfig;
-use crate::nn::network::Network;
 use crate::nn::layers::Mode;
+use crate::nn::network::Network;
 use crate::nn::parameters::Parameters;
 use crate::series::SeriesFrame;
 use crate::transform::{Preprocessor, Series, TargetScaler, Unused};
@@ -124,10 +124,10 @@ impl Forecaster {
     ///
     /// As [`forecast`](Self::forecast); the origins must be rows of the frame.
     pub fn forecast_at(&self, frame: &SeriesFrame, origins: Range<usize>) -> Result<Vec<Forecast>> {
-        if frame.price_name() != self.manifest.price {
-            return Err(Error::OtherPrice {
+        if frame.target_name() != self.manifest.price {
+            return Err(Error::OtherTarget {
                 expected: self.manifest.price.clone(),
-                found: frame.price_name().to_owned(),
+                found: frame.target_name().to_owned(),
             });
         }
         if frame.rows() < origins.end {
@@ -144,15 +144,14 @@ impl Forecaster {
                 needed: self.required_rows(),
             });
         }
-        let price = frame.price();
+        let price = frame.target();
         let series = self.manifest.preprocessor.apply(frame)?;
-        let variance = ewma_variance(&price, self.manifest.conformal.scale);
+        let spread = frame.spread();
         origins
             .map(|row| {
                 let output = self.output(&series, row)?;
-                let deviation = (variance[row] * self.horizon() as f64).sqrt();
-                let known_until = frame.known_at()[row];
-                self.express(&output, price[row], deviation, known_until)
+                let step = self.express(&output, frame, row, self.horizon(), &spread, row)?;
+                Ok(Forecast::new(frame.known_at()[row], price[row], step))
             })
             .collect()
     }
@@ -175,59 +174,72 @@ impl Forecaster {
         let Some(first) = (0 < steps).then(|| self.forecast(frame)).transpose()? else {
             return Ok(Vec::new());
         };
-        let scale = self.manifest.conformal.scale;
-        let variance = ewma_variance(&frame.price(), scale)
-            .pop()
-            .unwrap_or_default();
-        let (naive, known_until) = (first.naive, first.known_until);
+        // The deviation expected is that of the last row that is known, over all steps.
+        let (spread, last_known) = (frame.spread(), frame.rows() - 1);
+        let (naive, known_until) = (first.naive(), first.known_until());
         let mut path = vec![first];
         let mut frame = frame.clone();
         while path.len() < steps {
             let last = &path[path.len() - 1];
-            frame = frame.with_row(last.target_time, last.point)?;
+            let Some(time) = last.target_time() else {
+                return Err(Error::series("an irregular series has no instants to come"));
+            };
+            frame = frame.with_row(time, last.point())?;
+            let (row, ahead) = (frame.rows() - 1, path.len() + 1);
             let series = self.manifest.preprocessor.apply(&frame)?;
-            let output = self.output(&series, frame.rows() - 1)?;
-            let ahead = path.len() + 1;
-            let deviation = (variance * ahead as f64).sqrt();
-            let mut next = self.express(&output, last.point, deviation, last.target_time)?;
+            let output = self.output(&series, row)?;
+            let mut step = self.express(&output, &frame, row, 1, &spread, last_known)?;
             // What the network knows of one step's spread says nothing of several.
-            next.intervals = self.manifest.conformal.intervals(next.point, deviation);
-            path.push(Forecast {
-                naive,
+            let (scale, deviation) = spread.deviation(
+                self.manifest.conformal.scale,
+                last_known,
+                ahead,
+                &[step.point],
+            );
+            let intervals = self
+                .manifest
+                .conformal
+                .intervals(step.point, scale, deviation);
+            step.ahead = ahead;
+            path.push(Forecast::new(
                 known_until,
-                ..next
-            });
+                naive,
+                step.with_intervals(&intervals),
+            ));
         }
         Ok(path)
     }
 
-    /// A network's outputs as a forecast after the price `last`.
+    /// A network's outputs for the window that ends in row `end`, as a forecast of the value
+    /// `ahead` steps later, with the deviation that was expected in row `known`.
     fn express(
         &self,
         output: &[f32],
-        last: f64,
-        deviation: f64,
-        known_until: DateTime<Utc>,
-    ) -> Result<Forecast> {
-        let price = |scaled| self.manifest.target.price(last, scaled);
-        let point = price(self.manifest.loss.point(output));
+        frame: &SeriesFrame,
+        end: usize,
+        ahead: usize,
+        spread: &Spread,
+        known: usize,
+    ) -> Result<Step> {
+        let (last, at) = (frame.target()[end], frame.known_at()[end]);
+        let value = |scaled| self.manifest.target.value(last, scaled, at);
+        let point = value(self.manifest.loss.point(output))?;
         if !point.is_finite() {
-            let reason = format!("the forecast from what is known at {known_until} is not finite");
+            let reason = format!("the forecast from what is known at {at} is not finite");
             return Err(Error::series(reason));
         }
-        let mut intervals = self.manifest.conformal.intervals(point, deviation);
-        for interval in &mut intervals {
-            if let Some((low, high)) = self.manifest.loss.range(output, interval.level) {
-                (interval.low, interval.high) = (price(low), price(high));
+        let conformal = &self.manifest.conformal;
+        let (scale, deviation) = spread.deviation(conformal.scale, known, ahead, &[point]);
+        let mut trained = Vec::new();
+        for level in LEVELS {
+            if let Some((low, high)) = self.manifest.loss.range(output, level) {
+                let tail = 0.5 * (1.0 - level);
+                trained.extend([(tail, value(low)?), (1.0 - tail, value(high)?)]);
             }
         }
-        Ok(Forecast {
-            point,
-            naive: last,
-            intervals,
-            known_until,
-            target_time: after(known_until, self.horizon())?,
-        })
+        let intervals = conformal.intervals(point, scale, deviation);
+        let quantiles = Quantiles::reconcile(trained, point, &intervals);
+        Ok(Step::new(ahead, frame.target_time(end, ahead), point).with_quantiles(quantiles))
     }
 
     /// What the network returns for the window that ends in row `end`.
@@ -241,12 +253,16 @@ impl Forecaster {
     }
 
     /// The price forecast from row `end`, whose price is `last`.
-    pub(crate) fn point(&self, series: &Series, end: usize, last: f64) -> Result<f64> {
+    pub(crate) fn point(
+        &self,
+        series: &Series,
+        end: usize,
+        last: f64,
+        at: DateTime<Utc>,
+    ) -> Result<f64> {
         let output = self.output(series, end)?;
-        Ok(self
-            .manifest
-            .target
-            .price(last, self.manifest.loss.point(&output)))
+        let point = self.manifest.loss.point(&output);
+        self.manifest.target.value(last, point, at)
     }
 
     /// Rows that a frame must have for a forecast from its last row.
@@ -269,8 +285,17 @@ impl Forecaster {
         &self.manifest.unused
     }
 
+    /// Notes columns that never became features, and why; what the fit itself left out stays.
+    #[must_use]
+    pub fn with_unused(mut self, unused: impl IntoIterator<Item = (String, Unused)>) -> Self {
+        for (name, reason) in unused {
+            self.manifest.unused.entry(name).or_insert(reason);
+        }
+        self
+    }
+
     /// The name of the column that is forecast.
-    pub fn price_name(&self) -> &str {
+    pub fn target_name(&self) -> &str {
         &self.manifest.price
     }
 

@@ -4,7 +4,9 @@ use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{Hyperparameters, NetworkSpec, dropout_rate, size};
-use crate::nn::layers::{Activation, Linear, Map, Mode, Output, Recurrent, attention, dropout, map};
+use crate::nn::layers::{
+    Activation, Linear, Map, Mode, Output, Recurrent, attention, dropout, map,
+};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
 
@@ -38,11 +40,7 @@ impl NetworkSpec for AttentionConfig {
         dropout_rate(self.dropout)
     }
 
-    fn build(
-        &self,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Box<dyn Network>> {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
         let &Self {
             units,
             activation,

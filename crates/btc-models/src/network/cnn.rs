@@ -40,11 +40,7 @@ impl NetworkSpec for CnnConfig {
         Loss::LogCosh
     }
 
-    fn build(
-        &self,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Box<dyn Network>> {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
         let unfold = Unfold::within(self.kernel.min(input.timesteps));
         let filters = self.filters;
         let width = unfold.outputs(input.timesteps) * filters;

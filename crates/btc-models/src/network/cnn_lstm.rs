@@ -35,11 +35,7 @@ impl NetworkSpec for CnnLstmConfig {
         size("units", self.units)
     }
 
-    fn build(
-        &self,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Box<dyn Network>> {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
         let &Self {
             filters,
             units,

@@ -40,11 +40,7 @@ impl NetworkSpec for ConvLstmConfig {
         odd_size("kernel", self.kernel)
     }
 
-    fn build(
-        &self,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Box<dyn Network>> {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
         let &Self {
             filters,
             kernel,

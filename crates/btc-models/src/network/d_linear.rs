@@ -26,11 +26,7 @@ impl NetworkSpec for DLinearConfig {
         odd_size("moving_average", self.moving_average)
     }
 
-    fn build(
-        &self,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Box<dyn Network>> {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
         let InputShape {
             timesteps,
             features,

@@ -31,11 +31,7 @@ impl NetworkSpec for EncoderDecoderConfig {
         size("units", self.units)
     }
 
-    fn build(
-        &self,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Box<dyn Network>> {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
         let &Self { units, activation } = self;
         let timesteps = input.timesteps;
         Ok(Box::new(EncoderDecoder {

@@ -38,11 +38,7 @@ impl NetworkSpec for GruConfig {
         dropout_rate(self.dropout)
     }
 
-    fn build(
-        &self,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Box<dyn Network>> {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
         let &Self {
             units,
             activation,

@@ -43,11 +43,7 @@ impl NetworkSpec for LstmConfig {
         Loss::LogCosh
     }
 
-    fn build(
-        &self,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Box<dyn Network>> {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
         let &Self {
             units,
             activation,

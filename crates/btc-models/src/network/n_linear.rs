@@ -20,11 +20,7 @@ impl From<&Hyperparameters> for NLinearConfig {
 }
 
 impl NetworkSpec for NLinearConfig {
-    fn build(
-        &self,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Box<dyn Network>> {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
         let InputShape {
             timesteps,
             features,

@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Hyperparameters, NetworkSpec, dropout_rate, size};
 use crate::Error;
-use crate::nn::layers::{
-    LayerNorm, Linear, Map, Mode, Unfold, attention, dropout, map, unfold,
-};
+use crate::nn::layers::{LayerNorm, Linear, Map, Mode, Unfold, attention, dropout, map, unfold};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::{Init, Parameters};
 
@@ -55,11 +53,7 @@ impl NetworkSpec for PatchTstConfig {
         Ok(())
     }
 
-    fn build(
-        &self,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Box<dyn Network>> {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
         let &Self {
             patch,
             stride,

@@ -39,11 +39,7 @@ impl NetworkSpec for TcnConfig {
         dropout_rate(self.dropout)
     }
 
-    fn build(
-        &self,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Box<dyn Network>> {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
         let &Self {
             filters,
             kernel,

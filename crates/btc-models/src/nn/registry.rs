@@ -65,7 +65,10 @@ impl Custom {
 impl Serialize for Custom {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let name = ("type", Value::String(self.name.clone()));
-        let settings = self.settings.iter().map(|(key, value)| (key.as_str(), value.clone()));
+        let settings = self
+            .settings
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.clone()));
         serializer.collect_map(std::iter::once(name).chain(settings))
     }
 }
@@ -94,11 +97,11 @@ macro_rules! open_enum {
         }
 
         impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(
-                deserializer: D,
-            ) -> Result<Self, D::Error> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let value = <serde_json::Value as serde::Deserialize>::deserialize(deserializer)?;
-                let own = value["type"].as_str().is_some_and(|name| $names.contains(&name));
+                let own = value["type"]
+                    .as_str()
+                    .is_some_and(|name| $names.contains(&name));
                 if own {
                     Self::deserialize(value).map_err(serde::de::Error::custom)
                 } else {

@@ -40,7 +40,7 @@ fn pin(model: ModelType) -> Pin {
             .step_by(1 + weights.len() / 8)
             .copied()
             .collect(),
-        forecast: forecaster.forecast(&frame).unwrap().point,
+        forecast: forecaster.forecast(&frame).unwrap().point(),
     }
 }
 

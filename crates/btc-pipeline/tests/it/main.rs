@@ -2,17 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod compare;
+mod interrupt;
 mod leaks;
+mod martingale;
 mod workflow;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
-use btc_models::{ModelType, SeriesFrame, Target};
+use btc_models::ModelType;
 use btc_pipeline::{
-    METRIC, Project, RegisterConfig, SERVICE, SearchConfig, SearchOutcome, SearchSpace,
-    StudyConfig, feature_store, frame, open_study, retrieve_sample, search, training_table,
+    Project, RegisterConfig, SERVICE, SearchConfig, SearchOutcome, SearchSpace, StudyConfig,
+    TrainingFrame, feature_store, frame, open_study, retrieve_sample, search, training_table,
 };
 use btc_track::TrackingClient;
 use btc_tune::Storage;
@@ -34,25 +37,22 @@ fn table(project: &Project) -> arrow::array::RecordBatch {
 
 fn config(n_trials: usize) -> SearchConfig {
     SearchConfig {
-        space: SearchSpace {
+        space: Arc::new(SearchSpace {
             model_types: vec![ModelType::Cnn],
             timesteps: Some(5),
-        },
+        }),
         n_trials: NonZeroUsize::new(n_trials).unwrap(),
-        jobs: NonZeroUsize::MIN,
         prediction_length: 10,
-        holdout: 60,
-        target: Target::LogReturn,
         seed: 7,
         data_hash: "abc".into(),
-        stop: Arc::default(),
+        ..SearchConfig::default()
     }
 }
 
 fn run_search(
     client: &TrackingClient,
     storage: Arc<dyn Storage>,
-    series: &SeriesFrame,
+    frame: &TrainingFrame,
     config: &SearchConfig,
 ) -> btc_pipeline::Result<SearchOutcome> {
     let experiment = client.get_or_create_experiment("search").unwrap();
@@ -65,7 +65,7 @@ fn run_search(
         &study,
         client,
         &experiment.experiment_id,
-        series,
+        frame,
         config,
         &(),
     )
@@ -74,13 +74,13 @@ fn run_search(
 fn register_config() -> RegisterConfig {
     RegisterConfig {
         experiment: "search".into(),
-        metric: METRIC.into(),
-        maximize: false,
         model_name: "model".into(),
         allow_worse_than_naive: true,
+        data_hash: "abc".into(),
+        ..RegisterConfig::default()
     }
 }
 
-fn series(table: &arrow::array::RecordBatch) -> SeriesFrame {
+fn series(table: &arrow::array::RecordBatch) -> TrainingFrame {
     frame(table, 70).unwrap()
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use arrow::array::RecordBatch;
 use btc_pipeline::{
     CHAMPION, Error, ErrorKind, PredictConfig, PrunerKind, RegisterConfig, SamplerKind,
-    StudyConfig, forecast_experiment, predict, register_best,
+    StudyConfig, TrainingFrame, Verdict, forecast_experiment, predict, register_best,
 };
 use btc_track::{RunQuery, TrackingClient};
 use btc_tune::{InMemoryStorage, TrialState};
@@ -19,11 +19,8 @@ const SEVEN: StudyConfig = StudyConfig {
 
 fn predict_config() -> PredictConfig {
     PredictConfig {
-        model_name: "model".into(),
-        version: None,
-        date_end: None,
-        timesteps: None,
         data_hash: "abc".into(),
+        ..PredictConfig::new("model")
     }
 }
 
@@ -81,9 +78,16 @@ fn every_trial_is_a_run_with_its_parameters_losses_and_bundle() {
     }
     let best = runs
         .iter()
-        .filter_map(|run| run.metric("MAPE"))
-        .fold(f64::INFINITY, f64::min);
-    assert_eq!(outcome.best_mape, best);
+        .min_by(|a, b| {
+            let relative = |run: &btc_track::Run| run.metric("relative_MAE").unwrap();
+            relative(a).total_cmp(&relative(b))
+        })
+        .unwrap();
+    assert_eq!(outcome.best_trial.to_string(), best.info.run_name);
+    assert_eq!(Some(outcome.best_mape), best.metric("MAPE"));
+    assert_eq!(Some(outcome.naive_mape), best.metric("naive_MAPE"));
+    assert_eq!(Some(outcome.relative_mae), best.metric("relative_MAE"));
+    assert_eq!((outcome.left_out, outcome.judged_anew), (0, 0));
 }
 
 #[test]
@@ -177,10 +181,12 @@ fn a_forecast_is_recorded_apart_from_the_trials() {
 }
 
 #[test]
-fn a_model_that_does_not_beat_naive_is_never_champion() {
+fn only_a_model_that_beats_naive_becomes_champion_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let (client, table) = registered(folder.path());
+    let again = register_best(&client, &register_config(), &table).unwrap();
     let version = client.latest_version("model").unwrap();
+    assert_eq!(version.tag("verdict"), Some(again.verdict.name()));
     let relative: f64 = version
         .tag("holdout_relative_MAE")
         .unwrap()
@@ -190,8 +196,11 @@ fn a_model_that_does_not_beat_naive_is_never_champion() {
     assert_eq!(version.tag("worse_than_naive") == Some("true"), worse);
     assert_eq!(
         version.aliases.iter().any(|alias| alias == CHAMPION),
-        !worse
+        again.verdict == Verdict::Beats
     );
+    // One run is one version, and one bundle on one set of days is one look.
+    assert!(again.already_registered);
+    assert_eq!((again.version, again.looks), (1, 1));
 
     let strict = RegisterConfig {
         allow_worse_than_naive: false,
@@ -199,15 +208,27 @@ fn a_model_that_does_not_beat_naive_is_never_champion() {
         ..register_config()
     };
     let outcome = register_best(&client, &strict, &table);
-    assert_eq!(outcome.is_err(), worse);
-    if worse {
-        assert!(matches!(outcome.unwrap_err(), Error::WorseThanNaive { .. }));
+    assert_eq!(outcome.is_err(), again.verdict == Verdict::Worse);
+    if let Err(error) = outcome {
+        assert!(matches!(error, Error::WorseThanNaive { .. }), "{error}");
         let models = client.registered_models().unwrap();
         assert!(
             models.iter().all(|model| model.name != "strict"),
             "an empty model is left behind"
         );
     }
+
+    let by_hand = RegisterConfig {
+        champion: true,
+        ..register_config()
+    };
+    let crowned = register_best(&client, &by_hand, &table).unwrap();
+    assert!(crowned.champion);
+    let version = client.latest_version("model").unwrap();
+    assert_eq!(
+        version.tag("champion_by") == Some("hand"),
+        again.verdict != Verdict::Beats
+    );
 }
 
 #[test]
@@ -274,7 +295,7 @@ fn a_bundle_that_was_tampered_with_is_passed_over_or_refused() {
 fn data_that_is_too_short_is_said_to_be() {
     let folder = tempfile::tempdir().unwrap();
     let project = project(folder.path());
-    let series = series(&table(&project)).slice(0..80).unwrap();
+    let series: TrainingFrame = series(&table(&project)).series.slice(0..80).unwrap().into();
     let client = TrackingClient::in_memory(&project.artifacts()).unwrap();
     let error = run_search(
         &client,

@@ -4,6 +4,7 @@ use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use btc_features::FeatureStore;
+use btc_track::server::Failure;
 use btc_track::{Experiment, ModelVersion, Run, RunQuery, WORSE_THAN_NAIVE_TAG};
 use btc_tune::{StudyDirection, StudySummary};
 use chrono::DateTime;
@@ -19,17 +20,28 @@ const RUNS: usize = 50;
 pub(crate) async fn overview(Extract(state): Extract<State>) -> Response {
     // The stores are synchronous: they must not hold up other requests.
     let rendered = tokio::task::spawn_blocking(move || render(&state)).await;
-    match rendered {
-        Ok(Ok(page)) => page.into_response(),
-        _ => problem(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Cannot be shown",
-            "A store could not be read; the command `btc config show` names the files.",
-        ),
-    }
+    let failure = match rendered {
+        Ok(Ok((page, left_out))) => {
+            let mut response = page.into_response();
+            if let Some(failure) = left_out {
+                response.extensions_mut().insert(failure);
+            }
+            return response;
+        }
+        Ok(Err(error)) => Failure::of(&error),
+        Err(panic) => Failure::of(&panic),
+    };
+    let mut response = problem(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "Cannot be shown",
+        "A store could not be read; the command `btc config show` names the files.",
+    );
+    response.extensions_mut().insert(failure);
+    response
 }
 
-fn render(state: &State) -> Result<Markup, btc_track::Error> {
+/// The page, and the first failure of a store that only a part of it shows.
+fn render(state: &State) -> Result<(Markup, Option<Failure>), btc_track::Error> {
     let experiments = state.client.experiments()?;
     let ids: Vec<String> = experiments
         .iter()
@@ -41,16 +53,23 @@ fn render(state: &State) -> Result<Markup, btc_track::Error> {
     for model in state.client.registered_models()? {
         versions.extend(state.client.model_versions(&model.name)?);
     }
+    let summaries = state.studies.studies();
+    let store = FeatureStore::open(state.features_dir());
+    let left_out = match (&summaries, &store) {
+        (Err(error), _) => Some(Failure::of(error)),
+        (_, Err(error)) if !is_missing(error) => Some(Failure::of(error)),
+        _ => None,
+    };
     let content = html! {
         h1 { "Overview" }
         (forecast(&runs))
         (models(&versions))
         (experiment_list(&experiments))
         (run_list(&runs, &experiments))
-        (studies(state))
-        (features(state))
+        (studies(&summaries))
+        (features(&store))
     };
-    Ok(page("Overview", &content))
+    Ok((page("Overview", &content), left_out))
 }
 
 fn forecast(runs: &[Run]) -> Markup {
@@ -219,14 +238,13 @@ fn parameter_number(run: &Run, key: &str) -> String {
     value.map_or_else(|| "-".into(), number)
 }
 
-fn studies(state: &State) -> Markup {
-    let summaries = state.studies.studies();
+fn studies(summaries: &btc_tune::Result<Vec<StudySummary>>) -> Markup {
     html! {
         section #studies {
             h2 { "Studies" }
             @match summaries {
                 Ok(summaries) if summaries.is_empty() => p.muted { "None yet." },
-                Ok(summaries) => (study_table(&summaries)),
+                Ok(summaries) => (study_table(summaries)),
                 Err(_) => p.bad { "The studies cannot be read." },
             }
         }
@@ -271,8 +289,15 @@ fn direction_name(direction: StudyDirection) -> &'static str {
     }
 }
 
-fn features(state: &State) -> Markup {
-    let store = FeatureStore::open(state.features_dir());
+/// Whether there is no feature store yet.
+fn is_missing(error: &btc_features::Error) -> bool {
+    match error {
+        btc_features::Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+fn features(store: &btc_features::Result<FeatureStore>) -> Markup {
     html! {
         section #features {
             h2 { "Features" }
@@ -298,7 +323,10 @@ fn features(state: &State) -> Markup {
                     }
                     @if applied.is_empty() { p.muted { "Nothing is applied yet." } }
                 }
-                Err(_) => p.muted { "None yet: " code { "btc features apply" } " declares them." }
+                Err(error) if is_missing(error) => {
+                    p.muted { "None yet: " code { "btc features apply" } " declares them." }
+                }
+                Err(_) => p.bad { "The features cannot be read." }
             }
         }
     }

@@ -223,3 +223,49 @@ async fn the_cause_of_a_failure_is_logged_and_not_told() {
     assert!(line.starts_with(&format!("PUT {path}: cannot ")), "{line}");
     assert!(line.contains("os error"), "{line}");
 }
+
+/// An application over `client`, and the lines of its log.
+fn logged(client: TrackingClient, features: &Path) -> (Router, Arc<Mutex<Vec<String>>>) {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&lines);
+    let state = State::new(client, Arc::new(InMemoryStorage::new()), features)
+        .with_failure_log(move |line| log.lock().unwrap().push(line.to_owned()));
+    (router(state, Guard::new()), lines)
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_shown_is_logged_with_its_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("track.db");
+    let client = TrackingClient::open(&database, &folder.path().join("artifacts")).unwrap();
+    for beside in ["track.db-wal", "track.db-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(beside));
+    }
+    std::fs::remove_file(&database).unwrap();
+    std::fs::write(&database, "no database ".repeat(1000)).unwrap();
+    let (app, lines) = logged(client, folder.path());
+    let answer = ask(&app, get("/")).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!answer.body.contains("not a database"), "{}", answer.body);
+    let line = lines.lock().unwrap().pop().expect("a line");
+    assert!(
+        line.starts_with("GET /: ") && line.contains("not a database"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_page_without_its_features_is_shown_and_says_why_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("feature_store.toml"), "project = 1").unwrap();
+    let client = TrackingClient::in_memory(&folder.path().join("artifacts")).unwrap();
+    let (app, lines) = logged(client, folder.path());
+    let answer = ask(&app, get("/")).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.body.contains("The features cannot be read."));
+    let line = lines.lock().unwrap().pop().expect("a line");
+    assert!(
+        line.starts_with("GET /: ") && line.contains("feature_store.toml"),
+        "{line}"
+    );
+}

@@ -95,14 +95,14 @@ impl LocalArtifacts {
         let folder = place.parent().unwrap_or(&self.root);
         let uploads = self.root.join(UPLOADS);
         fs::create_dir_all(&uploads).map_err(failed)?;
-        let mut file = tempfile::NamedTempFile::new_in(&uploads).map_err(failed)?;
+        let mut file = super::draft_in(&uploads).map_err(failed)?;
         let (size, sha256) = copy(content, file.as_file_mut()).map_err(failed)?;
         file.as_file().sync_all().map_err(failed)?;
 
         let digest_place = self.digest_place(relative);
         let digests = digest_place.parent().unwrap_or(&self.root);
         fs::create_dir_all(digests).map_err(failed)?;
-        let mut digest = tempfile::NamedTempFile::new_in(&uploads).map_err(failed)?;
+        let mut digest = super::draft_in(&uploads).map_err(failed)?;
         digest.write_all(sha256.as_bytes()).map_err(failed)?;
 
         fs::create_dir_all(folder).map_err(failed)?;

@@ -1,6 +1,5 @@
 //! From a request to a function of the client and back.
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
@@ -253,7 +252,8 @@ impl IntoResponse for Error {
 pub struct Failure(Arc<str>);
 
 impl Failure {
-    fn of(error: &Error) -> Self {
+    /// The error and its causes as one line.
+    pub fn of(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {

@@ -83,30 +83,28 @@ fn register_best_takes_the_best_complete_run_with_a_bundle() {
         ids.push(run.id().to_owned());
         run.end(RunStatus::Finished).unwrap();
     }
-    let mut request = RegisterBest::new("price", "MAPE", "btc")
-        .with_naive(NaiveRule::relative("relative_mae"))
-        .with_alias("champion");
-    let error = register_best(&client, &request, &|_, _| Ok(Verdict::default())).unwrap_err();
-    assert!(matches!(error, Error::WorseThanNaive { .. }), "{error}");
-    assert!(client.latest_version("btc").unwrap_err().is_not_found());
-
-    request.allow_worse_than_naive = true;
+    let request = RegisterBest::new("price", "MAPE", "btc").with_alias("champion");
     let best = register_best(&client, &request, &|_, path| {
         path.join("deep/weights")
             .exists()
-            .then(Verdict::default)
+            .then(|| vec![Tag::new("sound", "true")])
             .ok_or("missing".into())
     })
     .unwrap();
     assert_eq!(best.run.info.run_id, ids[0]);
     assert_eq!(best.version.version, 1);
-    assert_eq!(best.version.tag("worse_than_naive"), Some("true"));
-    assert!(best.version.aliases.is_empty());
+    assert_eq!(best.version.aliases, ["champion"]);
+    assert_eq!(best.version.tag("sound"), Some("true"));
     assert_eq!(best.skipped.len(), 1);
-    client.set_alias("btc", "champion", 1).unwrap();
-    let again = register_best(&client, &request, &|_, _| Ok(Verdict::default())).unwrap();
-    assert_eq!(again.champion.unwrap().is_beaten, Some(false));
-    assert_eq!(client.latest_version("btc").unwrap().version, 2);
+    assert!(!best.already_registered);
+    // One run is one version, with the tags of the last time.
+    let again = register_best(&client, &request, &|_, _| {
+        Ok(vec![Tag::new("sound", "again")])
+    })
+    .unwrap();
+    assert!(again.already_registered);
+    assert_eq!(again.version.tag("sound"), Some("again"));
+    assert_eq!(client.latest_version("btc").unwrap().version, 1);
     assert!(
         client
             .model_path(&again.version)

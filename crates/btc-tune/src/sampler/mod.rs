@@ -45,7 +45,8 @@ pub struct StudyView<'a> {
     pub name: &'a str,
     /// One direction per objective.
     pub directions: &'a [StudyDirection],
-    /// Its trials in the order of their creation.
+    /// Its trials in the order of their ordinals ([`Trial::ordinal`](crate::Trial::ordinal)), which are
+    /// their numbers here: one that was tried again is shown once, by its latest try.
     pub trials: &'a [Arc<FrozenTrial>],
 }
 
@@ -62,7 +63,8 @@ pub struct RelativeSample {
 ///
 /// A sampler keeps no state that matters: what it returns depends on its settings, the trials it is
 /// shown and the number of the new trial alone. That is why a study that was resumed goes on as if it
-/// had never stopped. Caches are allowed. Methods may be called from several threads at once.
+/// had never stopped. Numbers are ordinals, so that trials that were broken off and tried again do not
+/// matter either. Caches are allowed. Methods may be called from several threads at once.
 pub trait Sampler: Debug + Send + Sync {
     /// Chooses values for the parameters the sampler expects trial number `trial` to have.
     ///

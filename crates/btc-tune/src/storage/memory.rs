@@ -85,9 +85,10 @@ impl Storage for InMemoryStorage {
         trial: TrialId,
         now: DateTime<Utc>,
         heartbeat: Heartbeat,
+        updates: &[TrialUpdate],
     ) -> Result<bool> {
         let mut records = self.lock();
-        let claimed = records.claim_trial(trial, now)?;
+        let claimed = records.claim_trial(trial, now, updates)?;
         if claimed && heartbeat == Heartbeat::On {
             records.record_heartbeat(trial, now)?;
         }

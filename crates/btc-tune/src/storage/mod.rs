@@ -8,6 +8,7 @@ mod records;
 mod sqlite;
 
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -238,13 +239,19 @@ pub trait Storage: Debug + Send + Sync {
     /// [`Error::UnknownTrial`], [`Error::TrialFinished`], [`Error::IncompatibleDistribution`].
     fn update_trial(&self, trial: TrialId, updates: &[TrialUpdate]) -> Result<()>;
 
-    /// Takes a queued trial; `false` if another worker was faster.
+    /// Takes a queued trial and applies `updates` to it; `false` if another worker was faster, and
+    /// then nothing changes.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownTrial`].
-    fn claim_trial(&self, trial: TrialId, now: DateTime<Utc>, heartbeat: Heartbeat)
-    -> Result<bool>;
+    /// [`Error::UnknownTrial`], [`Error::IncompatibleDistribution`].
+    fn claim_trial(
+        &self,
+        trial: TrialId,
+        now: DateTime<Utc>,
+        heartbeat: Heartbeat,
+        updates: &[TrialUpdate],
+    ) -> Result<bool>;
 
     /// Returns a trial.
     ///
@@ -327,6 +334,57 @@ fn summary<S: Storage + ?Sized>(storage: &S, id: StudyId) -> Result<StudySummary
 ///
 /// [`Error::InvalidUrl`] if no storage has such URLs; whatever opening it may fail with.
 pub fn storage_from_url(url: &str) -> Result<Arc<dyn Storage>> {
+    Ok(match parse_url(url)? {
+        Location::Memory => Arc::new(InMemoryStorage::new()),
+        Location::Journal(path) => Arc::new(JournalStorage::open(path)?),
+        #[cfg(feature = "sqlite")]
+        Location::Sqlite(path) => Arc::new(SqliteStorage::open(path)?),
+    })
+}
+
+/// Opens the storage a URL names if it is there; without its file, an empty one that is never
+/// written. Opening changes nothing.
+///
+/// ```
+/// let storage = btc_tune::existing_storage_from_url("journal:///no/such/file")?;
+/// assert!(storage.studies()?.is_empty());
+/// # Ok::<(), btc_tune::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`storage_from_url`].
+pub fn existing_storage_from_url(url: &str) -> Result<Arc<dyn Storage>> {
+    Ok(match parse_url(url)? {
+        Location::Journal(path) if Path::new(path).exists() => {
+            Arc::new(JournalStorage::open_existing(path)?)
+        }
+        #[cfg(feature = "sqlite")]
+        Location::Sqlite(path) if Path::new(path).exists() => {
+            Arc::new(SqliteStorage::open_existing(path)?)
+        }
+        _ => Arc::new(InMemoryStorage::new()),
+    })
+}
+
+/// Checks that a URL names a storage; nothing is opened.
+///
+/// # Errors
+///
+/// [`Error::InvalidUrl`] if no storage has such URLs.
+pub fn check_storage_url(url: &str) -> Result<()> {
+    parse_url(url).map(drop)
+}
+
+/// What a URL names.
+enum Location<'a> {
+    Memory,
+    Journal(&'a str),
+    #[cfg(feature = "sqlite")]
+    Sqlite(&'a str),
+}
+
+fn parse_url(url: &str) -> Result<Location<'_>> {
     let invalid = |reason: &str| {
         Err(Error::InvalidUrl {
             url: url.to_owned(),
@@ -338,14 +396,14 @@ pub fn storage_from_url(url: &str) -> Result<Arc<dyn Storage>> {
     };
     let path = rest.strip_prefix('/').filter(|path| !path.is_empty());
     match scheme {
-        "memory" => Ok(Arc::new(InMemoryStorage::new())),
+        "memory" => Ok(Location::Memory),
         "journal" => match path {
-            Some(path) => Ok(Arc::new(JournalStorage::open(path)?)),
+            Some(path) => Ok(Location::Journal(path)),
             None => invalid("write journal:///relative/path or journal:////absolute/path"),
         },
         #[cfg(feature = "sqlite")]
         "sqlite" => match path {
-            Some(path) => Ok(Arc::new(SqliteStorage::open(path)?)),
+            Some(path) => Ok(Location::Sqlite(path)),
             None => invalid("write sqlite:///relative/path or sqlite:////absolute/path"),
         },
         #[cfg(not(feature = "sqlite"))]

@@ -329,15 +329,22 @@ impl Records {
         Ok(())
     }
 
-    pub(super) fn claim_trial(&mut self, trial: TrialId, now: DateTime<Utc>) -> Result<bool> {
+    pub(super) fn claim_trial(
+        &mut self,
+        trial: TrialId,
+        now: DateTime<Utc>,
+        updates: &[TrialUpdate],
+    ) -> Result<bool> {
         let (study, position) = self.locate(trial)?;
-        let trial = &mut self.study_mut(study)?.trials[position];
-        if trial.state != TrialState::Waiting {
+        let record = self.study_mut(study)?;
+        if record.trials[position].state != TrialState::Waiting {
             return Ok(false);
         }
-        let trial = Arc::make_mut(trial);
+        record.check_updates(position, updates)?;
+        let trial = Arc::make_mut(&mut record.trials[position]);
         trial.state = TrialState::Running;
         trial.datetime_start = Some(now);
+        record.apply_updates(position, updates);
         Ok(true)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::history::Renumbered;
 use super::{HeartbeatConfig, Inner, Study};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
@@ -143,6 +144,7 @@ impl StudyBuilder {
                 pruner: self.pruner,
                 clock: self.clock,
                 heartbeat: self.heartbeat,
+                renumbered: Renumbered::default(),
             }),
         }
     }

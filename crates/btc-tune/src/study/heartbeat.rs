@@ -1,15 +1,11 @@
-//! Signs of life of workers, and what becomes of trials whose worker died.
+//! Signs of life of workers.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::Study;
-use crate::error::{Error, Result};
-use crate::frozen::{FrozenTrial, TrialId, TrialState};
-use crate::storage::{NewTrial, TrialUpdate};
+use crate::frozen::TrialId;
 
 /// How workers show that they are alive.
 ///
@@ -20,7 +16,8 @@ pub struct HeartbeatConfig {
     pub interval: Duration,
     /// How long after its last sign a worker counts as dead; twice the interval is a good choice.
     pub grace: Duration,
-    /// How often a trial whose worker died is tried again.
+    /// How often a trial whose worker died is tried again. Trials that were interrupted are, however
+    /// often that happens.
     pub max_retry: usize,
 }
 
@@ -31,71 +28,6 @@ impl Default for HeartbeatConfig {
             grace: Duration::from_secs(120),
             max_retry: 1,
         }
-    }
-}
-
-impl Study {
-    /// Fails the running trials whose worker died, and queues each again if it may be retried.
-    ///
-    /// Every worker does this before it begins a trial. Without
-    /// [`heartbeat`](super::StudyBuilder::heartbeat) nothing happens.
-    ///
-    /// # Errors
-    ///
-    /// What the storage reports.
-    pub fn fail_stale_trials(&self) -> Result<()> {
-        let Some(config) = self.inner.heartbeat else {
-            return Ok(());
-        };
-        let now = self.clock().now();
-        let grace = chrono::TimeDelta::from_std(config.grace).unwrap_or(chrono::TimeDelta::MAX);
-        let Some(limit) = now.checked_sub_signed(grace) else {
-            return Ok(());
-        };
-        for id in self.storage().stale_trials(self.id(), limit)? {
-            let finish = TrialUpdate::Finish {
-                state: TrialState::Fail,
-                values: Vec::new(),
-                at: now,
-            };
-            match self.storage().update_trial(id, &[finish]) {
-                Ok(()) => self.retry(&*self.storage().trial(id)?, config.max_retry)?,
-                // Another worker noticed as well and was faster.
-                Err(Error::TrialFinished { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn retry(&self, failed: &FrozenTrial, max_retry: usize) -> Result<()> {
-        let mut new = NewTrial {
-            parameters: failed.parameters.clone(),
-            user_attrs: failed.user_attrs.clone(),
-            system_attrs: failed.system_attrs.clone(),
-            ..NewTrial::waiting()
-        };
-        let history = new
-            .system_attrs
-            .entry("retry_history")
-            .or_insert_with(|| json!([]));
-        let tries = match history {
-            Value::Array(numbers) => {
-                numbers.push(failed.number.into());
-                numbers.len()
-            }
-            other => {
-                *other = json!([failed.number]);
-                1
-            }
-        };
-        if tries <= max_retry {
-            new.system_attrs
-                .entry("failed_trial")
-                .or_insert_with(|| failed.number.into());
-            self.storage().create_trial(self.id(), new)?;
-        }
-        Ok(())
     }
 }
 

@@ -1,9 +1,13 @@
 //! A study: a search, its trials, and who runs them.
 
+mod ask;
 mod builder;
 mod heartbeat;
+mod history;
 mod optimize;
 mod ordered;
+mod retry;
+mod worker;
 
 use std::sync::Arc;
 
@@ -11,14 +15,14 @@ use serde_json::{Map, Value};
 
 use crate::best::{self, NoBest};
 use crate::clock::Clock;
-use crate::distribution::Distribution;
 use crate::error::{Error, Result};
 use crate::frozen::{FrozenTrial, Param, StudyDirection, StudyId, TrialId, TrialState};
 use crate::pruner::Pruner;
 use crate::sampler::{Sampler, StudyView};
-use crate::storage::{AttrScope, Heartbeat, NewTrial, Storage, TrialUpdate};
+use crate::storage::{AttrScope, NewTrial, Storage, TrialUpdate};
 use crate::trial::{Outcome, Trial};
-use ordered::Seen;
+use history::Renumbered;
+use retry::Cause;
 
 pub use builder::StudyBuilder;
 pub use heartbeat::HeartbeatConfig;
@@ -42,6 +46,7 @@ struct Inner {
     pruner: Arc<dyn Pruner>,
     clock: Arc<dyn Clock>,
     heartbeat: Option<HeartbeatConfig>,
+    renumbered: Renumbered,
 }
 
 /// Which trial is meant: a [`Trial`], or its number.
@@ -116,6 +121,11 @@ impl Study {
             directions: &self.inner.directions,
             trials,
         }
+    }
+
+    /// The trials as samplers and pruners are to see them: as if none had ever been broken off.
+    pub(crate) fn undisturbed(&self, trials: &[Arc<FrozenTrial>]) -> Vec<Arc<FrozenTrial>> {
+        self.inner.renumbered.undisturbed(trials)
     }
 
     pub(crate) fn need_one_objective(&self, operation: &'static str) -> Result<StudyDirection> {
@@ -243,168 +253,10 @@ impl Study {
             }))
     }
 
-    /// Begins a trial: takes one from the queue, or creates a new one.
-    ///
-    /// # Errors
-    ///
-    /// What the sampler or the storage reports.
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use btc_tune::{InMemoryStorage, Study};
-    /// let study = Study::builder("ask", Arc::new(InMemoryStorage::new())).create()?;
-    /// let mut trial = study.ask()?;
-    /// let x = trial.suggest_float("x", -1.0..=1.0)?;
-    /// study.tell(&trial, x * x)?;
-    /// assert_eq!(study.best_value()?, x * x);
-    /// # Ok::<(), btc_tune::Error>(())
-    /// ```
-    pub fn ask(&self) -> Result<Trial> {
-        self.ask_seeing(None)
-    }
-
-    /// Begins a trial and suggests the given parameters at once.
-    ///
-    /// # Errors
-    ///
-    /// As [`ask`](Self::ask) and [`Trial::suggest`].
-    pub fn ask_with(&self, distributions: &[(&str, Distribution)]) -> Result<Trial> {
-        let mut trial = self.ask()?;
-        for (name, distribution) in distributions {
-            trial.suggest(name, distribution.clone())?;
-        }
-        Ok(trial)
-    }
-
-    /// All trials, those of `seen` as they are there.
-    pub(crate) fn trials_seen(&self, seen: Option<&Seen>) -> Result<Vec<Arc<FrozenTrial>>> {
-        let mut trials = self.trials()?;
-        for hidden in seen.into_iter().flatten() {
-            if let Some(trial) = trials.get_mut(hidden.begun.number) {
-                *trial = Arc::clone(&hidden.begun);
-            }
-        }
-        Ok(trials)
-    }
-
-    /// Begins a trial whose sampler and pruner see the others as `seen` has them, if given, and
-    /// learn nothing of them later.
-    pub(crate) fn ask_seeing(&self, seen: Option<&Seen>) -> Result<Trial> {
-        let isolated = seen.is_some();
-        self.fail_stale_trials()?;
-        let heartbeat = match self.inner.heartbeat {
-            Some(_) => Heartbeat::On,
-            None => Heartbeat::Off,
-        };
-        let mut trials = self.trials_seen(seen)?;
-        let waiting: Vec<TrialId> = trials
-            .iter()
-            .filter(|trial| trial.state == TrialState::Waiting)
-            .map(|trial| trial.id)
-            .collect();
-        for id in waiting {
-            if self
-                .storage()
-                .claim_trial(id, self.clock().now(), heartbeat)?
-            {
-                let frozen = self.storage().trial(id)?;
-                return self.begin(frozen, trials, isolated);
-            }
-        }
-        // The values are chosen before the trial exists, so that it appears whole. If another worker
-        // takes the number meanwhile, its trial must be seen first.
-        for _ in 0..4 {
-            let number = trials.len();
-            let sample = self.sample_relative(&trials, number)?;
-            let new = NewTrial {
-                system_attrs: sample.system_attrs,
-                ..self.new_running()
-            };
-            let created = self
-                .storage()
-                .create_trial_numbered(self.id(), number, new)?;
-            if let Some(frozen) = created {
-                let history = self.history(trials, number);
-                return Ok(Trial::new(
-                    self.clone(),
-                    FrozenTrial::clone(&frozen),
-                    sample.params,
-                    history,
-                    isolated,
-                ));
-            }
-            trials = self.trials_seen(seen)?;
-        }
-        // Many workers are asking at once: take a number first and choose then.
-        let frozen = self
-            .storage()
-            .create_trial(self.id(), NewTrial::running(self.clock().now()))?;
-        let trials = self.trials_seen(seen)?;
-        self.begin(frozen, trials, isolated)
-    }
-
-    fn new_running(&self) -> NewTrial {
-        let now = self.clock().now();
-        NewTrial {
-            heartbeat: self.inner.heartbeat.map(|_| now),
-            ..NewTrial::running(now)
-        }
-    }
-
-    /// Chooses the values of a trial that exists already.
-    fn begin(
-        &self,
-        frozen: Arc<FrozenTrial>,
-        trials: Vec<Arc<FrozenTrial>>,
-        isolated: bool,
-    ) -> Result<Trial> {
-        let mut frozen = FrozenTrial::clone(&frozen);
-        let sample = self.sample_relative(&trials, frozen.number)?;
-        let updates: Vec<TrialUpdate> = sample
-            .system_attrs
-            .iter()
-            .map(|(key, value)| TrialUpdate::Attr {
-                scope: AttrScope::System,
-                key: key.clone(),
-                value: value.clone(),
-            })
-            .collect();
-        if !updates.is_empty() {
-            self.storage().update_trial(frozen.id, &updates)?;
-            frozen.system_attrs.extend(sample.system_attrs);
-        }
-        let history = self.history(trials, frozen.number);
-        Ok(Trial::new(
-            self.clone(),
-            frozen,
-            sample.params,
-            history,
-            isolated,
-        ))
-    }
-
-    fn sample_relative(
-        &self,
-        trials: &[Arc<FrozenTrial>],
-        number: usize,
-    ) -> Result<crate::sampler::RelativeSample> {
-        let view = self.view(trials);
-        match self.pruner().relevant_trials(view, number) {
-            Some(relevant) => self.sampler().sample_relative(self.view(&relevant), number),
-            None => self.sampler().sample_relative(view, number),
-        }
-    }
-
-    fn history(&self, trials: Vec<Arc<FrozenTrial>>, number: usize) -> Arc<[Arc<FrozenTrial>]> {
-        match self.pruner().relevant_trials(self.view(&trials), number) {
-            Some(relevant) => relevant.into(),
-            None => trials.into(),
-        }
-    }
-
     /// Ends a trial with its value, its values, or an [`Outcome`].
     ///
-    /// A value that is not a number makes the trial fail. Returns the trial as it is stored.
+    /// A value that is not a number makes the trial fail. One that was interrupted fails and is queued
+    /// again. Returns the trial as it is stored.
     ///
     /// # Errors
     ///
@@ -420,6 +272,7 @@ impl Study {
     }
 
     fn tell_frozen(&self, trial: &FrozenTrial, outcome: Outcome) -> Result<Arc<FrozenTrial>> {
+        let now = self.clock().now();
         let (state, values) = match outcome {
             Outcome::Complete(values) if values.iter().any(|value| value.is_nan()) => {
                 (TrialState::Fail, Vec::new())
@@ -433,11 +286,17 @@ impl Study {
                 )
             }
             Outcome::Failed => (TrialState::Fail, Vec::new()),
+            Outcome::Interrupted => {
+                let fail = Cause::Interrupted.fail(trial.number, now);
+                self.storage().update_trial(trial.id, &fail)?;
+                self.queue_again(self.trials()?)?;
+                return self.storage().trial(trial.id);
+            }
         };
         let finish = TrialUpdate::Finish {
             state,
             values,
-            at: self.clock().now(),
+            at: now,
         };
         self.storage().update_trial(trial.id, &[finish])?;
         self.storage().trial(trial.id)
@@ -545,7 +404,10 @@ impl Study {
             storage.set_study_attr(id, AttrScope::User, key, value)?;
         }
         for trial in self.trials()? {
-            storage.create_trial(id, NewTrial::from(&*trial))?;
+            let mut copy = NewTrial::from(&*trial);
+            // The process that evaluates a trial evaluates no copy of it.
+            copy.system_attrs.remove(worker::WORKER);
+            storage.create_trial(id, copy)?;
         }
         Ok(id)
     }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::Study;
 use super::heartbeat::Heart;
-use super::ordered::Seen;
+use super::history::{Sight, next_ordinal};
+use super::worker::Worker;
 use crate::error::{Error, Result};
 use crate::frozen::FrozenTrial;
 use crate::trial::{ObjectiveError, Outcome, Trial};
@@ -54,7 +55,8 @@ pub struct OptimizeOptions<'a> {
     pub parallelism: Parallelism,
     /// What happens when the objective fails.
     pub on_failure: OnFailure,
-    /// Begins no trial once this is set, for instance by a signal handler.
+    /// Begins no trial once this is set, for instance by a signal handler. An objective that looks at
+    /// it too returns [`ObjectiveError::Interrupted`].
     pub stop: Option<Arc<AtomicBool>>,
     /// Called after each trial, in the order in which they began unless workers are free.
     pub callbacks: Vec<Callback<'a>>,
@@ -85,6 +87,8 @@ pub(super) struct Run<'a> {
     begun: AtomicUsize,
     pub(super) ended: AtomicBool,
     heart: Heart,
+    /// This process, where the platform can name it.
+    worker: Option<Worker>,
 }
 
 impl Study {
@@ -122,6 +126,40 @@ impl Study {
 
     /// Runs the objective as the options say.
     ///
+    /// A trial whose objective returns [`ObjectiveError::Interrupted`] fails and is queued again, and
+    /// the run ends without error once the other running trials have ended. A later run goes on with it
+    /// as if nothing had happened: the study then holds the same complete trials as one that ran
+    /// through, if objective and settings are the same.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use btc_tune::{InMemoryStorage, ObjectiveError, OptimizeOptions, Study, TrialState};
+    /// let study = Study::builder("broken off", Arc::new(InMemoryStorage::new())).create()?;
+    /// let stop = Arc::new(AtomicBool::new(false));
+    /// let options = |n_trials| OptimizeOptions {
+    ///     n_trials: Some(n_trials),
+    ///     stop: Some(stop.clone()),
+    ///     ..Default::default()
+    /// };
+    /// study.optimize_with(options(5), |trial| {
+    ///     let x = trial.suggest_float("x", 0.0..=1.0)?;
+    ///     // Somebody presses Ctrl-C during the third trial.
+    ///     stop.store(trial.ordinal() == 2, Ordering::Relaxed);
+    ///     if stop.load(Ordering::Relaxed) {
+    ///         return Err(ObjectiveError::Interrupted);
+    ///     }
+    ///     Ok(x)
+    /// })?;
+    /// stop.store(false, Ordering::Relaxed);
+    /// study.optimize_with(options(3), |trial| Ok(trial.suggest_float("x", 0.0..=1.0)?))?;
+    /// let trials = study.trials()?;
+    /// assert_eq!(trials.len(), 6);
+    /// assert_eq!(trials[2].state, TrialState::Fail);
+    /// assert_eq!(trials[3].param("x"), trials[2].param("x"));
+    /// # Ok::<(), btc_tune::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`optimize`](Self::optimize).
@@ -141,6 +179,7 @@ impl Study {
             begun: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             heart: Heart::default(),
+            worker: Worker::current(),
         };
         let evaluate = |trial: &mut Trial| -> Evaluation {
             catch_unwind(AssertUnwindSafe(|| objective(trial).map(Into::into)))
@@ -168,6 +207,10 @@ impl Drop for StopHeart<'_> {
 }
 
 impl Run<'_> {
+    pub(super) fn study(&self) -> &Study {
+        self.study
+    }
+
     fn all(&self, evaluate: &(dyn Fn(&mut Trial) -> Evaluation + Sync)) -> Result<()> {
         let jobs = self.options.n_jobs.map_or(1, NonZeroUsize::get);
         match (jobs, self.options.parallelism) {
@@ -215,20 +258,34 @@ impl Run<'_> {
                 .is_ok()
     }
 
-    /// Begins a trial that sees the others as `seen` shows them, unless nothing is left to try.
-    pub(super) fn begin(&self, seen: Option<&Seen>) -> Result<Option<Trial>> {
-        let trials = self.study.trials_seen(seen)?;
-        if self.study.sampler().is_exhausted(self.study.view(&trials)) {
+    /// Begins a trial of a study that has these; it sees what `sight` shows it. `None` if nothing is left
+    /// to try.
+    pub(super) fn begin(
+        &self,
+        trials: Vec<Arc<FrozenTrial>>,
+        sight: Sight<'_>,
+    ) -> Result<Option<Trial>> {
+        let seen = sight.of(self.study.undisturbed(&trials), next_ordinal(&trials));
+        if self.is_exhausted(&seen) {
             return Ok(None);
         }
-        let trial = self.study.ask_seeing(seen)?;
+        let trial = self.study.ask_seeing(trials, sight, self.worker.as_ref())?;
         self.heart.add(trial.id());
         Ok(Some(trial))
     }
 
+    pub(super) fn is_exhausted(&self, seen: &[Arc<FrozenTrial>]) -> bool {
+        self.study.sampler().is_exhausted(self.study.view(seen))
+    }
+
     fn work(&self, evaluate: &(dyn Fn(&mut Trial) -> Evaluation + Sync)) -> Result<()> {
         while self.may_begin() {
-            let Some(mut trial) = self.begin(None)? else {
+            let trials = self.study.settle_broken_off()?;
+            // A trial that another worker of this run broke off meanwhile is for a later run.
+            if self.ended.load(Ordering::Relaxed) {
+                break;
+            }
+            let Some(mut trial) = self.begin(trials, Sight::Everything)? else {
                 break;
             };
             let evaluation = evaluate(&mut trial);
@@ -261,7 +318,12 @@ impl Run<'_> {
             Ok(outcome) => (outcome, None),
             Err(ObjectiveError::Pruned) => (Outcome::Pruned, None),
             Err(ObjectiveError::Failed(source)) => (Outcome::Failed, Some(source)),
+            Err(ObjectiveError::Interrupted) => (Outcome::Interrupted, None),
         };
+        if outcome == Outcome::Interrupted {
+            // Before the trial is in the queue again, so that no worker of this run takes it.
+            self.ended.store(true, Ordering::Relaxed);
+        }
         // The objective may have told the trial itself.
         let frozen = match study.tell(trial, outcome) {
             Err(Error::TrialFinished { .. }) => study.storage().trial(trial.id())?,

@@ -1,36 +1,32 @@
 //! Trials at the same time whose order, not their timing, decides what each of them knows.
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use super::history::{Sight, as_begun, next_ordinal};
 use super::optimize::{Evaluation, Run, lock};
 use crate::error::{Error, Result};
 use crate::frozen::FrozenTrial;
 use crate::trial::Trial;
 
-/// The latest trials, whose ends the next is not to know.
-pub(crate) type Seen = VecDeque<Hidden>;
-
+/// A trial whose end the callbacks were not shown yet.
 #[derive(Debug)]
-pub(crate) struct Hidden {
-    /// The trial as it was when it began.
-    pub(crate) begun: Arc<FrozenTrial>,
+struct Open {
+    ordinal: usize,
     ended: Option<Arc<FrozenTrial>>,
 }
 
-/// Where the run is. Trials are counted from its start.
+/// Where the run is.
 #[derive(Debug, Default)]
 struct Progress {
-    /// The trials that have begun.
-    begun: usize,
-    /// The trials from the first on of which all have ended, and were shown to the callbacks.
-    settled: usize,
-    /// The latest trials that have begun, settled or not.
-    hidden: Seen,
-    /// The trial from which on none begins, once a callback has ended the run.
+    /// In the order in which they began.
+    open: VecDeque<Open>,
+    /// By ordinal: the latest trials, whose ends the next is not to know, as they were when they began.
+    begun: BTreeMap<usize, Arc<FrozenTrial>>,
+    /// The ordinal from which on no trial begins, once a callback has ended the run.
     limit: Option<usize>,
     /// The error of the earliest trial that had one.
     error: Option<(usize, Error)>,
@@ -38,10 +34,9 @@ struct Progress {
 }
 
 impl Progress {
-    /// The trial `at`, which is not settled yet and therefore among the latest.
-    fn hidden_mut(&mut self, at: usize) -> &mut Hidden {
-        let first = self.begun - self.hidden.len();
-        &mut self.hidden[at - first]
+    /// Whether the trial of an ordinal must know how one ended that has not been shown yet.
+    fn is_behind(&self, ordinal: usize, lag: usize) -> bool {
+        self.open.iter().any(|open| open.ordinal + lag <= ordinal)
     }
 }
 
@@ -67,6 +62,11 @@ impl Run<'_> {
         jobs: usize,
         evaluate: &(dyn Fn(&mut Trial) -> Evaluation + Sync),
     ) -> Result<()> {
+        // What ran here is known to all trials of this run; if that was all there is, none begins.
+        let trials = self.study().settle_broken_off()?;
+        if self.is_exhausted(&self.study().undisturbed(&trials)) {
+            return Ok(());
+        }
         let order = Order {
             run: self,
             evaluate,
@@ -99,63 +99,80 @@ impl Run<'_> {
 
 impl Order<'_> {
     fn work(&self) {
+        let study = self.run.study();
         let mut progress = lock(&self.progress);
         loop {
-            while progress.settled + self.lag <= progress.begun
-                && !self.run.ended.load(Ordering::Relaxed)
-            {
+            // The lock is held from here until the trial has begun, so that numbers follow the order.
+            let (trials, ordinal) = loop {
+                let trials = match study.settle_broken_off() {
+                    Ok(trials) => trials,
+                    Err(error) => return self.fail(&mut progress, usize::MAX, error),
+                };
+                let ordinal = next_ordinal(&trials);
+                if !progress.is_behind(ordinal, self.lag) || self.run.ended.load(Ordering::Relaxed)
+                {
+                    break (trials, ordinal);
+                }
                 progress = self
                     .moved
                     .wait(progress)
                     .unwrap_or_else(PoisonError::into_inner);
-            }
-            let at = progress.begun;
-            if progress.limit.is_some_and(|limit| limit <= at) || !self.run.may_begin() {
+            };
+            if progress.limit.is_some_and(|limit| limit <= ordinal) || !self.run.may_begin() {
                 return;
             }
-            // Not all that is settled may be known: how much is depends on timing.
-            while self.lag <= progress.hidden.len() {
-                progress.hidden.pop_front();
-            }
-            // The lock is held, so that numbers follow the order.
-            let mut trial = match self.run.begin(Some(&progress.hidden)) {
+            let sight = Sight::Ordered {
+                lag: self.lag,
+                begun: &progress.begun,
+            };
+            let mut trial = match self.run.begin(trials, sight) {
                 Ok(Some(trial)) => trial,
                 Ok(None) => return,
-                Err(error) => return self.fail(&mut progress, at, error),
+                Err(error) => return self.fail(&mut progress, ordinal, error),
             };
-            progress.begun += 1;
-            progress.hidden.push_back(Hidden {
-                begun: Arc::new(trial.frozen().clone()),
+            let ordinal = trial.ordinal();
+            progress.open.push_back(Open {
+                ordinal,
                 ended: None,
             });
+            let begun = as_begun(trial.frozen(), ordinal);
+            progress.begun.insert(ordinal, Arc::new(begun));
+            // No later trial looks back farther, but one that is tried again may begin late.
+            while self.lag * 2 < progress.begun.len() {
+                progress.begun.pop_first();
+            }
             drop(progress);
             let evaluation = (self.evaluate)(&mut trial);
             progress = lock(&self.progress);
             match self.run.conclude(&trial, evaluation) {
                 Ok((ended, failure)) => {
-                    progress.hidden_mut(at).ended = Some(ended);
+                    let mut open = progress.open.iter_mut();
+                    if let Some(open) = open.find(|o| o.ordinal == ordinal && o.ended.is_none()) {
+                        open.ended = Some(ended);
+                    }
                     if let Some(error) = failure {
-                        self.fail(&mut progress, at, error);
+                        self.fail(&mut progress, ordinal, error);
                     }
                     self.settle(&mut progress);
                 }
-                Err(error) => return self.fail(&mut progress, at, error),
+                Err(error) => return self.fail(&mut progress, ordinal, error),
             }
         }
     }
 
-    /// Settles the trials that have ended, as far as all before them have.
+    /// Shows the trials that have ended, as far as all before them have.
     fn settle(&self, progress: &mut Progress) {
-        while progress.settled < progress.begun {
-            let at = progress.settled;
-            let Some(ended) = progress.hidden_mut(at).ended.take() else {
-                break;
-            };
-            progress.settled += 1;
+        while let Some(Open {
+            ordinal,
+            ended: Some(ended),
+        }) = progress.open.front_mut()
+        {
+            let (ordinal, ended) = (*ordinal, Arc::clone(ended));
+            progress.open.pop_front();
             if self.run.call_back(&ended).is_break() {
                 // Of the trials that do not know of this one some may have begun, depending on
                 // timing; so all of them do.
-                progress.limit.get_or_insert(at + self.lag);
+                progress.limit.get_or_insert(ordinal + self.lag);
             }
         }
         self.moved.notify_all();

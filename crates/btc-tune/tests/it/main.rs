@@ -8,6 +8,7 @@
 )]
 
 mod faults;
+mod interrupted;
 mod optuna;
 mod plots;
 #[cfg(all(unix, feature = "sqlite"))]

@@ -297,6 +297,43 @@ fn both_continue_the_study_of_the_other_in_turn() {
 }
 
 #[test]
+fn what_was_interrupted_is_read_and_goes_on() {
+    for_each_storage(|url| {
+        let study = Study::builder("broken off", storage_from_url(url).unwrap())
+            .sampler(TpeSampler::new(2))
+            .create()
+            .unwrap();
+        for n_trials in [3, 2] {
+            let options = btc_tune::OptimizeOptions {
+                n_trials: Some(n_trials),
+                ..Default::default()
+            };
+            let run = study.optimize_with(options, |trial| {
+                let value = objective(trial)?;
+                if trial.number() == 2 || trial.number() == 4 {
+                    return Err(ObjectiveError::Interrupted);
+                }
+                Ok(value)
+            });
+            run.unwrap();
+            assert_same(url, "broken off");
+        }
+        let waiting = study.trials().unwrap()[5].clone();
+        assert_eq!(waiting.state, TrialState::Waiting);
+        drop(study);
+        // Optuna takes the trial from the queue with the values it had.
+        bridge(&["run", url, "broken off", "2"]);
+        assert_same(url, "broken off");
+        let study = Study::builder("broken off", storage_from_url(url).unwrap())
+            .load()
+            .unwrap();
+        let taken = study.trials().unwrap()[5].clone();
+        assert_eq!(taken.state, TrialState::Complete);
+        assert_eq!(taken.parameters, waiting.parameters);
+    });
+}
+
+#[test]
 fn several_objectives_and_constraints_mean_the_same() {
     for_each_storage(|url| {
         let storage: Arc<dyn Storage> = storage_from_url(url).unwrap();

@@ -101,7 +101,7 @@ mod equal {
                 }
                 Change::Claim(t) => {
                     if let Some(id) = pick(t) {
-                        accepted.push(storage.claim_trial(id, now(), Heartbeat::Off).unwrap());
+                        accepted.push(storage.claim_trial(id, now(), Heartbeat::Off, &[]).unwrap());
                     }
                     continue;
                 }

@@ -175,8 +175,8 @@ impl Http {
     }
 
     fn failed(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
-        Error::Store {
-            action: format!("talk to {}", self.uri),
+        Error::Unreachable {
+            uri: self.uri.clone(),
             source: Box::new(source),
         }
     }

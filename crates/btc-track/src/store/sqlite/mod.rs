@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::clock::{Clock, SystemClock};
 use crate::entity::Tag;
@@ -48,6 +48,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Mutex<Vec<Connection>>,
     path: PathBuf,
+    access: Access,
     clock: Arc<dyn Clock>,
     /// Ids of metric names, which never change unless they are undone, and the
     /// state of the writer in which they were read.
@@ -81,7 +82,7 @@ impl SqliteStore {
         {
             std::fs::create_dir_all(folder).map_err(|error| failed(error.into()))?;
         }
-        let mut connection = connect(path).map_err(|error| failed(error.into()))?;
+        let mut connection = connect(path, Access::Create).map_err(|error| failed(error.into()))?;
         let synchronous = match durability {
             Durability::Process => "NORMAL",
             Durability::Full => "FULL",
@@ -91,13 +92,44 @@ impl SqliteStore {
             .and_then(|()| connection.pragma_update(None, "synchronous", synchronous))
             .map_err(|error| failed(error.into()))?;
         schema::prepare(&mut connection, clock.now_ms())?;
-        Ok(Self {
+        Ok(Self::new(connection, path, Access::Create, clock))
+    }
+
+    /// Opens a file that is there, and changes nothing by doing so; it may lie
+    /// in a folder that cannot be written to.
+    ///
+    /// # Errors
+    ///
+    /// `Store` if there is no file or it cannot be used; `InvalidParameter` if
+    /// it belongs to another program.
+    pub fn open_existing(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        let open = |access| {
+            let connection = connect(path, access)?;
+            // In a folder that cannot be written to, this is the first thing to fail.
+            connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i32>(0))?;
+            Ok::<_, rusqlite::Error>((connection, access))
+        };
+        let opened = match open(Access::Existing) {
+            Err(error) if cannot_write_beside(&error) => open(Access::Frozen),
+            opened => opened,
+        };
+        let (connection, access) = opened.map_err(|error| Error::Store {
+            action: format!("open the tracking database {}", path.display()),
+            source: error.into(),
+        })?;
+        schema::check(&connection)?;
+        Ok(Self::new(connection, path, access, clock))
+    }
+
+    fn new(connection: Connection, path: &Path, access: Access, clock: Arc<dyn Clock>) -> Self {
+        Self {
             writer: Writer::new(connection),
             readers: Mutex::default(),
             path: path.to_owned(),
+            access,
             clock,
             metric_keys: Mutex::default(),
-        })
+        }
     }
 
     /// Runs `read` on a snapshot of the database.
@@ -105,7 +137,7 @@ impl SqliteStore {
         let idle = lock(&self.readers).pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => connect(&self.path)?,
+            None => connect(&self.path, self.access)?,
         };
         let transaction = connection.transaction()?;
         let result = read(&transaction);
@@ -123,8 +155,43 @@ impl SqliteStore {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+/// Whether a file could not be opened because nothing can be written beside it.
+fn cannot_write_beside(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly))
+}
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Made if it is not there.
+    Create,
+    /// Only if it is there.
+    Existing,
+    /// Only read, by a process that cannot write beside the file.
+    Frozen,
+}
+
+fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
+    let connection = match access {
+        Access::Create => Connection::open(path)?,
+        Access::Existing => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            Connection::open_with_flags(path, flags)?
+        }
+        Access::Frozen => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX
+                | OpenFlags::SQLITE_OPEN_URI;
+            // What has a meaning in a URI is escaped.
+            let path = path.display().to_string();
+            let path = path
+                .replace('%', "%25")
+                .replace('?', "%3f")
+                .replace('#', "%23");
+            Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)?
+        }
+    };
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(128);
     // KiB for each connection; the operating system caches the rest.

@@ -151,6 +151,17 @@ pub(super) fn prepare(connection: &mut Connection, now: i64) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a file that is not of this format, and changes nothing.
+pub(super) fn check(connection: &Connection) -> Result<()> {
+    let found: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found {
+        VERSION => check_owner(connection),
+        other => Err(Error::invalid(format!(
+            "the database has format {other}, expected format {VERSION}; name another file"
+        ))),
+    }
+}
+
 fn check_owner(connection: &Connection) -> Result<()> {
     let owner: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     if owner == APPLICATION_ID {

@@ -186,7 +186,7 @@ impl Operation {
             } => records.set_study_attr(study, scope, &key, &value),
             Self::CreateTrial { study, trial } => records.replay_trial(study, *trial),
             Self::UpdateTrial { trial, update } => records.replay_update(trial, update),
-            Self::ClaimTrial { trial, at } => records.claim_trial(trial, at).map(drop),
+            Self::ClaimTrial { trial, at } => records.claim_trial(trial, at, &[]).map(drop),
         };
     }
 }

@@ -62,6 +62,16 @@ impl JournalStorage {
             .create(true)
             .open(&path)
             .map_err(|source| Error::storage(format!("open the log {}", path.display()), source))?;
+        Self::open_existing(path)
+    }
+
+    /// Opens a log that is there, and changes nothing by doing so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`]; [`Error::Storage`] too if there is no file.
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
         let storage = Self {
             worker: line::worker_id(&path),
             path,
@@ -183,6 +193,13 @@ impl JournalStorage {
     }
 }
 
+fn updates_of(trial: TrialId, updates: &[TrialUpdate]) -> impl Iterator<Item = Operation> {
+    updates.iter().map(move |update| Operation::UpdateTrial {
+        trial,
+        update: update.clone(),
+    })
+}
+
 impl Storage for JournalStorage {
     fn create_study(&self, name: &str, directions: &[StudyDirection]) -> Result<StudyId> {
         check_study(name, directions)?;
@@ -268,23 +285,28 @@ impl Storage for JournalStorage {
         self.append(&mut self.lock(), |records| {
             let (study, position) = records.locate(trial)?;
             records.study(study)?.check_updates(position, updates)?;
-            let operations = updates
-                .iter()
-                .map(|update| Operation::UpdateTrial {
-                    trial,
-                    update: update.clone(),
-                })
-                .collect();
-            Ok((operations, ()))
+            Ok((updates_of(trial, updates).collect(), ()))
         })
     }
 
-    fn claim_trial(&self, trial: TrialId, now: DateTime<Utc>, _: Heartbeat) -> Result<bool> {
+    fn claim_trial(
+        &self,
+        trial: TrialId,
+        now: DateTime<Utc>,
+        _: Heartbeat,
+        updates: &[TrialUpdate],
+    ) -> Result<bool> {
         self.append(&mut self.lock(), |records| {
+            let (study, position) = records.locate(trial)?;
             if records.trial(trial)?.state != TrialState::Waiting {
                 return Ok((Vec::new(), false));
             }
-            Ok((vec![Operation::ClaimTrial { trial, at: now }], true))
+            records.study(study)?.check_updates(position, updates)?;
+            // The claim comes first: what is said of its worker must never stand with a trial that
+            // somebody else takes.
+            let mut operations = vec![Operation::ClaimTrial { trial, at: now }];
+            operations.extend(updates_of(trial, updates));
+            Ok((operations, true))
         })
     }
 

@@ -88,6 +88,53 @@ impl SqliteStorage {
         })
     }
 
+    /// Opens a database that is there, and changes nothing by doing so; it may lie in a folder
+    /// that cannot be written to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`] if there is no file or it cannot be opened; [`Error::SchemaVersion`] if
+    /// its tables are of another version.
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || {
+            let mut connection = Connection::open_with_flags(&path, flags)?;
+            connection.busy_handler(Some(wait_for_lock))?;
+            // In a folder that cannot be written to, this is the first thing to fail.
+            connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))?;
+            Ok::<_, rusqlite::Error>(connection)
+        };
+        let frozen = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX
+                | OpenFlags::SQLITE_OPEN_URI;
+            // What has a meaning in a URI is escaped.
+            let text = path.display().to_string();
+            let text = text
+                .replace('%', "%25")
+                .replace('?', "%3f")
+                .replace('#', "%23");
+            Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)
+        };
+        let opened = match open() {
+            Err(error) if cannot_write_beside(&error) => frozen(),
+            opened => opened,
+        };
+        let connection = opened.map_err(|source| {
+            Error::storage(format!("open the database {}", path.display()), source)
+        })?;
+        connection.set_prepared_statement_cache_capacity(64);
+        schema::check(&connection, &path)?;
+        Ok(Self {
+            path,
+            inner: Mutex::new(Inner {
+                connection,
+                cache: Cache::default(),
+            }),
+        })
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -172,6 +219,12 @@ impl SqliteStorage {
         let frozen = trial.freeze(id, number);
         Ok(Some(inner.cache.mirror_create(study, frozen)))
     }
+}
+
+/// Whether a database could not be opened because nothing can be written beside it.
+fn cannot_write_beside(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly))
 }
 
 impl Storage for SqliteStorage {
@@ -275,10 +328,11 @@ impl Storage for SqliteStorage {
         trial: TrialId,
         now: DateTime<Utc>,
         heartbeat: Heartbeat,
+        updates: &[TrialUpdate],
     ) -> Result<bool> {
         let mut inner = self.lock();
         self.locate(&mut inner, trial)?;
-        let claimed = self.write(&mut inner, "take a queued trial", |transaction, _| {
+        let claimed = self.write(&mut inner, "take a queued trial", |transaction, cache| {
             let changed = transaction
                 .prepare_cached(
                     "UPDATE trials SET state = 'RUNNING', datetime_start = ?2 \
@@ -288,10 +342,14 @@ impl Storage for SqliteStorage {
             if changed == 1 && heartbeat == Heartbeat::On {
                 write::set_heartbeat(transaction, trial, now)?;
             }
+            if changed == 1 && !updates.is_empty() {
+                write::update_trial(transaction, cache, trial, updates)?;
+            }
             Ok(changed == 1)
         })?;
         if claimed {
             inner.cache.mirror_claim(trial, now);
+            inner.cache.mirror_update(trial, updates);
         }
         Ok(claimed)
     }

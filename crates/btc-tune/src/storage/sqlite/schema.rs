@@ -123,6 +123,24 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
     transaction.commit().map_err(failed)
 }
 
+/// Refuses a file whose tables are not of this version, and changes nothing.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<()> {
+    let found = version(connection).map_err(|source| {
+        let operation = format!("read the tables of the database {}", path.display());
+        Error::storage(operation, source)
+    })?;
+    match found {
+        Some(version) if version == TABLE_VERSION => Ok(()),
+        Some(version) if OLD_VERSIONS.contains(&version.as_str()) => Err(refuse(
+            path,
+            version,
+            "bring it up to date with `optuna storage upgrade --storage URL`",
+        )),
+        Some(version) => Err(refuse(path, version, "use a newer version of this program")),
+        None => Err(refuse(path, "no tables".to_owned(), "name another file")),
+    }
+}
+
 fn refuse(path: &Path, found: String, advice: &'static str) -> Error {
     Error::SchemaVersion {
         location: path.display().to_string(),

@@ -1,0 +1,175 @@
+//! The words and values that can be typed, and how they are read.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::ValueEnum;
+
+/// When to colour messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The bare values, one line each
+    Value,
+    /// JSON
+    Json,
+    /// A table with a header
+    Table,
+}
+
+/// The kinds of objects of the feature registry, as they are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Entities
+    #[value(alias = "entities")]
+    Entity,
+    /// Sources
+    #[value(alias = "sources", alias = "data-sources")]
+    Source,
+    /// Feature views
+    #[value(alias = "views", alias = "feature-view", alias = "feature-views")]
+    View,
+    /// On-demand feature views
+    #[value(alias = "on-demand-feature-views", alias = "on-demand-views")]
+    OnDemand,
+    /// Feature services
+    #[value(
+        alias = "services",
+        alias = "feature-service",
+        alias = "feature-services"
+    )]
+    Service,
+    /// Saved data sets
+    #[value(alias = "datasets", alias = "saved-datasets")]
+    Dataset,
+}
+
+/// The tables of the market data.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum TableName {
+    /// Open, high, low, close and volume
+    Ohlcv,
+    /// One column per chart
+    Blockchain,
+}
+
+/// What an answered request survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DurabilityLevel {
+    /// The death of the process
+    Process,
+    /// The loss of power too: every commit waits for the disk
+    Full,
+}
+
+/// How a trial that was asked for ended.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum TellState {
+    Complete,
+    Pruned,
+    Fail,
+}
+
+/// How the importance of a parameter is measured.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum EvaluatorKind {
+    PedAnova,
+    Fanova,
+    Mdi,
+}
+
+/// What a study is drawn as.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum PlotKind {
+    History,
+    Intermediate,
+    Slice,
+    Contour,
+    Parallel,
+    Edf,
+    Rank,
+    Timeline,
+    Pareto,
+    Importance,
+}
+
+/// How the values of a trial that is asked for are chosen.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum SamplerName {
+    Auto,
+    Tpe,
+    Random,
+    Cmaes,
+    Gp,
+    Nsga2,
+    Qmc,
+}
+
+/// Parses a day (its start, in UTC) or a time with its zone.
+pub(crate) fn parse_instant(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.with_timezone(&Utc));
+    }
+    text.parse::<NaiveDate>()
+        .ok()
+        .and_then(|day| day.and_hms_opt(0, 0, 0))
+        .map(|time| time.and_utc())
+        .ok_or_else(|| {
+            "expected a day such as 2023-01-11 or a time such as 2023-01-11T08:00:00Z".into()
+        })
+}
+
+/// Parses a day given as `YYYY-MM-DD`.
+pub(crate) fn parse_day(text: &str) -> Result<NaiveDate, String> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .map_err(|_| "expected a day such as 2023-01-10".to_owned())
+}
+
+/// Parses a boolean the way Python's command lines spell it, too.
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+/// Parses `NAME=VALUE`; the value may hold further equals signs.
+pub(crate) fn parse_param(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    pair.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "expected NAME=VALUE".to_owned())
+}
+
+/// Parses `COLUMN=SERIES`; the column may hold further equals signs.
+pub(crate) fn parse_column(text: &str) -> Result<(String, String), String> {
+    let (from, to) = text
+        .rsplit_once('=')
+        .ok_or("expected COLUMN=SERIES, as Close=close")?;
+    Ok((from.to_owned(), to.to_owned()))
+}
+
+/// Parses `key=1,2`; what reads as JSON is a number or a boolean, the rest is
+/// text.
+pub(crate) fn parse_entity(text: &str) -> Result<(String, Vec<serde_json::Value>), String> {
+    let (name, values) = text
+        .split_once('=')
+        .ok_or("expected key=value,value, as driver_id=1001,1002")?;
+    let values = values
+        .split(',')
+        .map(|value| match serde_json::from_str(value) {
+            Ok(json @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => json,
+            Ok(serde_json::Value::Null) => serde_json::Value::Null,
+            _ => serde_json::Value::from(value),
+        })
+        .collect();
+    Ok((name.to_owned(), values))
+}

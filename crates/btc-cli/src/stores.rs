@@ -1,0 +1,182 @@
+//! What the commands open: the tracking store (the project's own file, another
+//! file, or an MLflow server), the feature store and the studies.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use btc_features::{Definitions, FeatureStore};
+use btc_pipeline::Project;
+use btc_track::{Durability, RestConfig, SystemClock, TrackingClient};
+use btc_tune::Storage;
+
+use crate::errors::{NotFoundError, UsageError};
+use crate::settings::resolve::Settings;
+
+/// Opens the store that `MLFLOW_TRACKING_URI` or `tracking.uri` names, else
+/// the project's own, which is made if it is not there: to record something new.
+pub(crate) fn tracking_client(settings: &Settings) -> anyhow::Result<TrackingClient> {
+    match settings.tracking_uri.value.as_deref() {
+        Some(uri) if is_server(uri) => server_client(uri, settings),
+        _ => file_client(settings, Durability::default()),
+    }
+}
+
+/// Opens the same store to read it, or to change what is in it: nothing is
+/// made, and a store that is not there is an empty one.
+pub(crate) fn existing_tracking(settings: &Settings) -> anyhow::Result<TrackingClient> {
+    match settings.tracking_uri.value.as_deref() {
+        Some(uri) if is_server(uri) => server_client(uri, settings),
+        _ => existing_file(&tracking_file(settings)?, &settings.project.artifacts()),
+    }
+}
+
+fn existing_file(database: &Path, artifacts: &Path) -> anyhow::Result<TrackingClient> {
+    Ok(match database.exists() {
+        true => TrackingClient::open_existing(database, artifacts)?,
+        false => TrackingClient::in_memory(artifacts)?,
+    })
+}
+
+/// Opens the file that is named, or the project's own if none or a server is
+/// named: what `btc serve` serves is never another server, which may be itself.
+pub(crate) fn file_client(
+    settings: &Settings,
+    durability: Durability,
+) -> anyhow::Result<TrackingClient> {
+    let database = tracking_file(settings)?;
+    settings.project.create()?;
+    let artifacts = settings.project.artifacts();
+    let clock = Arc::new(SystemClock);
+    Ok(TrackingClient::open_with(
+        &database, &artifacts, durability, clock,
+    )?)
+}
+
+/// The file of the tracking store.
+fn tracking_file(settings: &Settings) -> Result<PathBuf, UsageError> {
+    let uri = match settings.tracking_uri.value.as_deref() {
+        Some(uri) if !is_server(uri) => uri,
+        _ => return Ok(settings.project.tracking()),
+    };
+    let path = uri.strip_prefix("sqlite:///").unwrap_or(uri);
+    if path.contains("://") || path.starts_with("file:") || Path::new(path).is_dir() {
+        return Err(UsageError(format!(
+            "cannot track to {uri} ({}): name a server as http://HOST:PORT, \
+             or a file as sqlite:///FILE",
+            settings.tracking_uri.origin
+        )));
+    }
+    Ok(path.into())
+}
+
+/// Whether `uri` names a server.
+fn is_server(uri: &str) -> bool {
+    uri.starts_with("http://") || uri.starts_with("https://")
+}
+
+/// A client of the MLflow server at `uri`, with the credentials that MLflow's
+/// own client would take.
+fn server_client(uri: &str, settings: &Settings) -> anyhow::Result<TrackingClient> {
+    let credentials = &settings.tracking_credentials;
+    let config = RestConfig {
+        token: credentials.token.clone(),
+        basic: credentials
+            .username
+            .clone()
+            .zip(credentials.password.clone()),
+        // A proxy is for what lies outside.
+        proxy: settings
+            .proxy
+            .value
+            .clone()
+            .filter(|_| uri.starts_with("https://")),
+    };
+    Ok(TrackingClient::rest(uri, &config)?)
+}
+
+/// Opens a server, another project's folder, or without a name this project's
+/// store, to read it.
+pub(crate) fn tracking_source(
+    uri: Option<&str>,
+    settings: &Settings,
+) -> anyhow::Result<TrackingClient> {
+    match uri {
+        None => existing_tracking(settings),
+        Some(uri) if is_server(uri) => server_client(uri, settings),
+        Some(folder) => {
+            let project = Project::new(Path::new(folder));
+            if !project.tracking().exists() {
+                let text = format!(
+                    "there is no tracking store {}",
+                    project.tracking().display()
+                );
+                return Err(NotFoundError(text).into());
+            }
+            existing_file(&project.tracking(), &project.artifacts())
+        }
+    }
+}
+
+/// The same, to write into it.
+pub(crate) fn tracking_target(
+    uri: Option<&str>,
+    settings: &Settings,
+) -> anyhow::Result<TrackingClient> {
+    match uri {
+        None => tracking_client(settings),
+        Some(uri) if is_server(uri) => server_client(uri, settings),
+        Some(folder) => {
+            let project = Project::new(Path::new(folder));
+            let artifacts = project.artifacts();
+            Ok(TrackingClient::open(&project.tracking(), &artifacts)?)
+        }
+    }
+}
+
+/// The name of a feature store that is not there yet.
+const FEATURE_PROJECT: &str = "btc";
+
+/// Opens the feature store as it is.
+pub(crate) fn feature_store(settings: &Settings) -> btc_features::Result<FeatureStore> {
+    FeatureStore::open(&settings.project.features_dir())
+}
+
+/// The feature store as it is, to read it; one that is not there is an empty one.
+pub(crate) fn existing_features(settings: &Settings) -> btc_features::Result<FeatureStore> {
+    let folder = settings.project.features_dir();
+    FeatureStore::preview(&folder, FEATURE_PROJECT, &Definitions::new())
+}
+
+/// The feature store to read from; where nothing was ever applied, with what is declared.
+pub(crate) fn applied_features(settings: &Settings) -> btc_features::Result<FeatureStore> {
+    let store = existing_features(settings)?;
+    match store.registry().version {
+        0 => declared_features(settings),
+        _ => Ok(store),
+    }
+}
+
+/// The feature store to read from, with everything declared; nothing is written.
+pub(crate) fn declared_features(settings: &Settings) -> btc_features::Result<FeatureStore> {
+    let folder = settings.project.features_dir();
+    FeatureStore::preview(&folder, FEATURE_PROJECT, &declared(settings)?)
+}
+
+/// What the project's files declare; the built-in features where there are none.
+pub(crate) fn declared(settings: &Settings) -> btc_features::Result<Definitions> {
+    let folder = settings.project.features_dir();
+    match folder.join("feature_store.toml").exists() {
+        true => Definitions::from_dir(&folder),
+        false => Ok(btc_pipeline::builtin_definitions()),
+    }
+}
+
+/// Opens the storage of the studies, which is made if it is not there.
+pub(crate) fn study_storage(settings: &Settings) -> btc_tune::Result<Arc<dyn Storage>> {
+    btc_tune::storage_from_url(&settings.storage_url.value)
+}
+
+/// Opens the storage of the studies to look at them, or to change what is there.
+pub(crate) fn existing_studies(settings: &Settings) -> btc_tune::Result<Arc<dyn Storage>> {
+    btc_tune::existing_storage_from_url(&settings.storage_url.value)
+}
