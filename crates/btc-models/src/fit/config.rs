@@ -219,7 +219,7 @@ impl TrainConfig {
         let mut config = PreprocessConfig::default()
             .with_target(self.target)
             .with_scaler(self.scaler)
-            .with_default_transform(self.transform.clone())
+            .with_default_transform(self.transform)
             .with_clip(self.clip)
             .with_max_staleness(self.max_staleness);
         config.transforms = self.transforms.clone();
