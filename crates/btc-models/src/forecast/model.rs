@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use super::forecast::Forecast;
+use super::path::Forecast;
 use crate::Result;
 use crate::series::SeriesFrame;
 

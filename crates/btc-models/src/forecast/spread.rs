@@ -124,8 +124,8 @@ mod tests {
         let mut target: Vec<f64> = (0..80).map(|i| 50.0 + f64::from(i * 37 % 11)).collect();
         target[31] = -3.0;
         let spread = Spread::new(&frame(&[("y", target.clone())]));
-        for row in 0..80 {
-            let (scale, deviation) = spread.deviation(ErrorScale::Log, row, 1, &[target[row]]);
+        for (row, last) in target.iter().enumerate() {
+            let (scale, deviation) = spread.deviation(ErrorScale::Log, row, 1, &[*last]);
             assert!(deviation.is_finite());
             assert_eq!(scale == ErrorScale::Log, row < 31);
         }

@@ -94,8 +94,8 @@ impl PreprocessConfig {
     /// The transform of a feature, before the training rows decide on
     /// [`FeatureTransform::Auto`].
     pub(crate) fn transform_of(&self, feature: &str) -> FeatureTransform {
-        let transform = self.transforms.get(feature).cloned();
-        match transform.unwrap_or_else(|| self.transform.clone()) {
+        let transform = self.transforms.get(feature).copied();
+        match transform.unwrap_or(self.transform) {
             FeatureTransform::Auto if self.target == Target::Level => FeatureTransform::Level,
             transform => transform,
         }

@@ -377,9 +377,12 @@ fn notes(
     notes
 }
 
+/// What came, what was forecast, and what naive says.
+type Triples = (Vec<f64>, Vec<f64>, Vec<f64>);
+
 /// How each step did, where there are several.
 fn step_scores(seeds: &[Vec<Forecast>], frame: &SeriesFrame, start: usize) -> Vec<StepScore> {
-    let mut by_step: BTreeMap<usize, (Vec<f64>, Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    let mut by_step: BTreeMap<usize, Triples> = BTreeMap::new();
     for own in seeds {
         for (origin, forecast) in (start..).zip(own) {
             for step in forecast.steps() {
@@ -468,7 +471,7 @@ impl Judge<'_> {
             let own: Vec<Vec<f64>> = each.iter().map(|p| losses(&judged(p))).collect();
             moves.then(|| diebold_mariano(&mean_of(&own), &losses(&naive), self.horizon))?
         };
-        let some_marked = 0 < actual.len() && actual.len() < self.actual.len();
+        let some_marked = !actual.is_empty() && actual.len() < self.actual.len();
         let absolute = test(&f64::abs);
         let squared = test(&|e| e * e);
         ModelScore {
