@@ -98,7 +98,7 @@ pub struct Registered {
     pub skipped: Vec<(RunId, String)>,
 }
 
-/// Looks at the bundle of a run, in the folder given: tags for the version, or why it does not count.
+/// Looks at a run's bundle: tags for its version, or why it cannot be registered.
 pub type Validate<'a> = dyn Fn(&Run, &Path) -> Result<Vec<Tag>, String> + 'a;
 
 /// Registers the best finished run of an experiment as a model version.

@@ -114,7 +114,7 @@ pub(super) fn write(
     let model = serde_json::to_string_pretty(&model)?.replace('\n', "\n  ");
     let document = Document {
         format_version: MAJOR,
-        format_minor: newer.minor.max(MINOR),
+        format_minor: newer.minor,
         model_type: manifest.network.name(),
         weights_sha256,
         model_sha256: sha256(compact(&model).as_bytes()),
