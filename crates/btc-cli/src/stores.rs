@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use btc_features::{Definitions, FeatureStore};
 use btc_pipeline::Project;
-use btc_track::{Durability, RestConfig, SystemClock, TrackingClient};
+use btc_track::{Durability, RestConfig, RunQuery, SystemClock, TrackingClient};
 use btc_tune::Storage;
 
 use crate::errors::{NotFoundError, UsageError};
@@ -84,12 +84,7 @@ fn server_client(uri: &str, settings: &Settings) -> anyhow::Result<TrackingClien
             .username
             .clone()
             .zip(credentials.password.clone()),
-        // A proxy is for what lies outside.
-        proxy: settings
-            .proxy
-            .value
-            .clone()
-            .filter(|_| uri.starts_with("https://")),
+        proxy: settings.proxies().of(uri),
     };
     Ok(TrackingClient::rest(uri, &config)?)
 }
@@ -179,4 +174,68 @@ pub(crate) fn study_storage(settings: &Settings) -> btc_tune::Result<Arc<dyn Sto
 /// Opens the storage of the studies to look at them, or to change what is there.
 pub(crate) fn existing_studies(settings: &Settings) -> btc_tune::Result<Arc<dyn Storage>> {
     btc_tune::existing_storage_from_url(&settings.storage_url.value)
+}
+
+/// The name of the only study there is.
+pub(crate) fn only_study(settings: &Settings) -> anyhow::Result<String> {
+    let studies = existing_studies(settings)?.studies()?;
+    let names = studies.into_iter().map(|study| study.name).collect();
+    only("study", "--study", names)
+}
+
+/// The experiment that is named, or else the only one that holds trials.
+pub(crate) fn experiment_name(
+    client: &TrackingClient,
+    settings: &Settings,
+) -> anyhow::Result<String> {
+    let setting = &settings.experiment_name;
+    if setting.is_given() {
+        return Ok(setting.value.clone());
+    }
+    let all = client.experiments()?;
+    if all.iter().any(|one| one.name == setting.value) {
+        return Ok(setting.value.clone());
+    }
+    let mut searched = Vec::new();
+    for experiment in all {
+        // Others hold forecasts, looks at the hold-out, or nothing.
+        let trials = RunQuery::new([&experiment.experiment_id])
+            .with_filter("tags.study LIKE '%'")
+            .with_max_results(1);
+        if !client.tracking.search_runs(&trials)?.items.is_empty() {
+            searched.push(experiment.name);
+        }
+    }
+    only("experiment", "--experiment", searched)
+}
+
+/// The registered model that is named, or else the only one there is.
+pub(crate) fn model_name(client: &TrackingClient, settings: &Settings) -> anyhow::Result<String> {
+    let setting = &settings.model_name;
+    if setting.is_given() {
+        return Ok(setting.value.clone());
+    }
+    let mut names: Vec<String> = client
+        .registered_models()?
+        .into_iter()
+        .map(|model| model.name)
+        .collect();
+    match names.len() {
+        1 => Ok(names.remove(0)),
+        _ => Ok(setting.value.clone()),
+    }
+}
+
+/// The one of `names`; several or none are told.
+fn only(what: &str, flag: &str, mut names: Vec<String>) -> anyhow::Result<String> {
+    names.sort_unstable();
+    match names.len() {
+        0 => Err(NotFoundError(format!("there is no {what} yet; `btc tune run` makes one")).into()),
+        1 => Ok(names.remove(0)),
+        _ => Err(UsageError(format!(
+            "name one with {flag}; there are: {}",
+            names.join(", ")
+        ))
+        .into()),
+    }
 }

@@ -69,7 +69,7 @@ pub use blockchain::{BLOCKCHAIN_URL, BlockchainCharts, ChartFormat, DEFAULT_CHAR
 pub use clean::{Point, Reason, Rejected};
 pub use error::{Error, Result};
 pub use file_source::{ColumnMapping, FileSource};
-pub use http::HttpConfig;
+pub use http::{HttpConfig, ProxyRule};
 pub use key::ApiKey;
 pub use profile::profile;
 pub use progress::{Progress, ProgressEvent};

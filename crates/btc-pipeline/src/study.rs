@@ -120,6 +120,28 @@ fn name_of<T: PartialEq>(known: &[(&'static str, T)], kind: &T) -> &'static str 
         .map_or("", |(name, _)| name)
 }
 
+impl SamplerKind {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self::Auto,
+        Self::Tpe,
+        Self::Gp,
+        Self::CmaEs,
+        Self::Qmc,
+        Self::Random,
+    ];
+}
+
+impl PrunerKind {
+    /// Every one.
+    pub const ALL: [Self; 4] = [
+        Self::Median,
+        Self::Hyperband,
+        Self::SuccessiveHalving,
+        Self::None,
+    ];
+}
+
 impl FromStr for SamplerKind {
     type Err = Error;
 

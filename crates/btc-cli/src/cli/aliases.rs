@@ -1,10 +1,15 @@
 //! The command names of the original project, with its flags and defaults.
 
+use std::num::NonZeroUsize;
+
 use clap::Subcommand;
 
 use crate::cli::command::Command;
 use crate::cli::values::{parse_bool, parse_day};
 use crate::cli::{data, features, model, predict, tune};
+
+/// The days that the original compares trials on.
+const PREDICTION_LENGTH: NonZeroUsize = NonZeroUsize::new(5).expect("five is not zero");
 
 /// The original's commands. They are hidden from the help, which shows ours.
 #[derive(Debug, Subcommand)]
@@ -12,14 +17,14 @@ pub(crate) enum AliasCommand {
     /// Old name of `btc data pull`
     #[command(name = "price-data-retrieve", hide = true)]
     PriceDataRetrieve {
-        /// Whether to ask the services or to use what is saved
+        /// Whether to ask the services although something is saved
         #[arg(
             long,
             alias = "pull_data",
             value_name = "BOOL",
             value_parser = parse_bool,
             action = clap::ArgAction::Set,
-            default_value = "true"
+            default_value = "false"
         )]
         pull_data: bool,
         #[command(flatten)]
@@ -65,13 +70,16 @@ impl AliasCommand {
                 endpoints,
             } => Command::Data(data::DataCommand::Pull(data::PullArgs {
                 endpoints,
-                offline: !pull_data,
+                saved_first: !pull_data,
                 ..Default::default()
             })),
             Self::PriceTrainingDataCreate => {
                 Command::Features(features::FeaturesCommand::Build(Default::default()))
             }
-            Self::PriceRegressionOptimize(args) => Command::Tune(tune::TuneCommand::Run(args)),
+            Self::PriceRegressionOptimize(mut args) => {
+                args.prediction_length.get_or_insert(PREDICTION_LENGTH);
+                Command::Tune(tune::TuneCommand::Run(args))
+            }
             Self::RegisterBestModel {
                 model_name,
                 experiment_id,

@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::forecast::ForecastArgs;
+use crate::cli::values::model_names;
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  btc backtest\n  btc backtest --models LSTM,CNN --seeds 3 --jobs 2 --html report.html"
 )]
 pub(crate) struct BacktestArgs {
-    /// Networks to compare besides the baselines and the champion, such as LSTM,CNN; or `all`
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    /// Networks to compare besides the baselines and the champion, such as LSTM,CNN
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', ignore_case = true,
+          value_parser = model_names())]
     pub(crate) models: Vec<String>,
     /// Forecasts per model; the last one is of the last complete day
     #[arg(long, value_name = "N", default_value = "200")]

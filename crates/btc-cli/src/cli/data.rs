@@ -60,6 +60,9 @@ pub(crate) struct PullArgs {
     /// Keep the day that is not over
     #[arg(long, conflicts_with = "offline")]
     pub(crate) include_running_day: bool,
+    /// Use what is saved, and pull only what is not there: the original's default
+    #[arg(skip)]
+    pub(crate) saved_first: bool,
     /// List the requests; make none
     #[arg(long, conflicts_with = "offline")]
     pub(crate) dry_run: bool,

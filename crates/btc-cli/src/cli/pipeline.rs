@@ -34,14 +34,9 @@ pub(crate) struct PipelineArgs {
     /// Rows of a window; 0 searches 5, 10, 20 and 30
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) timesteps: usize,
-    /// One-step forecasts in the set that trials are compared on
-    #[arg(
-        long,
-        alias = "prediction_length",
-        value_name = "N",
-        default_value_t = btc_pipeline::DEFAULT_PREDICTION_LENGTH
-    )]
-    pub(crate) prediction_length: usize,
+    /// Forecasts in the set that trials are compared on [default: 60]
+    #[arg(long, alias = "prediction_length", value_name = "N")]
+    pub(crate) prediction_length: Option<NonZeroUsize>,
     /// The registered model's name [default: bitcoin-regression]
     #[arg(long, value_name = "NAME")]
     pub(crate) model_name: Option<String>,

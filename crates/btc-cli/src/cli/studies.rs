@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use btc_tune::StudyDirection;
 use clap::{Args, Subcommand};
 
-use crate::cli::values::{EvaluatorKind, Format, PlotKind, SamplerName, TellState};
+use crate::cli::values::{EvaluatorKind, Format, PlotKind, SamplerName, TellState, one_of};
+
+/// The ways in which a value can be better.
+const DIRECTIONS: [StudyDirection; 2] = [StudyDirection::Minimize, StudyDirection::Maximize];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StudyCommand {
@@ -39,7 +42,7 @@ pub(crate) enum StudyCommand {
     #[command(
         after_help = "Examples:\n  btc tune delete-study --study s\n  btc tune delete-study --study s --storage journal:///studies.log"
     )]
-    DeleteStudy(StudyArgs),
+    DeleteStudy(NamedStudyArgs),
     /// Begin a trial and print its number and parameters
     #[command(
         after_help = "Examples:\n  btc tune ask --study s --search-space '{\"x\":{\"type\":\"float\",\"low\":0,\"high\":1}}'\n  btc tune ask --study s --sampler random --search-space '{\"n\":{\"type\":\"int\",\"low\":1,\"high\":9}}'"
@@ -85,6 +88,16 @@ pub(crate) struct StorageArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct StudyArgs {
+    /// The study; the only one there is needs no name
+    #[arg(long = "study", visible_alias = "study-name", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
+}
+
+/// A study that is made or deleted: it is named.
+#[derive(Debug, Args)]
+pub(crate) struct NamedStudyArgs {
     /// The study
     #[arg(long = "study", visible_alias = "study-name", value_name = "NAME")]
     pub(crate) name: String,
@@ -104,9 +117,9 @@ pub(crate) struct ShowArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     #[command(flatten)]
-    pub(crate) study: StudyArgs,
-    /// minimize or maximize; once per objective
-    #[arg(long = "direction", value_name = "DIRECTION", default_value = "minimize", value_parser = parse_direction)]
+    pub(crate) study: NamedStudyArgs,
+    /// Which way is better; once per objective
+    #[arg(long = "direction", value_name = "DIRECTION", default_value = "minimize", value_parser = one_of::<StudyDirection>(DIRECTIONS))]
     pub(crate) directions: Vec<StudyDirection>,
     /// Succeed if the study exists
     #[arg(long)]
@@ -127,7 +140,7 @@ pub(crate) struct AskArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// The direction of the study if it is new
-    #[arg(long, value_name = "DIRECTION", default_value = "minimize", value_parser = parse_direction)]
+    #[arg(long, value_name = "DIRECTION", default_value = "minimize", value_parser = one_of::<StudyDirection>(DIRECTIONS))]
     pub(crate) direction: StudyDirection,
     /// How to print [default: json]
     #[arg(short, long, value_enum)]
@@ -186,9 +199,4 @@ pub(crate) struct ExportArgs {
     /// The file, ending in .csv or .parquet [default: CSV to standard output]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-}
-
-fn parse_direction(text: &str) -> Result<StudyDirection, String> {
-    text.parse()
-        .map_err(|error: btc_tune::Error| error.to_string())
 }

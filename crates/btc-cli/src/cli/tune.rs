@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use crate::cli::data::Endpoints;
 use crate::cli::forecast::ForecastArgs;
 use crate::cli::studies::StudyCommand;
-use crate::cli::values::parse_bool;
+use crate::cli::values::{one_of, parse_bool};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TuneCommand {
@@ -38,21 +38,17 @@ pub(crate) struct RunArgs {
     /// Rows of a window; 0 searches 5, 10, 20 and 30
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) timesteps: usize,
-    /// One-step forecasts in the set that trials are compared on
-    #[arg(
-        long,
-        alias = "prediction_length",
-        value_name = "N",
-        default_value_t = btc_pipeline::DEFAULT_PREDICTION_LENGTH
-    )]
-    pub(crate) prediction_length: usize,
+    /// Forecasts in the set that trials are compared on [default: 60]
+    #[arg(long, alias = "prediction_length", value_name = "N")]
+    pub(crate) prediction_length: Option<NonZeroUsize>,
 }
 
 /// What a search takes besides its size.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SearchArgs {
     /// The network; all of them when none is named
-    #[arg(long, alias = "model_type", value_name = "NAME")]
+    #[arg(long, alias = "model_type", value_name = "NAME", ignore_case = true,
+          value_parser = one_of::<ModelType>(ModelType::ALL))]
     pub(crate) model_type: Option<ModelType>,
     /// The experiment and study [default: crypto-reg-experiment]
     #[arg(long, alias = "experiment_name", value_name = "NAME")]
@@ -65,17 +61,20 @@ pub(crate) struct SearchArgs {
     /// Days at the end that no trial sees; they judge the model at registration
     #[arg(long, value_name = "DAYS", default_value_t = btc_pipeline::DEFAULT_HOLDOUT)]
     pub(crate) holdout: usize,
-    /// What the networks forecast: log-return, difference or level
-    #[arg(long, value_name = "TARGET", default_value = "log-return")]
+    /// What the networks forecast
+    #[arg(long, value_name = "TARGET", default_value_t, ignore_case = true,
+          value_parser = one_of::<Target>(Target::ALL))]
     pub(crate) target: Target,
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
-    /// How values are chosen: auto, tpe, gp, cmaes, qmc or random
-    #[arg(long, value_name = "NAME", default_value_t)]
+    /// How values are chosen
+    #[arg(long, value_name = "NAME", default_value_t,
+          value_parser = one_of::<SamplerKind>(SamplerKind::ALL))]
     pub(crate) sampler: SamplerKind,
-    /// Which trials end early: median, hyperband, successive-halving or none
-    #[arg(long, value_name = "NAME", default_value_t)]
+    /// Which trials end early
+    #[arg(long, value_name = "NAME", default_value_t,
+          value_parser = one_of::<PrunerKind>(PrunerKind::ALL))]
     pub(crate) pruner: PrunerKind,
     /// Blocks of the set that trials are compared on, each forecast by a network fitted up to it
     #[arg(long, value_name = "N", default_value_t = btc_pipeline::DEFAULT_FOLDS)]

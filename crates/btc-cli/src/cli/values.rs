@@ -1,7 +1,12 @@
 //! The words and values that can be typed, and how they are read.
 
+use std::error::Error;
+use std::str::FromStr;
+
+use btc_models::{Baseline, Model, ModelType};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 /// When to colour messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -111,6 +116,25 @@ pub(crate) enum SamplerName {
     Gp,
     Nsga2,
     Qmc,
+}
+
+/// One of the names that a library knows; the help lists them, and a wrong one is told the next.
+pub(crate) fn one_of<T>(
+    names: impl IntoIterator<Item: ToString>,
+) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Error + Send + Sync> + Clone + Send + Sync + 'static,
+{
+    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
+
+/// The models of a back-test: `all`, a network, or a baseline, which is compared anyway.
+pub(crate) fn model_names() -> PossibleValuesParser {
+    let mut names = vec!["all".to_owned()];
+    names.extend(ModelType::ALL.iter().map(ToString::to_string));
+    names.extend(Baseline::ALL.iter().map(|one| Model::name(one).to_owned()));
+    PossibleValuesParser::new(names)
 }
 
 /// Parses a day (its start, in UTC) or a time with its zone.

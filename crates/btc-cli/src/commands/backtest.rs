@@ -17,7 +17,7 @@ use crate::output::printer::Printer;
 use crate::output::views::backtest as view;
 use crate::settings::requests::models::BacktestRequest;
 use crate::settings::resolve::Settings;
-use crate::stores::{declared_features, existing_tracking};
+use crate::stores::{declared_features, existing_tracking, model_name};
 
 /// How long to be silent about progress.
 const QUIET_INTERVAL: Duration = Duration::from_secs(5);
@@ -69,7 +69,7 @@ fn models(request: &BacktestRequest, settings: &Settings) -> anyhow::Result<Vec<
         )));
     }
     let client = existing_tracking(settings)?;
-    models.extend(champion(&client, &settings.model_name.value)?);
+    models.extend(champion(&client, &model_name(&client, settings)?)?);
     Ok(models)
 }
 

@@ -21,7 +21,9 @@ pub(crate) async fn pull(
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     let config = request.config;
-    if request.offline {
+    let is_saved =
+        || btc_ingest::last_complete_day(&config.data_dir).is_ok_and(|day| day.is_some());
+    if request.offline || (request.saved_first && is_saved()) {
         return saved(&config.data_dir, printer);
     }
     if request.dry_run {

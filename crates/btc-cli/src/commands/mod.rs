@@ -175,12 +175,14 @@ fn study(
     use StudyCommand as C;
     match command {
         C::Studies(args) => studies::list(args.format, settings, printer)?,
-        C::Trials(args) => studies::trials(&args.study.name, args.format, settings, printer)?,
+        C::Trials(args) => {
+            studies::trials(args.study.name.as_deref(), args.format, settings, printer)?
+        }
         C::BestTrial(args) => {
-            studies::best_trial(&args.study.name, args.format, settings, printer)?;
+            studies::best_trial(args.study.name.as_deref(), args.format, settings, printer)?;
         }
         C::BestTrials(args) => {
-            studies::best_trials(&args.study.name, args.format, settings, printer)?;
+            studies::best_trials(args.study.name.as_deref(), args.format, settings, printer)?;
         }
         C::CreateStudy(args) => {
             let (name, exists) = (&args.study.name, args.skip_if_exists);
@@ -194,12 +196,17 @@ fn study(
         )?,
         C::Tell(args) => {
             let outcome = requests::studies::outcome(args.state, args.values);
-            studies::tell(&args.study.name, args.number, outcome, settings)?;
+            studies::tell(args.study.name.as_deref(), args.number, outcome, settings)?;
         }
         C::Importance(args) => studies::importance(&args.into(), settings, printer)?,
         C::Plot(args) => studies::plot(&args.into(), settings, printer)?,
         C::Export(args) => {
-            studies::export(&args.study.name, args.output.as_deref(), settings, printer)?;
+            studies::export(
+                args.study.name.as_deref(),
+                args.output.as_deref(),
+                settings,
+                printer,
+            )?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use crate::errors::NotFoundError;
 use crate::output::printer::Printer;
 use crate::output::views::model as view;
 use crate::settings::resolve::Settings;
-use crate::stores::{declared_features, existing_tracking};
+use crate::stores::{declared_features, existing_tracking, experiment_name, model_name};
 
 pub(crate) async fn register_best(
     mut config: RegisterConfig,
@@ -14,6 +14,7 @@ pub(crate) async fn register_best(
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     let client = existing_tracking(settings)?;
+    config.experiment = experiment_name(&client, settings)?;
     let store = declared_features(settings)?;
     let service = &settings.service.value;
     let table = btc_pipeline::training_table(&settings.project, &store, service, None).await?;
@@ -35,8 +36,9 @@ pub(crate) fn list(settings: &Settings, printer: &mut Printer) -> anyhow::Result
 }
 
 pub(crate) fn show(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
-    let name = &settings.model_name.value;
-    let versions = existing_tracking(settings)?.model_versions(name)?;
+    let client = existing_tracking(settings)?;
+    let name = model_name(&client, settings)?;
+    let versions = client.model_versions(&name)?;
     if versions.is_empty() {
         return Err(NotFoundError(format!("model {name:?} has no version")).into());
     }

@@ -7,7 +7,7 @@ use btc_pipeline::PredictConfig;
 use crate::output::printer::Printer;
 use crate::output::views::prediction as view;
 use crate::settings::resolve::Settings;
-use crate::stores::{declared_features, existing_tracking};
+use crate::stores::{declared_features, existing_tracking, model_name};
 
 pub(crate) async fn run(
     mut config: PredictConfig,
@@ -24,6 +24,7 @@ pub(crate) async fn run(
     .await?;
     // Forecasts are recorded; the store of a registered model is there.
     let client = existing_tracking(settings)?;
+    config.model_name = model_name(&client, settings)?;
     config.data_hash = btc_ingest::data_hash(&settings.project.data_dir())?;
     let prediction =
         tokio::task::spawn_blocking(move || btc_pipeline::predict(&client, &config, &table))

@@ -14,7 +14,7 @@ use crate::output::printer::Printer;
 use crate::output::views::studies as view;
 use crate::settings::requests::studies::{AskRequest, ImportanceRequest, PlotRequest};
 use crate::settings::resolve::Settings;
-use crate::stores::{existing_studies, study_storage};
+use crate::stores::{existing_studies, only_study, study_storage};
 
 pub(crate) fn list(
     format: Option<Format>,
@@ -25,7 +25,7 @@ pub(crate) fn list(
 }
 
 pub(crate) fn trials(
-    study: &str,
+    study: Option<&str>,
     format: Option<Format>,
     settings: &Settings,
     printer: &mut Printer,
@@ -35,7 +35,7 @@ pub(crate) fn trials(
 }
 
 pub(crate) fn best_trial(
-    study: &str,
+    study: Option<&str>,
     format: Option<Format>,
     settings: &Settings,
     printer: &mut Printer,
@@ -44,7 +44,7 @@ pub(crate) fn best_trial(
 }
 
 pub(crate) fn best_trials(
-    study: &str,
+    study: Option<&str>,
     format: Option<Format>,
     settings: &Settings,
     printer: &mut Printer,
@@ -67,7 +67,7 @@ pub(crate) fn create(
 }
 
 pub(crate) fn delete(study: &str, settings: &Settings) -> anyhow::Result<()> {
-    let study = load(study, settings)?;
+    let study = load(Some(study), settings)?;
     Ok(study.storage().delete_study(study.id())?)
 }
 
@@ -76,7 +76,11 @@ pub(crate) fn ask(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let study = Study::builder(&request.study, study_storage(settings)?)
+    let name = match &request.study {
+        Some(name) => name.clone(),
+        None => only_study(settings)?,
+    };
+    let study = Study::builder(name, study_storage(settings)?)
         .shared_sampler(request.sampler.clone())
         .direction(request.direction)
         .load_if_exists(true)
@@ -99,7 +103,7 @@ pub(crate) fn ask(
 }
 
 pub(crate) fn tell(
-    study: &str,
+    study: Option<&str>,
     number: usize,
     outcome: Outcome,
     settings: &Settings,
@@ -113,7 +117,7 @@ pub(crate) fn importance(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let study = load(&request.study, settings)?;
+    let study = load(request.study.as_deref(), settings)?;
     let importances = study.param_importances(request.evaluator, request.objective)?;
     let rows: Vec<Vec<Value>> = importances
         .into_iter()
@@ -128,12 +132,12 @@ pub(crate) fn plot(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let svg = draw(&load(&request.study, settings)?, request)?;
+    let svg = draw(&load(request.study.as_deref(), settings)?, request)?;
     write_text(request.output.as_deref(), &svg, printer)
 }
 
 pub(crate) fn export(
-    study: &str,
+    study: Option<&str>,
     output: Option<&Path>,
     settings: &Settings,
     printer: &mut Printer,
@@ -147,8 +151,13 @@ pub(crate) fn export(
     }
 }
 
-fn load(study: &str, settings: &Settings) -> anyhow::Result<Study> {
-    Ok(Study::builder(study, existing_studies(settings)?).load()?)
+/// The study of this name, or the only one there is.
+fn load(study: Option<&str>, settings: &Settings) -> anyhow::Result<Study> {
+    let name = match study {
+        Some(name) => name.to_owned(),
+        None => only_study(settings)?,
+    };
+    Ok(Study::builder(name, existing_studies(settings)?).load()?)
 }
 
 /// The plot of a study as SVG.

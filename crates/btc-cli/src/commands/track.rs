@@ -9,7 +9,7 @@ use crate::output::printer::Printer;
 use crate::output::views::track as view;
 use crate::settings::requests::tracking::CopyRequest;
 use crate::settings::resolve::Settings;
-use crate::stores::{existing_tracking, tracking_source, tracking_target};
+use crate::stores::{existing_tracking, experiment_name, tracking_source, tracking_target};
 
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
@@ -25,7 +25,7 @@ pub(crate) fn runs(
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     let client = existing_tracking(settings)?;
-    let experiment = client.experiment(&settings.experiment_name.value)?;
+    let experiment = client.experiment(&experiment_name(&client, settings)?)?;
     query.experiment_ids = vec![experiment.experiment_id];
     view::runs(&client.tracking.search_runs(&query)?.items, printer)
 }

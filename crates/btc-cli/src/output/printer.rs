@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::output::table::table_lines;
+use crate::output::table::{table_lines, terminal_width};
 
 /// Prints for people or, with `--json`, for programs.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Printer {
 
     /// Prints a table with a header; columns of numbers are right-aligned.
     pub(crate) fn table(&mut self, header: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
-        for line in table_lines(header, rows) {
+        for line in table_lines(header, rows, terminal_width()) {
             self.line(line)?;
         }
         Ok(())

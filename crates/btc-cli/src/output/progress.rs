@@ -11,6 +11,8 @@ use btc_ingest::ProgressEvent;
 use btc_pipeline::{Event, Observer};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::output::views::text::{duration, plain};
+
 /// How long to be silent about repeating events off a terminal.
 const QUIET_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -27,6 +29,24 @@ struct State {
     last_line: Option<Instant>,
     total_trials: Option<usize>,
     finished_trials: usize,
+    /// When the first trial began.
+    begun: Option<Instant>,
+    /// The line below the trials: how far the whole search is.
+    search: Option<ProgressBar>,
+}
+
+impl State {
+    /// How many trials are done, and how long the rest may take if it is like them.
+    fn search_line(&self) -> Option<String> {
+        let (total, begun) = (self.total_trials?, self.begun?);
+        let done = self.finished_trials;
+        let left = u32::try_from(total.saturating_sub(done)).ok()?;
+        let each = begun.elapsed().checked_div(u32::try_from(done).ok()?);
+        Some(match each.and_then(|each| each.checked_mul(left)) {
+            Some(time) => format!("{done} of {total} trials, about {} left", duration(time)),
+            None => format!("{done} of {total} trials"),
+        })
+    }
 }
 
 impl Console {
@@ -98,10 +118,20 @@ impl Observer for Console {
             Event::Stage { index, total, name } => self.say(&format!("[{index}/{total}] {name}")),
             Event::TrialStarted { number, model_type } => {
                 let text = format!("trial {number} {model_type}");
+                state.begun.get_or_insert_with(Instant::now);
                 if let Some(bars) = &self.bars {
                     let bar = bars.add(ProgressBar::new(1).with_style(bar_style()));
                     bar.set_prefix(text);
                     state.trials.push((*number, bar));
+                    let line = state.search_line().unwrap_or_default();
+                    let search = state
+                        .search
+                        .take()
+                        .unwrap_or_else(|| ProgressBar::new_spinner().with_style(search_style()));
+                    bars.remove(&search);
+                    let search = bars.add(search);
+                    search.set_message(line);
+                    state.search = Some(search);
                 }
             }
             Event::Epoch {
@@ -111,7 +141,7 @@ impl Observer for Console {
                 loss,
                 val_loss,
             } => {
-                let text = format!("loss {loss:.3e}  val_loss {val_loss:.3e}");
+                let text = format!("loss {}  val {}", plain(*loss), plain(*val_loss));
                 if let Some((_, bar)) = state.trials.iter().find(|(trial, _)| trial == number) {
                     bar.set_length(*epochs as u64);
                     bar.set_position(*epoch as u64 + 1);
@@ -144,6 +174,12 @@ impl Observer for Console {
                     .map(|total| format!(" ({}/{total})", state.finished_trials))
                     .unwrap_or_default();
                 let word = trial_state.to_ascii_lowercase();
+                if let (Some(search), Some(line)) = (&state.search, state.search_line()) {
+                    search.set_message(line);
+                    if state.total_trials == Some(state.finished_trials) {
+                        search.finish_and_clear();
+                    }
+                }
                 self.say(&format!("  trial {number}{of}  {word}{value}"));
             }
             Event::Note(text) => self.say(&format!("  {text}")),
@@ -154,9 +190,14 @@ impl Observer for Console {
 }
 
 fn bar_style() -> ProgressStyle {
-    ProgressStyle::with_template("  {prefix:16} [{bar:20}] {pos:>3}/{len:3} {msg}")
+    // 51 columns and two losses: a line of a terminal with 80 columns.
+    ProgressStyle::with_template("  {prefix:24!} [{bar:12}] {pos:>3}/{len:3} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
+}
+
+fn search_style() -> ProgressStyle {
+    ProgressStyle::with_template("  {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 /// A pull by itself is heard like one inside the workflow.

@@ -11,6 +11,12 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// The first of several variables that is set, with its name.
+pub(crate) fn first_of(names: &[&'static str]) -> Option<(&'static str, String)> {
+    let value = |name: &&'static str| Some((*name, variable(name)?));
+    names.iter().find_map(value)
+}
+
 /// Whether `NO_COLOR` asks for plain output (<https://no-color.org>).
 pub(crate) fn no_color_requested() -> bool {
     variable("NO_COLOR").is_some()
@@ -21,7 +27,6 @@ pub(crate) fn layer() -> Layer {
     Layer {
         data: DataSection {
             alpha_vantage_api_key: variable("ALPHAVANTAGE_API_KEY"),
-            proxy: variable("HTTPS_PROXY"),
             ..DataSection::default()
         },
         tracking: TrackingSection {

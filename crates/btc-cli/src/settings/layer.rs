@@ -24,7 +24,10 @@ pub(crate) struct DataSection {
     pub(crate) alpha_vantage_url: Option<String>,
     pub(crate) alpha_vantage_api_key: Option<String>,
     pub(crate) market: Option<String>,
+    /// For both schemes.
     pub(crate) proxy: Option<String>,
+    pub(crate) http_proxy: Option<String>,
+    pub(crate) no_proxy: Option<String>,
 }
 
 /// Where runs and models are kept.
@@ -91,4 +94,11 @@ impl std::fmt::Display for Origin {
 pub(crate) struct Resolved<T> {
     pub(crate) value: T,
     pub(crate) origin: Origin,
+}
+
+impl<T> Resolved<T> {
+    /// Whether somebody said it, in whatever layer.
+    pub(crate) fn is_given(&self) -> bool {
+        self.origin != Origin::Default
+    }
 }

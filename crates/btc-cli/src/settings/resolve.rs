@@ -14,6 +14,7 @@ use crate::settings::environment::{self, Credentials};
 use crate::settings::file::SettingsFile;
 use crate::settings::flags;
 use crate::settings::layer::{Layer, Origin, Resolved};
+use crate::settings::proxy::Proxies;
 
 /// The experiment of the original project, used when none is named.
 const DEFAULT_EXPERIMENT: &str = "crypto-reg-experiment";
@@ -35,7 +36,9 @@ pub(crate) struct Settings {
     pub(crate) alpha_vantage_url: Resolved<String>,
     pub(crate) api_key: Resolved<Option<btc_ingest::ApiKey>>,
     pub(crate) market: Resolved<String>,
-    pub(crate) proxy: Resolved<Option<String>>,
+    pub(crate) https_proxy: Resolved<Option<String>>,
+    pub(crate) http_proxy: Resolved<Option<String>>,
+    pub(crate) no_proxy: Resolved<Option<String>>,
     pub(crate) tracking_uri: Resolved<Option<String>>,
     pub(crate) tracking_credentials: Credentials,
     pub(crate) experiment_name: Resolved<String>,
@@ -96,7 +99,11 @@ impl Settings {
                 origin: key.origin,
             },
             market: layers.text(FLAGLESS, "", "USD", |l| &l.data.market),
-            proxy: layers.find(FLAGLESS, "HTTPS_PROXY", |l| l.data.proxy.clone()),
+            https_proxy: layers.first_of(&HTTPS_PROXY, |l| l.data.proxy.clone()),
+            http_proxy: layers.first_of(&HTTP_PROXY, |l| {
+                l.data.http_proxy.clone().or_else(|| l.data.proxy.clone())
+            }),
+            no_proxy: layers.first_of(&NO_PROXY, |l| l.data.no_proxy.clone()),
             tracking_uri: layers.find(FLAGLESS, "MLFLOW_TRACKING_URI", |l| l.tracking.uri.clone()),
             tracking_credentials: environment::credentials(),
             experiment_name: layers.text(
@@ -125,6 +132,15 @@ impl Settings {
         }
     }
 
+    /// The proxies, put together.
+    pub(crate) fn proxies(&self) -> Proxies {
+        Proxies::new(
+            self.https_proxy.value.as_deref(),
+            self.http_proxy.value.as_deref(),
+            self.no_proxy.value.as_deref(),
+        )
+    }
+
     /// Every setting as (name, value, origin); secrets are not shown.
     pub(crate) fn rows(&self) -> Vec<Row> {
         vec![
@@ -137,7 +153,9 @@ impl Settings {
             ),
             row("data.alpha_vantage_api_key", &self.api_key, secret),
             row("data.market", &self.market, String::clone),
-            row("data.proxy", &self.proxy, optional),
+            row("data.proxy", &self.https_proxy, address),
+            row("data.http_proxy", &self.http_proxy, address),
+            row("data.no_proxy", &self.no_proxy, optional),
             row("tracking.uri", &self.tracking_uri, optional),
             row(
                 "tracking.experiment_name",
@@ -165,6 +183,21 @@ fn optional(value: &Option<String>) -> String {
     value.clone().unwrap_or_else(|| "(not set)".to_owned())
 }
 
+/// An address without the password that it may hold.
+fn address(value: &Option<String>) -> String {
+    let Some(text) = value else {
+        return optional(value);
+    };
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), text.as_str()),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}***@{host}"),
+        None => text.clone(),
+    }
+}
+
 fn secret<T>(value: &Option<T>) -> String {
     match value {
         Some(_) => "(set)".to_owned(),
@@ -189,6 +222,11 @@ fn root(flag: Option<PathBuf>) -> Resolved<PathBuf> {
     };
     Resolved { value, origin }
 }
+
+/// The variables that name proxies, in the order in which they count.
+const HTTPS_PROXY: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+const HTTP_PROXY: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 /// For a setting that no flag sets.
 const FLAGLESS: &str = "";
@@ -226,6 +264,21 @@ impl Layers<'_> {
                 value: None,
                 origin: Origin::Default,
             },
+        }
+    }
+
+    /// The value of the first variable that is set, else of the file.
+    fn first_of(
+        &self,
+        variables: &[&'static str],
+        read: impl Fn(&Layer) -> Option<String>,
+    ) -> Resolved<Option<String>> {
+        match environment::first_of(variables) {
+            Some((name, value)) => Resolved {
+                value: Some(value),
+                origin: Origin::Environment(name),
+            },
+            None => self.find(FLAGLESS, "", read),
         }
     }
 

@@ -38,16 +38,6 @@ fn an_empty_project_says_where_data_comes_from() {
 }
 
 #[test]
-fn a_misspelt_network_is_a_usage_error_with_a_suggestion() {
-    fail(
-        folder().path(),
-        &["tune", "run", "--model-type", "LTSM"],
-        2,
-        "did you mean \"LSTM\"",
-    );
-}
-
-#[test]
 fn a_misspelt_setting_is_a_usage_error_that_does_not_show_the_key() {
     let folder = folder();
     let file = "[data]\nalpha_vantage_api_kye = \"topsecret\"\n";

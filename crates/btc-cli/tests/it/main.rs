@@ -5,6 +5,8 @@ mod errors;
 mod exit_codes;
 mod help;
 mod interrupt;
+mod names;
+mod proxy;
 mod studies;
 mod tidy;
 mod untouched;

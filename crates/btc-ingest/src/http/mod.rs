@@ -1,12 +1,14 @@
 //! One GET request that survives what public services do.
 
 mod limit;
+mod proxy;
 
 use crate::error::{Error, Result};
 use crate::key::{ApiKey, REDACTED};
 use crate::progress::{Progress, ProgressEvent};
 use bytes::Bytes;
 use limit::TokenBucket;
+pub use proxy::ProxyRule;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
@@ -33,8 +35,8 @@ pub struct HttpConfig {
     pub max_body_bytes: usize,
     /// The most requests to one service at a time.
     pub concurrency: usize,
-    /// A proxy for all requests that leave the machine, as `http://host:port`.
-    pub proxy: Option<String>,
+    /// The proxy that requests go through.
+    pub proxy: Option<ProxyRule>,
     /// Who asks.
     pub user_agent: String,
     /// Spreads the waits of several machines; the same seed gives the same waits.
@@ -203,11 +205,8 @@ impl Client {
             .redirect(reqwest::redirect::Policy::limited(3))
             // The environment's proxy settings are the program's to read, not the library's.
             .no_proxy();
-        if let Some(proxy) = &config.proxy {
-            let proxy = reqwest::Proxy::all(proxy)
-                .map_err(|_| Error::config("the proxy setting is not the address of a proxy"))?;
-            let local = reqwest::NoProxy::from_string("localhost,127.0.0.0/8,::1");
-            builder = builder.proxy(proxy.no_proxy(local));
+        if let Some(rule) = &config.proxy {
+            builder = builder.proxy(rule.build()?);
         }
         let client = builder
             .build()

@@ -401,7 +401,7 @@ async fn settings_that_cannot_be_used_are_refused_before_any_request() {
         |config| config.blockchain_url = "ftp://host".to_owned(),
         |config| config.blockchain_url = "no address".to_owned(),
         |config| config.market = "usd".to_owned(),
-        |config| config.http.proxy = Some("::".to_owned()),
+        |config| config.http.proxy = Some("::".into()),
         |config| {
             config.market = "EUR".to_owned();
             config.api_key = None;
@@ -436,7 +436,7 @@ async fn a_pull_through_a_proxy_reaches_the_service() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = service.config(folder.path());
     config.http = HttpConfig {
-        proxy: Some(service.url()),
+        proxy: Some(service.url().into()),
         ..crate::service::fast()
     };
     config.blockchain_url = "http://charts.invalid".to_owned();

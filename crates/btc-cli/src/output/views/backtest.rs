@@ -22,24 +22,11 @@ pub(crate) fn report(report: &Report, printer: &mut Printer) -> anyhow::Result<(
         report.first_target.format(day),
         report.last_target.format(day)
     ))?;
-    let header = [
-        "model",
-        "MAPE",
-        "MAE",
-        "RMSE",
-        "relative",
-        "R2",
-        "direction",
-        "p",
-        "DM",
-        "p",
-        "p (Holm)",
-        "held 90",
-        "width",
-        "Winkler",
-    ];
-    let rows: Vec<Vec<String>> = report.models.iter().map(row).collect();
-    printer.table(&header, &rows)?;
+    let points: Vec<Vec<String>> = report.models.iter().map(point_row).collect();
+    printer.table(&POINT_HEADER, &points)?;
+    printer.line("")?;
+    let tests: Vec<Vec<String>> = report.models.iter().map(test_row).collect();
+    printer.table(&TEST_HEADER, &tests)?;
     if !report.variance.is_empty() {
         printer.line("")?;
         let rows: Vec<Vec<String>> = report
@@ -52,14 +39,19 @@ pub(crate) fn report(report: &Report, printer: &mut Printer) -> anyhow::Result<(
     Ok(())
 }
 
-fn row(model: &ModelScore) -> Vec<String> {
-    let optional = |value: Option<f64>, digits: usize| {
-        value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
-    };
-    let interval = model
-        .intervals
-        .iter()
-        .find(|score| (score.level - 0.9).abs() < 1e-9);
+/// How near the forecasts are.
+const POINT_HEADER: [&str; 8] = [
+    "model",
+    "MAPE",
+    "MAE",
+    "RMSE",
+    "relative",
+    "R2",
+    "direction",
+    "p",
+];
+
+fn point_row(model: &ModelScore) -> Vec<String> {
     vec![
         model.name.clone(),
         format!("{:.4}", model.mape),
@@ -67,8 +59,21 @@ fn row(model: &ModelScore) -> Vec<String> {
         format!("{:.2}", model.rmse),
         format!("{:.4}", model.relative_mae),
         format!("{:.4}", model.r2),
-        optional(model.direction_accuracy.map(|share| 100.0 * share), 1),
+        optional(model.direction_accuracy.map(|fraction| 100.0 * fraction), 1),
         optional(model.direction_p, 3),
+    ]
+}
+
+/// Whether they are nearer than the naive ones, and whether the intervals hold.
+const TEST_HEADER: [&str; 7] = [
+    "model", "DM", "p", "p (Holm)", "held 90", "width", "Winkler",
+];
+
+fn test_row(model: &ModelScore) -> Vec<String> {
+    let levels = &mut model.intervals.iter();
+    let interval = levels.find(|score| (score.level - 0.9).abs() < 1e-9);
+    vec![
+        model.name.clone(),
         optional(model.dm_absolute, 2),
         optional(model.dm_absolute_p, 3),
         optional(model.dm_absolute_p_holm, 3),
@@ -76,4 +81,8 @@ fn row(model: &ModelScore) -> Vec<String> {
         optional(interval.map(|score| score.width), 2),
         optional(interval.map(|score| score.winkler), 2),
     ]
+}
+
+fn optional(value: Option<f64>, digits: usize) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
 }

@@ -51,7 +51,17 @@ pub(crate) fn models(
 /// The versions of a model.
 pub(crate) fn versions(versions: &[ModelVersion], printer: &mut Printer) -> anyhow::Result<()> {
     if printer.is_json() {
-        let view: Vec<_> = versions.iter().map(VersionView::of).collect();
+        let aliases = |version: &ModelVersion| {
+            let aliases = version.aliases.iter();
+            aliases
+                .map(|alias| (alias.clone(), version.version))
+                .collect::<Vec<_>>()
+        };
+        let all: BTreeMap<String, u64> = versions.iter().flat_map(aliases).collect();
+        let view: Vec<_> = versions
+            .iter()
+            .map(|version| VersionView::of(version, &all))
+            .collect();
         return printer.json(&view);
     }
     let rows: Vec<_> = versions.iter().map(version_row).collect();
@@ -90,6 +100,8 @@ struct VersionView {
     version: u64,
     stage: String,
     aliases: Vec<String>,
+    /// The aliases of the model, each with its version.
+    model_aliases: BTreeMap<String, u64>,
     run_id: Option<String>,
     source: String,
     created: i64,
@@ -97,12 +109,13 @@ struct VersionView {
 }
 
 impl VersionView {
-    fn of(version: &ModelVersion) -> Self {
+    fn of(version: &ModelVersion, model_aliases: &BTreeMap<String, u64>) -> Self {
         Self {
             name: version.name.clone(),
             version: version.version,
             stage: version.current_stage.to_string(),
             aliases: version.aliases.clone(),
+            model_aliases: model_aliases.clone(),
             run_id: version.run_id.clone(),
             source: version.source.clone(),
             created: version.creation_timestamp,

@@ -41,8 +41,12 @@ pub(crate) fn runs(runs: &[Run], printer: &mut Printer) -> anyhow::Result<()> {
     let row = |run: &Run| {
         // What the machine did would leave no room for what the run found.
         let own = |metric: &&Metric| !metric.key.starts_with(SYSTEM_METRICS_PREFIX);
-        let shown = run.data.metrics.iter().filter(own).take(4);
+        let mut shown: Vec<&Metric> = run.data.metrics.iter().filter(own).collect();
+        // What runs are compared by comes first.
+        shown.sort_by_key(|metric| !["MAPE", "relative_MAE"].contains(&&*metric.key));
         let metrics: Vec<_> = shown
+            .into_iter()
+            .take(3)
             .map(|m| format!("{}={}", m.key, short(m.value)))
             .collect();
         vec![

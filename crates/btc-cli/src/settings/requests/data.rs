@@ -14,6 +14,8 @@ use crate::settings::resolve::Settings;
 pub(crate) struct PullRequest {
     pub(crate) config: PullConfig,
     pub(crate) offline: bool,
+    /// Whether what is saved will do.
+    pub(crate) saved_first: bool,
     pub(crate) dry_run: bool,
 }
 
@@ -25,7 +27,7 @@ pub(crate) fn pull_config(settings: &Settings) -> PullConfig {
     config.alpha_vantage_url = url(&settings.alpha_vantage_url.value);
     config.api_key = settings.api_key.value.clone();
     config.market = settings.market.value.clone();
-    config.http.proxy = settings.proxy.value.clone();
+    config.http.proxy = settings.proxies().rule();
     config
 }
 
@@ -41,6 +43,7 @@ impl PullRequest {
         Self {
             config,
             offline: args.offline,
+            saved_first: args.saved_first,
             dry_run: args.dry_run,
         }
     }

@@ -40,7 +40,7 @@ impl SearchRequest {
 
     fn of(
         args: &SearchArgs,
-        (n_trials, timesteps, prediction_length): (NonZeroUsize, usize, usize),
+        (n_trials, timesteps, prediction_length): (NonZeroUsize, usize, Option<NonZeroUsize>),
         settings: &Settings,
     ) -> Result<Self, UsageError> {
         let name = &settings.experiment_name.value;
@@ -60,7 +60,8 @@ impl SearchRequest {
             },
             n_trials,
             jobs: args.jobs,
-            prediction_length,
+            prediction_length: prediction_length
+                .map_or(btc_pipeline::DEFAULT_PREDICTION_LENGTH, NonZeroUsize::get),
             folds: args.folds,
             horizon: settings.horizon.value,
             device: device(&settings.device.value)?,

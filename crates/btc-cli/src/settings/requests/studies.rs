@@ -17,7 +17,7 @@ use crate::errors::UsageError;
 /// Parameters to be asked for.
 #[derive(Debug)]
 pub(crate) struct AskRequest {
-    pub(crate) study: String,
+    pub(crate) study: Option<String>,
     pub(crate) space: Vec<(String, Distribution)>,
     pub(crate) sampler: Arc<dyn Sampler>,
     pub(crate) direction: StudyDirection,
@@ -70,7 +70,7 @@ pub(crate) fn outcome(state: TellState, values: Vec<f64>) -> Outcome {
 /// Parameters whose importance is measured.
 #[derive(Debug)]
 pub(crate) struct ImportanceRequest {
-    pub(crate) study: String,
+    pub(crate) study: Option<String>,
     pub(crate) evaluator: ImportanceEvaluator,
     pub(crate) objective: Option<usize>,
     pub(crate) format: Option<Format>,
@@ -97,7 +97,7 @@ impl From<ImportanceArgs> for ImportanceRequest {
 #[derive(Debug)]
 pub(crate) struct PlotRequest {
     pub(crate) kind: PlotKind,
-    pub(crate) study: String,
+    pub(crate) study: Option<String>,
     pub(crate) params: Vec<String>,
     pub(crate) objective: usize,
     pub(crate) output: Option<PathBuf>,
