@@ -125,7 +125,7 @@ impl Context<'_> {
     fn fit_and_judge(&self, trial: &mut Trial, run: &ActiveRun) -> Result<Ending> {
         let Proposal { network, training } = self.config.space.propose(trial)?;
         let number = trial.number();
-        let name = network.model_type().to_string();
+        let name = network.name().to_owned();
         self.observer.event(&Event::TrialStarted {
             number,
             model_type: &name,

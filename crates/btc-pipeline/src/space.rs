@@ -44,7 +44,7 @@ pub trait Space: fmt::Debug + Send + Sync {
 ///
 /// let space = SpaceFn::new(24, |trial| {
 ///     let units = trial.suggest_categorical("units", &[8, 16])?;
-///     let sizes = Hyperparameters { units, timesteps: 24, ..Hyperparameters::default() };
+///     let sizes = Hyperparameters::default().with_units(units).with_timesteps(24);
 ///     Ok(Proposal {
 ///         network: NetworkConfig::new(ModelType::Gru, &sizes),
 ///         training: TrainConfig::new(&sizes),
