@@ -31,10 +31,7 @@ fn benches(criterion: &mut Criterion) {
         .with_validation_fraction(0.0)
         .with_loss(Loss::Mse)
         .with_epochs(1);
-    let hyperparameters = Hyperparameters {
-        units: 64,
-        ..Default::default()
-    };
+    let hyperparameters = Hyperparameters::default().with_units(64);
     let mut group = criterion.benchmark_group("epoch");
     group.sample_size(10);
     for model in ModelType::ALL {

@@ -41,10 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if let Ok(baseline) = name.parse::<Baseline>() {
             models.push(Box::new(baseline));
         } else {
-            let hyperparameters = Hyperparameters {
-                epochs: 20,
-                ..Default::default()
-            };
+            let hyperparameters = Hyperparameters::default().with_epochs(20);
             let network = NetworkConfig::new(name.parse::<ModelType>()?, &hyperparameters);
             let config = TrainConfig::new(&hyperparameters);
             models.push(Box::new(NetworkModel::new(name, network, config)));

@@ -27,10 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mode = arguments.next().unwrap_or_else(|| "lstm".into());
     let epochs: usize = arguments.next().map_or(Ok(10), |text| text.parse())?;
     let units: usize = arguments.next().map_or(Ok(64), |text| text.parse())?;
-    let hyperparameters = Hyperparameters {
-        units,
-        ..Default::default()
-    };
+    let hyperparameters = Hyperparameters::default().with_units(units);
     let network = match mode.as_str() {
         "conv" => NetworkConfig::Cnn(CnnConfig {
             filters: 32,

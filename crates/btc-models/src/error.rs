@@ -40,6 +40,24 @@ pub enum Error {
         /// All known names.
         known: Vec<String>,
     },
+    /// Another implementation is registered under the name.
+    #[error("the name {name:?} of a {what} is taken; choose another")]
+    NameTaken {
+        /// The kind of thing that was registered.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Settings of a registered implementation cannot be read.
+    #[error("the settings of the {what} {name:?} cannot be used: {reason}")]
+    CustomSettings {
+        /// The kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// The series lacks a feature that the model was trained on.
     #[error(
         "the model needs the feature {feature:?}, which the series lacks; join it or train anew"

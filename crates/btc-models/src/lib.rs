@@ -46,7 +46,7 @@ mod eval;
 mod fit;
 mod forecast;
 mod network;
-mod nn;
+pub mod nn;
 mod series;
 mod transform;
 #[cfg(test)]
@@ -64,10 +64,11 @@ pub use fit::{
 };
 pub use forecast::{FittedModel, Forecast, Interval, Model};
 pub use network::{
-    Activation, AttentionConfig, CnnConfig, CnnLstmConfig, ConvLstmConfig, DLinearConfig,
-    EncoderDecoderConfig, Hyperparameters, ModelType, NLinearConfig, NetworkConfig, PatchTstConfig,
-    RecurrentConfig, TcnConfig,
+    AttentionConfig, CnnConfig, CnnLstmConfig, ConvLstmConfig, DLinearConfig, EncoderDecoderConfig,
+    GruConfig, Hyperparameters, LstmConfig, ModelType, NLinearConfig, NetworkConfig, NetworkSpec,
+    PatchTstConfig, TcnConfig, register_network,
 };
+pub use nn::layers::Activation;
 pub use nn::loss::Loss;
 pub use nn::optimizer::{Optimizer, Schedule};
 pub use series::SeriesFrame;

@@ -75,16 +75,14 @@ impl SearchSpace {
             true => trial.suggest_categorical("filters", &FILTERS)?,
             false => CNN_FILTERS,
         };
-        let hyperparameters = Hyperparameters {
-            timesteps,
-            batch_size,
-            epochs,
-            activation,
-            optimizer: Optimizer::Adam,
-            lr,
-            units,
-            filters,
-        };
+        let hyperparameters = Hyperparameters::default()
+            .with_timesteps(timesteps)
+            .with_batch_size(batch_size)
+            .with_epochs(epochs)
+            .with_activation(activation)
+            .with_optimizer(Optimizer::Adam, lr)
+            .with_units(units)
+            .with_filters(filters);
         Ok((model_type, hyperparameters))
     }
 }

@@ -145,10 +145,7 @@ fn baselines() -> Vec<Box<dyn Model>> {
 
 /// The networks of `--models`; baselines are compared anyway.
 fn networks(args: &BacktestArgs) -> anyhow::Result<Vec<Box<dyn Model>>> {
-    let hyperparameters = Hyperparameters {
-        epochs: args.epochs,
-        ..Hyperparameters::default()
-    };
+    let hyperparameters = Hyperparameters::default().with_epochs(args.epochs);
     let mut models: Vec<Box<dyn Model>> = Vec::new();
     for name in &args.models {
         let types = match name.parse::<ModelType>() {

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use files::write;
 
 use crate::fit::{Forecaster, Manifest, TrainingRange};
-use crate::network::InputShape;
+use crate::nn::network::InputShape;
 use crate::nn::parameters::Parameters;
 use crate::transform::Target;
 use crate::{Error, Result};
@@ -318,7 +318,7 @@ fn restore(
     let network = manifest
         .network
         .build(input, &mut parameters)
-        .map_err(broken)?;
+        .map_err(|error| refused(dir, error.to_string()))?;
     let unused = parameters.unused();
     if !unused.is_empty() {
         let reason = format!("it has weights of no use: {}", unused.join(", "));

@@ -19,8 +19,9 @@ pub use model::NetworkModel;
 
 use crate::eval::metrics;
 use crate::forecast::interval::{Conformal, ErrorScale, WARM_UP, ewma_variance};
-use crate::network::{InputShape, Network, NetworkConfig};
+use crate::network::NetworkConfig;
 use crate::nn::layers::Mode;
+use crate::nn::network::{InputShape, Network};
 use crate::nn::optimizer::{Schedule, Trainer};
 use crate::nn::parameters::Parameters;
 use crate::nn::random::Stream;
@@ -154,10 +155,10 @@ fn train(
     let (preprocessor, unused) = Preprocessor::fit(frame, training_rows, config)?;
     let price = frame.price();
     let target = TargetScaler::fit(&price, split.train.clone(), config)?;
-    let loss = config
-        .loss
-        .clone()
-        .unwrap_or_else(|| network.default_loss());
+    let loss = match &config.loss {
+        Some(loss) => loss.clone(),
+        None => network.default_loss()?,
+    };
 
     let input = InputShape {
         timesteps: config.timesteps,

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use btc_models::{
-    CnnConfig, Error, FeatureTransform, Forecaster, Loss, NetworkConfig, Optimizer, PatchTstConfig,
-    RecurrentConfig, ScalerKind, Schedule, SeriesFrame, TrainConfig, validate_bundle,
+    CnnConfig, Error, FeatureTransform, Forecaster, Loss, LstmConfig, NetworkConfig, Optimizer,
+    PatchTstConfig, ScalerKind, Schedule, SeriesFrame, TrainConfig, validate_bundle,
 };
 use candle_core::{Device, Tensor};
 use chrono::{DateTime, Utc};
@@ -220,7 +220,7 @@ fn write() {
     let cases = [
         (
             "lstm",
-            NetworkConfig::Lstm(RecurrentConfig {
+            NetworkConfig::Lstm(LstmConfig {
                 units: 4,
                 activation: btc_models::Activation::Tanh,
                 negative_slope: 0.5,

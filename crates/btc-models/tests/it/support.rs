@@ -57,18 +57,15 @@ pub(crate) fn random_walk(seed: u64, rows: usize) -> SeriesFrame {
 
 /// A network of small sizes, without dropout where `dropout` is false.
 pub(crate) fn network(model: ModelType, dropout: bool) -> NetworkConfig {
-    let small = Hyperparameters {
-        units: 16,
-        filters: 16,
-        ..Default::default()
-    };
+    let small = Hyperparameters::default().with_units(16).with_filters(16);
     let mut network = NetworkConfig::new(model, &small);
     if let NetworkConfig::ConvLstm2d(config) = &mut network {
         config.filters = 8;
     }
     if !dropout {
         match &mut network {
-            NetworkConfig::Lstm(config) | NetworkConfig::Gru(config) => config.dropout = 0.0,
+            NetworkConfig::Lstm(config) => config.dropout = 0.0,
+            NetworkConfig::Gru(config) => config.dropout = 0.0,
             NetworkConfig::Attention(config) => config.dropout = 0.0,
             NetworkConfig::Tcn(config) => config.dropout = 0.0,
             NetworkConfig::PatchTst(config) => config.dropout = 0.0,
