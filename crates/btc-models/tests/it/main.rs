@@ -10,6 +10,7 @@ mod bundles;
 mod comparison;
 mod golden;
 mod networks;
+mod own_network;
 mod pinned_networks;
 mod properties;
 mod python;
