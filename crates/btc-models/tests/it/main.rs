@@ -17,6 +17,8 @@ mod judging;
 #[cfg(feature = "nn")]
 mod networks;
 #[cfg(feature = "nn")]
+mod own_network;
+#[cfg(feature = "nn")]
 mod pinned_networks;
 #[cfg(feature = "nn")]
 mod properties;
