@@ -130,7 +130,10 @@ fn models(error: &btc_models::Error) -> Option<u8> {
         Error::Callback(_) => None,
         Error::InvalidSeries { .. }
         | Error::MissingFeature { .. }
-        | Error::OtherPrice { .. }
+        | Error::OtherTarget { .. }
+        | Error::OffGrid { .. }
+        | Error::Holes { .. }
+        | Error::NotPositive { .. }
         | Error::TargetInDisguise { .. }
         | Error::Diverged { .. }
         | Error::LookAhead { .. }

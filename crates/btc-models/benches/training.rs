@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::ops::ControlFlow;
 
-use btc_models::candle_core::{Device, Tensor};
+use btc_models::candle_core::Device;
 use btc_models::{Hyperparameters, Loss, ModelType, NetworkConfig, SeriesFrame, TrainConfig, fit};
 use chrono::{DateTime, Days};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -16,13 +16,10 @@ fn series() -> SeriesFrame {
     let values: Vec<f64> = (0..711 * 21)
         .map(|_| 1.0 + random.random::<f64>())
         .collect();
-    SeriesFrame::new(
-        (0..711).map(|day| start + Days::new(day)).collect(),
-        (0..21).map(|at| format!("x{at}")).collect(),
-        Tensor::from_vec(values, (711, 21), &Device::Cpu).expect("the shape fits"),
-        "x0",
-    )
-    .expect("a valid series")
+    let days = (0..711).map(|day| start + Days::new(day)).collect();
+    let column = |at: usize| values.iter().skip(at).step_by(21).copied().collect();
+    let columns = (0..21).map(|at| (format!("x{at}"), column(at)));
+    SeriesFrame::new(days, columns, "x0").expect("a valid series")
 }
 
 fn benches(criterion: &mut Criterion) {
@@ -31,10 +28,7 @@ fn benches(criterion: &mut Criterion) {
         .with_validation_fraction(0.0)
         .with_loss(Loss::Mse)
         .with_epochs(1);
-    let hyperparameters = Hyperparameters {
-        units: 64,
-        ..Default::default()
-    };
+    let hyperparameters = Hyperparameters::default().with_units(64);
     let mut group = criterion.benchmark_group("epoch");
     group.sample_size(10);
     for model in ModelType::ALL {

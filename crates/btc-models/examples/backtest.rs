@@ -9,7 +9,6 @@ use std::error::Error;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
-use btc_models::candle_core::{Device, Tensor};
 use btc_models::{
     Baseline, Hyperparameters, Model, ModelType, NetworkConfig, NetworkModel, SeriesFrame,
     TrainConfig, backtest,
@@ -41,10 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if let Ok(baseline) = name.parse::<Baseline>() {
             models.push(Box::new(baseline));
         } else {
-            let hyperparameters = Hyperparameters {
-                epochs: 20,
-                ..Default::default()
-            };
+            let hyperparameters = Hyperparameters::default().with_epochs(20);
             let network = NetworkConfig::new(name.parse::<ModelType>()?, &hyperparameters);
             let config = TrainConfig::new(&hyperparameters);
             models.push(Box::new(NetworkModel::new(name, network, config)));
@@ -58,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!(
         "{} forecasts of {}, up to {}",
-        report.origins, report.price, report.last_target
+        report.origins, report.target, report.last_target
     );
     println!(
         "| model | MAPE % | ± | relative MAE | p | p (Holm) | held by 90 % | width | Winkler |"
@@ -92,37 +88,35 @@ fn random_walk() -> btc_models::Result<SeriesFrame> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
     let start = DateTime::from_timestamp(1_600_000_000, 0).unwrap_or_default();
     let mut log = 0.0;
-    let values: Vec<f64> = (0..400)
-        .flat_map(|_| {
+    let (close, volume): (Vec<f64>, Vec<f64>) = (0..400)
+        .map(|_| {
             log += 0.03 * (random.random::<f64>() + random.random::<f64>() - 1.0);
-            [10_000.0 * f64::exp(log), 1.0 + random.random::<f64>()]
+            (10_000.0 * f64::exp(log), 1.0 + random.random::<f64>())
         })
-        .collect();
-    SeriesFrame::new(
-        (0..400).map(|day| start + Days::new(day)).collect(),
-        vec!["close".into(), "volume".into()],
-        Tensor::from_vec(values, (400, 2), &Device::Cpu)?,
-        "close",
-    )
+        .unzip();
+    let days = (0..400).map(|day| start + Days::new(day)).collect();
+    SeriesFrame::new(days, [("close", close), ("volume", volume)], "close")
 }
 
 fn read(text: &str, price: &str) -> Result<SeriesFrame, Box<dyn Error>> {
     let mut lines = text.lines();
     let header = lines.next().ok_or("the file is empty")?;
     let names: Vec<String> = header.split(',').skip(1).map(str::to_owned).collect();
-    let (mut known_at, mut values) = (Vec::new(), Vec::new());
+    let mut known_at = Vec::new();
+    let mut columns = vec![Vec::new(); names.len()];
     for line in lines {
         let mut fields = line.split(',');
         let day: NaiveDate = fields.next().unwrap_or_default().parse()?;
         let over = day.and_hms_opt(0, 0, 0).ok_or("no such day")?.and_utc() + Days::new(1);
         known_at.push(over);
-        values.extend(fields.map(|field| field.parse().unwrap_or(f64::NAN)));
+        for column in &mut columns {
+            let field = fields.next().unwrap_or_default();
+            column.push(field.parse().unwrap_or(f64::NAN));
+        }
     }
-    let shape = (known_at.len(), names.len());
     Ok(SeriesFrame::new(
         known_at,
-        names,
-        Tensor::from_vec(values, shape, &Device::Cpu)?,
+        names.into_iter().zip(columns),
         price,
     )?)
 }

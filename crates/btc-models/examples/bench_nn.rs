@@ -8,7 +8,7 @@ use std::error::Error;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use btc_models::candle_core::{Device, Tensor};
+use btc_models::candle_core::Device;
 use btc_models::{
     Activation, CnnConfig, Forecaster, Hyperparameters, Loss, ModelType, NetworkConfig,
     SeriesFrame, TrainConfig, fit,
@@ -27,10 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mode = arguments.next().unwrap_or_else(|| "lstm".into());
     let epochs: usize = arguments.next().map_or(Ok(10), |text| text.parse())?;
     let units: usize = arguments.next().map_or(Ok(64), |text| text.parse())?;
-    let hyperparameters = Hyperparameters {
-        units,
-        ..Default::default()
-    };
+    let hyperparameters = Hyperparameters::default().with_units(units);
     let network = match mode.as_str() {
         "conv" => NetworkConfig::Cnn(CnnConfig {
             filters: 32,
@@ -103,10 +100,8 @@ fn series() -> Result<SeriesFrame, Box<dyn Error>> {
     let values: Vec<f64> = (0..ROWS * FEATURES)
         .map(|_| 1.0 + random.random::<f64>())
         .collect();
-    Ok(SeriesFrame::new(
-        (0..ROWS as u64).map(|day| start + Days::new(day)).collect(),
-        (0..FEATURES).map(|at| format!("x{at}")).collect(),
-        Tensor::from_vec(values, (ROWS, FEATURES), &Device::Cpu)?,
-        "x0",
-    )?)
+    let days = (0..ROWS as u64).map(|day| start + Days::new(day)).collect();
+    let column = |at: usize| values.iter().skip(at).step_by(FEATURES).copied().collect();
+    let columns = (0..FEATURES).map(|at| (format!("x{at}"), column(at)));
+    Ok(SeriesFrame::new(days, columns, "x0")?)
 }

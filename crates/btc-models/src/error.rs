@@ -1,4 +1,10 @@
+//! What can go wrong, by what a caller can do about it.
+
 use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+
+use crate::series::Frequency;
 
 /// What can go wrong while fitting, storing or applying a model.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +48,24 @@ pub enum Error {
         /// All known names.
         known: Vec<String>,
     },
+    /// Another implementation is registered under the name.
+    #[error("the name {name:?} of a {what} is taken; choose another")]
+    NameTaken {
+        /// The kind of thing that was registered.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Settings of a registered implementation cannot be read.
+    #[error("the settings of the {what} {name:?} cannot be used: {reason}")]
+    CustomSettings {
+        /// The kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// The series lacks a feature that the model was trained on.
     #[error(
         "the model needs the feature {feature:?}, which the series lacks; join it or train anew"
@@ -50,17 +74,51 @@ pub enum Error {
         /// The feature's name.
         feature: String,
     },
+    /// Instants do not lie on the grid of the series' frequency.
+    #[error(
+        "{count} instants are not on a grid of {frequency}, the first at {}; give the frequency, \
+         or call the series irregular", listed(.first)
+    )]
+    OffGrid {
+        /// The frequency that was given or is that of most rows.
+        frequency: Frequency,
+        /// The number of instants off the grid.
+        count: usize,
+        /// The first few of them.
+        first: Vec<DateTime<Utc>>,
+    },
+    /// Rows are missing in a window.
+    #[error("the window up to {until} lacks {count} rows, the first at {}", listed(.missing))]
+    Holes {
+        /// When the window's last row is known.
+        until: DateTime<Utc>,
+        /// The number of rows that are missing.
+        count: usize,
+        /// When they should be known, at most [`MAX_MISSING`](crate::MAX_MISSING) of them.
+        missing: Vec<DateTime<Utc>>,
+    },
+    /// A value has no logarithm, and what is predicted needs one.
+    #[error(
+        "the value {value} known at {at} is not positive, so it has no log return; predict the \
+         difference or the level instead"
+    )]
+    NotPositive {
+        /// The value.
+        value: f64,
+        /// When it was known.
+        at: DateTime<Utc>,
+    },
     /// The model forecasts another column than the one the series names.
-    #[error("the model forecasts {expected:?}, but the series names {found:?} as its price")]
-    OtherPrice {
+    #[error("the model forecasts {expected:?}, but the target of the series is {found:?}")]
+    OtherTarget {
         /// The column that the model forecasts.
         expected: String,
-        /// The series' price column.
+        /// The series' target.
         found: String,
     },
-    /// A feature agrees so well with the price one row later that it must contain it.
+    /// A feature agrees so well with the target one row later that it must contain it.
     #[error(
-        "the feature {feature:?} at a row is the price of the next row (median difference \
+        "the feature {feature:?} at a row is the target of the next row (median difference \
          {median_percent:.3} %); join it as of the time it is known, or leave it out"
     )]
     TargetInDisguise {
@@ -96,6 +154,14 @@ pub enum Error {
         /// All parts.
         total: usize,
     },
+    /// The data as they were known at an origin could not be had.
+    #[error("the data as known at {at} cannot be used")]
+    Vintage {
+        /// The origin.
+        at: DateTime<Utc>,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The callback given to the training loop failed.
     #[error("the callback after an epoch failed")]
     Callback(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -118,8 +184,68 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A tensor operation failed.
+    #[cfg(feature = "nn")]
     #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What kind of error it is: who can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was asked for cannot be, whatever the data: a name or a setting.
+    Usage,
+    /// The data are too few, contradict themselves, or are not what the model needs.
+    Data,
+    /// A stored model is damaged, or of a format that is not known.
+    Corrupt,
+    /// A file cannot be read or written.
+    Io,
+    /// The caller ended it.
+    Stopped,
+    /// Code that the caller gave failed or broke its contract.
+    Caller,
+    /// Numbers left their range.
+    Numeric,
+}
+
+impl Error {
+    /// What kind of error it is.
+    ///
+    /// ```
+    /// use btc_models::{Baseline, ErrorKind};
+    ///
+    /// let error = "prophet".parse::<Baseline>().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Usage);
+    /// ```
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidConfig { .. } | Self::UnknownName { .. } | Self::NameTaken { .. } => {
+                ErrorKind::Usage
+            }
+            Self::SeriesTooShort { .. }
+            | Self::InvalidSeries { .. }
+            | Self::OffGrid { .. }
+            | Self::Holes { .. }
+            | Self::NotPositive { .. }
+            | Self::MissingFeature { .. }
+            | Self::OtherTarget { .. }
+            | Self::TargetInDisguise { .. } => ErrorKind::Data,
+            Self::Bundle { .. } | Self::CustomSettings { .. } => ErrorKind::Corrupt,
+            Self::Io { .. } => ErrorKind::Io,
+            Self::Stopped { .. } => ErrorKind::Stopped,
+            Self::LookAhead { .. } | Self::Vintage { .. } | Self::Callback(_) => ErrorKind::Caller,
+            Self::Diverged { .. } => ErrorKind::Numeric,
+            #[cfg(feature = "nn")]
+            Self::Tensor(_) => ErrorKind::Numeric,
+        }
+    }
+}
+
+/// The first few instants, as a message names them.
+fn listed(instants: &[DateTime<Utc>]) -> String {
+    let first: Vec<String> = instants.iter().take(3).map(DateTime::to_string).collect();
+    first.join(", ")
 }
 
 fn did_you_mean(suggestion: &Option<String>) -> String {
@@ -156,7 +282,12 @@ impl Error {
         let lower = name.to_lowercase();
         let suggestion = known
             .iter()
-            .map(|candidate| (edit_distance(&lower, &candidate.to_lowercase()), candidate))
+            .map(|candidate| {
+                (
+                    strsim::levenshtein(&lower, &candidate.to_lowercase()),
+                    candidate,
+                )
+            })
             .min()
             .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
             .map(|(_, candidate)| candidate.to_string());
@@ -167,22 +298,6 @@ impl Error {
             known: known.iter().map(|name| name.to_string()).collect(),
         }
     }
-}
-
-/// Levenshtein's distance in characters.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

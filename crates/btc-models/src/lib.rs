@@ -4,23 +4,16 @@
 //! use std::ops::ControlFlow;
 //! use btc_models::{Forecaster, Hyperparameters, ModelType, NetworkConfig};
 //! use btc_models::{SeriesFrame, TrainConfig, fit};
-//! use candle_core::{Device, Tensor};
+//! use candle_core::Device;
 //! use chrono::{DateTime, Days};
 //!
 //! // Daily rows: when each was known, and its values.
 //! let start = DateTime::from_timestamp(1_600_000_000, 0).unwrap();
-//! let values: Vec<f64> = (0..120)
-//!     .flat_map(|day| {
-//!         let day = f64::from(day);
-//!         [100.0 + (day / 5.0).sin(), 10.0 + (day / 5.0).cos()]
-//!     })
-//!     .collect();
-//! let frame = SeriesFrame::new(
-//!     (0..120).map(|day| start + Days::new(day)).collect(),
-//!     vec!["close".into(), "volume".into()],
-//!     Tensor::from_vec(values, (120, 2), &Device::Cpu)?,
-//!     "close",
-//! )?;
+//! let days = (0..120).map(|day| start + Days::new(day)).collect();
+//! let wave = |day: i32| (f64::from(day) / 5.0).sin();
+//! let close = ("close", (0..120).map(|day| 100.0 + wave(day)).collect());
+//! let volume = ("volume", (0..120).map(|day| 10.0 + wave(day + 8)).collect());
+//! let frame = SeriesFrame::new(days, [close, volume], "close")?;
 //!
 //! // Fit on the first 100 days, keep the weights of the best epoch.
 //! let network = NetworkConfig::new(ModelType::Lstm, &Hyperparameters::default());
@@ -34,41 +27,79 @@
 //! forecaster.save(&dir.path().join("model"))?;
 //! let forecaster = Forecaster::load(&dir.path().join("model"), &Device::Cpu)?;
 //! for forecast in forecaster.forecast_at(&frame, 100..119)? {
-//!     assert!(forecast.intervals.iter().all(|i| i.low < forecast.point));
+//!     assert!(forecast.intervals().iter().all(|i| i.low < forecast.point()));
 //! }
 //! # Ok::<(), btc_models::Error>(())
 //! ```
 
+#[macro_use]
+mod names;
+
 mod baseline;
+#[cfg(feature = "nn")]
 mod bundle;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod eval;
+mod files;
+#[cfg(feature = "nn")]
 mod fit;
+#[cfg_attr(
+    not(feature = "nn"),
+    allow(dead_code, reason = "networks alone calibrate intervals")
+)]
 mod forecast;
+#[cfg(feature = "nn")]
 mod network;
-mod nn;
+#[cfg(feature = "nn")]
+pub mod nn;
+#[cfg_attr(
+    not(feature = "nn"),
+    allow(dead_code, reason = "networks alone go on from their own forecasts")
+)]
 mod series;
+#[cfg_attr(
+    not(feature = "nn"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "networks alone apply what was fitted"
+    )
+)]
 mod transform;
 #[cfg(test)]
 #[path = "../tests/it/vectors.rs"]
 mod vectors;
 
+#[cfg(feature = "nn")]
 pub use candle_core;
 
-pub use baseline::{Baseline, VarianceModel};
-pub use bundle::{BundleInfo, validate_bundle};
-pub use error::{Error, Result};
+pub use baseline::{Baseline, SeasonalNaive, VarianceModel};
+#[cfg(feature = "nn")]
+pub use bundle::{BundleInfo, MANIFEST_FILE, WEIGHTS_FILE, validate_bundle};
+pub use error::{Error, ErrorKind, Result};
 pub use eval::{backtest, metrics, stats};
+#[cfg(feature = "nn")]
 pub use fit::{
     CallbackError, EpochLogs, Forecaster, NetworkModel, TrainConfig, TrainingRange, fit,
 };
-pub use forecast::{FittedModel, Forecast, Interval, Model};
-pub use network::{
-    Activation, AttentionConfig, CnnConfig, CnnLstmConfig, ConvLstmConfig, DLinearConfig,
-    EncoderDecoderConfig, Hyperparameters, ModelType, NLinearConfig, NetworkConfig, PatchTstConfig,
-    RecurrentConfig, TcnConfig,
+pub use forecast::{
+    FitContext, FittedModel, Forecast, Interval, MAX_HORIZON, Model, Quantiles, Step,
 };
+#[cfg(feature = "nn")]
+pub use network::{
+    AttentionConfig, CnnConfig, CnnLstmConfig, ConvLstmConfig, DLinearConfig, EncoderDecoderConfig,
+    GruConfig, Hyperparameters, LstmConfig, ModelType, NLinearConfig, NetworkConfig, NetworkSpec,
+    PatchTstConfig, TcnConfig, register_network,
+};
+#[cfg(feature = "nn")]
+pub use nn::layers::Activation;
+#[cfg(feature = "nn")]
 pub use nn::loss::Loss;
+#[cfg(feature = "nn")]
 pub use nn::optimizer::{Optimizer, Schedule};
-pub use series::SeriesFrame;
-pub use transform::{FeatureTransform, ScalerKind, Target, Unused};
+pub use series::{
+    Category, Frequency, Hole, HolePolicy, MAX_MISSING, MAX_STEPS, Role, SeriesFrame, Split,
+};
+pub use transform::{FeatureTransform, PreprocessConfig, ScalerKind, Target, Unused};

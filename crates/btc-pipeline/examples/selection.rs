@@ -17,7 +17,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, TimestampSecondArray};
 use btc_models::candle_core::Device;
 use btc_models::{
-    Forecaster, Hyperparameters, ModelType, NetworkConfig, SeriesFrame, TrainConfig, fit, metrics,
+    Forecaster, Hyperparameters, ModelType, NetworkConfig, Optimizer, SeriesFrame, TrainConfig,
+    fit, metrics,
 };
 use btc_pipeline::{EVENT_TIMESTAMP, Split, frame_for};
 use chrono::{NaiveDate, NaiveTime};
@@ -116,14 +117,12 @@ fn candidates(epochs: usize) -> Vec<(NetworkConfig, TrainConfig)> {
         .iter()
         .flat_map(|network| RATES.map(|lr| (*network, lr)));
     each.map(|(model_type, lr)| {
-        let sizes = Hyperparameters {
-            timesteps: 10,
-            epochs,
-            batch_size: 32,
-            units: 16,
-            lr,
-            ..Hyperparameters::default()
-        };
+        let sizes = Hyperparameters::default()
+            .with_timesteps(10)
+            .with_epochs(epochs)
+            .with_batch_size(32)
+            .with_units(16)
+            .with_optimizer(Optimizer::Adam, lr);
         (
             NetworkConfig::new(model_type, &sizes),
             TrainConfig::new(&sizes),
@@ -186,11 +185,11 @@ fn score(
                     fits.insert(newest, fitted);
                 }
                 let made = fits[&newest].forecast_at(frame, block)?;
-                points.extend(made.iter().map(|forecast| forecast.point));
+                points.extend(made.iter().map(|forecast| forecast.point()));
             }
             let selected = relative(values, split.selection.start, &points);
             let made = fits[&newest].forecast_at(frame, cut..cut + settings.later)?;
-            let later: Vec<f64> = made.iter().map(|forecast| forecast.point).collect();
+            let later: Vec<f64> = made.iter().map(|forecast| forecast.point()).collect();
             scores.push((selected, relative(values, cut, &later)));
         }
     }

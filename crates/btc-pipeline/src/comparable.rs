@@ -77,7 +77,7 @@ impl Window {
             last_target,
             horizon: split.horizon,
             target,
-            target_column: frame.price_name().to_owned(),
+            target_column: frame.target_name().to_owned(),
         })
     }
 
@@ -359,9 +359,9 @@ impl Comparison<'_> {
                 horizon: newest.horizon(),
             }));
         }
-        if newest.price_name() != self.window.target_column {
+        if newest.target_name() != self.window.target_column {
             return Err(Unjudged::LeftOut(Exclusion::OtherColumn {
-                column: newest.price_name().to_owned(),
+                column: newest.target_name().to_owned(),
             }));
         }
         let no_forecast = |error: &dyn std::error::Error| Exclusion::NoForecast {

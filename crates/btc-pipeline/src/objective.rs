@@ -125,7 +125,7 @@ impl Context<'_> {
     fn fit_and_judge(&self, trial: &mut Trial, run: &ActiveRun) -> Result<Ending> {
         let Proposal { network, training } = self.config.space.propose(trial)?;
         let number = trial.number();
-        let name = network.model_type().to_string();
+        let name = network.name().to_owned();
         self.observer.event(&Event::TrialStarted {
             number,
             model_type: &name,
@@ -314,7 +314,7 @@ fn describe_model(forecaster: &Forecaster) -> ModelFile {
     let column = |name: &str| Column::new(name, DataType::Double);
     let inputs = forecaster.feature_names().into_iter().map(column).collect();
     ModelFile::new(BUNDLE, 0)
-        .with_btc_flavor(1, "weights.safetensors", "forecaster.json")
+        .with_btc_flavor(1, btc_models::WEIGHTS_FILE, btc_models::MANIFEST_FILE)
         .with_signature(Signature {
             inputs,
             outputs: vec![column("forecast")],

@@ -181,7 +181,7 @@ pub fn predict(
             asked: timesteps,
         });
     }
-    let series = frame_of_columns(table, &forecaster.feature_names(), forecaster.price_name())?;
+    let series = frame_of_columns(table, &forecaster.feature_names(), forecaster.target_name())?;
     if let Some(day) = config.date_end {
         require_day(&series, day)?;
     }
@@ -190,17 +190,21 @@ pub fn predict(
         return Err(Error::Holes { days: missing_days });
     }
     let forecast = forecaster.forecast(&series)?;
-    let spec = RunSpec::named(format!(
-        "forecast-{}",
-        forecast.target_time.format("%Y-%m-%d")
-    ))
-    .with_tag("kind", "forecast")
-    .with_tag("model", &version.name)
-    .with_tag("version", version.version.to_string())
-    .with_tag("data_hash", &config.data_hash)
-    .with_tag("target_time", forecast.target_time.to_rfc3339())
-    .with_tag("known_until", forecast.known_until.to_rfc3339())
-    .with_tags((!missing_days.is_empty()).then(|| ("missing_days", list_of_days(&missing_days))));
+    let Some(target_time) = forecast.target_time() else {
+        return Err(Error::Models(btc_models::Error::InvalidSeries {
+            reason: "its rows are not on a grid of time".into(),
+        }));
+    };
+    let spec = RunSpec::named(format!("forecast-{}", target_time.format("%Y-%m-%d")))
+        .with_tag("kind", "forecast")
+        .with_tag("model", &version.name)
+        .with_tag("version", version.version.to_string())
+        .with_tag("data_hash", &config.data_hash)
+        .with_tag("target_time", target_time.to_rfc3339())
+        .with_tag("known_until", forecast.known_until().to_rfc3339())
+        .with_tags(
+            (!missing_days.is_empty()).then(|| ("missing_days", list_of_days(&missing_days))),
+        );
     // Forecasts have an experiment of their own: what registers the best run
     // of an experiment must never meet one.
     let experiment = client.get_or_create_experiment(&forecast_experiment(&version.name))?;
@@ -209,10 +213,10 @@ pub fn predict(
         ("model_type".to_owned(), forecaster.model_type().to_string()),
         ("timesteps".to_owned(), forecaster.timesteps().to_string()),
     ])?;
-    let step = forecast.target_time.timestamp() / (24 * 60 * 60);
-    run.log_metric("forecast", forecast.point, step)?;
-    run.log_metric("naive", forecast.naive, step)?;
-    for interval in &forecast.intervals {
+    let step = target_time.timestamp() / (24 * 60 * 60);
+    run.log_metric("forecast", forecast.point(), step)?;
+    run.log_metric("naive", forecast.naive(), step)?;
+    for interval in forecast.intervals() {
         let percent = (100.0 * interval.level).round();
         run.log_metric(&format!("low_{percent}"), interval.low, step)?;
         run.log_metric(&format!("high_{percent}"), interval.high, step)?;
@@ -220,16 +224,12 @@ pub fn predict(
     let run_id = run.id().to_string();
     run.end(RunStatus::Finished)?;
     Ok(Prediction {
-        forecast: forecast.point,
-        naive: forecast.naive,
-        target_time: forecast.target_time,
-        known_until: forecast.known_until,
-        interval: forecast
-            .intervals
-            .iter()
-            .find(|shown| shown.level == SHOWN_LEVEL)
-            .copied(),
-        intervals: forecast.intervals,
+        forecast: forecast.point(),
+        naive: forecast.naive(),
+        target_time,
+        known_until: forecast.known_until(),
+        interval: forecast.interval(SHOWN_LEVEL),
+        intervals: forecast.intervals(),
         trained_until: forecaster.training_range().end,
         worse_than_naive: version.tag(WORSE_THAN_NAIVE_TAG) == Some("true"),
         verdict: version.tag(VERDICT_TAG).map(str::to_owned),

@@ -7,8 +7,6 @@ use btc_models::{Forecast, SeriesFrame, metrics};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::table::target_of;
-
 /// The run metric that a registration chooses by unless told otherwise: percent, on the
 /// column's own values, over the selection set.
 pub const METRIC: &str = "MAPE";
@@ -93,13 +91,15 @@ impl Outcomes {
     /// Puts each forecast beside the value of its target instant. A forecast whose target instant
     /// has no value is not judged.
     pub(crate) fn of(forecasts: &[Forecast], frame: &SeriesFrame) -> Self {
-        let values = target_of(frame);
         let mut outcomes = Self::default();
         for forecast in forecasts {
-            if let Ok(row) = frame.known_at().binary_search(&forecast.target_time) {
-                outcomes.actual.push(values[row]);
-                outcomes.point.push(forecast.point);
-                outcomes.naive.push(forecast.naive);
+            let row = forecast
+                .target_time()
+                .and_then(|time| frame.known_at().binary_search(&time).ok());
+            if let Some(row) = row {
+                outcomes.actual.push(frame.target()[row]);
+                outcomes.point.push(forecast.point());
+                outcomes.naive.push(forecast.naive());
             }
         }
         outcomes

@@ -16,7 +16,7 @@ use crate::comparable::{
 use crate::objective::{Context, RUN_ID_ATTR, TRIAL_STATE_TAG};
 use crate::space::{SearchSpace, Space};
 use crate::split::DEFAULT_HOLDOUT;
-use crate::table::{TrainingFrame, target_of};
+use crate::table::TrainingFrame;
 use crate::{Error, Event, Observer, Result, Split};
 
 /// Forecasts in the selection set unless told otherwise (`docs/selection.md`).
@@ -193,7 +193,7 @@ fn selection_window(judged: &SeriesFrame, split: &Split, config: &SearchConfig) 
     };
     let window = Window::of_selection(judged, split, config.target, &config.data_hash)
         .ok_or_else(too_short)?;
-    let values = target_of(judged);
+    let values = judged.target();
     let is_still = split
         .selection
         .clone()

@@ -44,7 +44,7 @@ pub trait Space: fmt::Debug + Send + Sync {
 ///
 /// let space = SpaceFn::new(24, |trial| {
 ///     let units = trial.suggest_categorical("units", &[8, 16])?;
-///     let sizes = Hyperparameters { units, timesteps: 24, ..Hyperparameters::default() };
+///     let sizes = Hyperparameters::default().with_units(units).with_timesteps(24);
 ///     Ok(Proposal {
 ///         network: NetworkConfig::new(ModelType::Gru, &sizes),
 ///         training: TrainConfig::new(&sizes),
@@ -161,16 +161,14 @@ impl SearchSpace {
             true => trial.suggest_categorical("filters", &FILTERS)?,
             false => CNN_FILTERS,
         };
-        let hyperparameters = Hyperparameters {
-            timesteps,
-            batch_size,
-            epochs,
-            activation,
-            optimizer: Optimizer::Adam,
-            lr,
-            units,
-            filters,
-        };
+        let hyperparameters = Hyperparameters::default()
+            .with_timesteps(timesteps)
+            .with_batch_size(batch_size)
+            .with_epochs(epochs)
+            .with_activation(activation)
+            .with_optimizer(Optimizer::Adam, lr)
+            .with_units(units)
+            .with_filters(filters);
         Ok((model_type, hyperparameters))
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use btc_tune::{
     AutoSampler, CmaEsSampler, GpSampler, HeartbeatConfig, HyperbandConfig, HyperbandPruner,
-    MedianPruner, NopPruner, PercentileConfig, QmcSampler, QmcSequence, RandomSampler, Storage,
-    Study, StudyDirection, SuccessiveHalvingConfig, SuccessiveHalvingPruner, TpeSampler,
+    MedianPruner, NopPruner, PercentileConfig, PrunedTrials, QmcSampler, QmcSequence,
+    RandomSampler, Storage, Study, StudyDirection, SuccessiveHalvingConfig,
+    SuccessiveHalvingPruner, TpeSampler,
 };
 
 use crate::{Error, Result};
@@ -29,6 +30,7 @@ const MEDIAN: PercentileConfig = PercentileConfig {
     n_warmup_steps: 0,
     interval_steps: 5,
     n_min_trials: 1,
+    pruned: PrunedTrials::LeftOut,
 };
 
 /// How a study chooses values, and which trials it ends early.

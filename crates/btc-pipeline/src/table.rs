@@ -13,7 +13,6 @@ use arrow::datatypes::{
 };
 use btc_features::{FeatureSelection, FeatureStore};
 use btc_ingest::{Revisions, Table};
-use btc_models::candle_core::{Device, Tensor};
 use btc_models::{SeriesFrame, Unused};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
@@ -384,14 +383,11 @@ fn series(
     };
     let rows: Vec<usize> = (start..table.num_rows()).filter(has_target).collect();
     let known_at = rows.iter().map(|row| times[*row]).collect();
-    let values: Vec<f64> = rows
-        .iter()
-        .flat_map(|row| columns.iter().map(move |column| column.values[*row]))
-        .collect();
-    let values = Tensor::from_vec(values, (rows.len(), columns.len()), &Device::Cpu)
-        .map_err(btc_models::Error::from)?;
-    let names = columns.into_iter().map(|column| column.name).collect();
-    Ok(SeriesFrame::new(known_at, names, values, target)?)
+    let columns = columns.into_iter().map(|column| {
+        let values: Vec<f64> = rows.iter().map(|row| column.values[*row]).collect();
+        (column.name, values)
+    });
+    Ok(SeriesFrame::new(known_at, columns, target)?)
 }
 
 /// The rows of days up to and with `last_day`.
@@ -427,11 +423,6 @@ pub(crate) fn content_hash(table: &RecordBatch) -> String {
         }
     }
     format!("{:x}", hasher.finalize())
-}
-
-/// The column that a frame forecasts, row by row.
-pub(crate) fn target_of(frame: &SeriesFrame) -> Vec<f64> {
-    frame.price()
 }
 
 struct Column {
@@ -510,7 +501,7 @@ mod tests {
         let empty: ArrayRef = Arc::new(Int64Array::from(vec![None, None, None]));
         let table = table(vec![("load", whole), ("text", text), ("empty", empty)]);
         let frame = frame_for(&table, "load", 0).unwrap();
-        assert_eq!(target_of(&frame.series), [1.0, 2.0, 3.0]);
+        assert_eq!(frame.series.target(), [1.0, 2.0, 3.0]);
         assert!(matches!(
             frame_for(&table, "text", 0),
             Err(Error::NotNumeric { column, data_type }) if column == "text" && data_type == "Utf8"
@@ -531,6 +522,6 @@ mod tests {
     fn a_row_without_the_target_is_no_row() {
         let gap: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
         let frame = frame_for(&table(vec![("load", gap)]), "load", 0).unwrap();
-        assert_eq!(target_of(&frame.series), [1.0, 3.0]);
+        assert_eq!(frame.series.target(), [1.0, 3.0]);
     }
 }

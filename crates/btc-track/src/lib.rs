@@ -73,8 +73,8 @@ pub use entity::*;
 pub use error::{Error, Result};
 pub use provenance::{Provenance, git_commit};
 pub use register::{
-    ArtifactFolder, Direction, RegisterBest, RegisterRun, Registered, WORSE_THAN_NAIVE_TAG,
-    finished_runs, open_artifacts, register_best, register_run,
+    ArtifactFolder, Direction, RegisterBest, RegisterRun, Registered, Validate,
+    WORSE_THAN_NAIVE_TAG, finished_runs, open_artifacts, register_best, register_run,
 };
 pub use store::*;
 #[cfg(feature = "system-metrics")]

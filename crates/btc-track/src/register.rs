@@ -98,6 +98,9 @@ pub struct Registered {
     pub skipped: Vec<(RunId, String)>,
 }
 
+/// Looks at a run's bundle: tags for its version, or why it cannot be registered.
+pub type Validate<'a> = dyn Fn(&Run, &Path) -> Result<Vec<Tag>, String> + 'a;
+
 /// Registers the best finished run of an experiment as a model version.
 ///
 /// A run counts if [`finished_runs`] has it, the metric has a value, and its bundle is there and
@@ -111,7 +114,7 @@ pub struct Registered {
 pub fn register_best(
     client: &TrackingClient,
     request: &RegisterBest,
-    validate: &dyn Fn(&Run, &Path) -> Result<Vec<Tag>, String>,
+    validate: &Validate<'_>,
 ) -> Result<Registered> {
     let experiment = client.experiment(&request.experiment)?;
     let mut skipped = Vec::new();
@@ -217,7 +220,7 @@ fn check_bundle(
     client: &TrackingClient,
     run: &Run,
     request: &RegisterBest,
-    validate: &dyn Fn(&Run, &Path) -> Result<Vec<Tag>, String>,
+    validate: &Validate<'_>,
 ) -> Result<Result<Vec<Tag>, String>> {
     Ok(match open_artifacts(client, run, &request.artifact_path)? {
         Some(folder) => validate(run, folder.path()),

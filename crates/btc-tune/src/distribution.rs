@@ -528,12 +528,36 @@ impl TryFrom<RangeInclusive<i32>> for IntDistribution {
 mod tests {
     use super::*;
     use crate::choice::Choice;
-    use crate::golden::{assert_close, cases, float, list};
+    use crate::golden::{assert_close, cases, float, known, list};
     use crate::storage::codec::{decode_distribution, encode_distribution};
 
     #[test]
     fn values_are_what_optuna_makes_of_them() {
-        for case in list(&cases("distribution.json"), "distributions") {
+        let cases = cases("distribution.json");
+        known(
+            &cases,
+            &[
+                "optuna",
+                "distributions",
+                "constructor_errors",
+                "read_compat",
+                "compatible_old_new",
+            ],
+        );
+        for case in list(&cases, "distributions") {
+            known(
+                case,
+                &[
+                    "json",
+                    "kind",
+                    "single",
+                    "repr",
+                    "contains",
+                    "to_external_of",
+                    "uniform_bounds",
+                    "untransform",
+                ],
+            );
             let text = case["json"].as_str().unwrap();
             let distribution = decode_distribution(text).unwrap();
             assert_eq!(encode_distribution(&distribution), text);
@@ -576,6 +600,7 @@ mod tests {
     }
 
     fn check_representation(distribution: &Distribution, case: &Value, text: &str) {
+        known(case, &["external", "external_type", "internal", "back"]);
         let internal = float(&case["internal"]);
         let external = match &case["external"] {
             Value::Object(special) => crate::choice::float_to_json(float(&special["$float"])),
@@ -624,6 +649,7 @@ mod tests {
     #[test]
     fn texts_of_earlier_versions_are_read() {
         for case in list(&cases("distribution.json"), "read_compat") {
+            known(case, &["in", "class", "as_new"]);
             let distribution = decode_distribution(case["in"].as_str().unwrap()).unwrap();
             assert_eq!(
                 encode_distribution(&distribution),

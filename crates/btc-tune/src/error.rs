@@ -144,7 +144,54 @@ pub enum Error {
     },
 }
 
+/// What a caller can do about an [`Error`], for instance when it chooses an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was asked for makes no sense: a setting, a distribution, a value or a URL. Ask otherwise.
+    Usage,
+    /// The study or trial does not exist, or has no trial of the kind that was asked for.
+    NotFound,
+    /// What is stored contradicts what was asked for: a name that is taken, a trial that has ended, a
+    /// parameter with another distribution.
+    Conflict,
+    /// The objective failed, not the study.
+    Objective,
+    /// The storage failed, or holds what cannot be read.
+    Storage,
+}
+
 impl Error {
+    /// What a caller can do about it.
+    ///
+    /// ```
+    /// use btc_tune::ErrorKind;
+    /// let error = btc_tune::storage_from_url("oracle://").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Usage);
+    /// ```
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidDistribution { .. }
+            | Self::EmptyChoices
+            | Self::InvalidParameter { .. }
+            | Self::InvalidOutcome { .. }
+            | Self::InvalidSetting { .. }
+            | Self::SeveralObjectives { .. }
+            | Self::InvalidUrl { .. } => ErrorKind::Usage,
+            Self::UnknownStudy { .. }
+            | Self::UnknownTrial { .. }
+            | Self::NoCompleteTrial { .. }
+            | Self::NoFeasibleTrial { .. } => ErrorKind::NotFound,
+            Self::DuplicatedStudy { .. }
+            | Self::TrialFinished { .. }
+            | Self::IncompatibleDistribution { .. } => ErrorKind::Conflict,
+            Self::Objective { .. } => ErrorKind::Objective,
+            Self::SchemaVersion { .. } | Self::Malformed { .. } | Self::Storage { .. } => {
+                ErrorKind::Storage
+            }
+        }
+    }
+
     pub(crate) fn storage(
         operation: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,

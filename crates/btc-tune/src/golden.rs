@@ -27,6 +27,22 @@ pub(crate) fn cases(file: &str) -> Value {
     codec::decode_json(&text).unwrap()
 }
 
+/// Refuses an object with a member that the reader of a case does not know: what it sets would be left
+/// out in silence.
+#[track_caller]
+pub(crate) fn known(value: &Value, keys: &[&str]) {
+    for key in value
+        .as_object()
+        .into_iter()
+        .flat_map(|members| members.keys())
+    {
+        assert!(
+            keys.contains(&key.as_str()),
+            "nobody reads {key} of {value}"
+        );
+    }
+}
+
 /// A list member of a case.
 pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key]

@@ -63,15 +63,15 @@ mod trial;
 pub use choice::Choice;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use distribution::{CategoricalDistribution, Distribution, FloatDistribution, IntDistribution};
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use frozen::{
     FrozenStudy, FrozenTrial, Param, StudyDirection, StudyId, StudySummary, TrialId, TrialState,
 };
 pub use importance::ImportanceEvaluator;
 pub use pruner::{
     HyperbandConfig, HyperbandPruner, MedianPruner, NopPruner, PatientPruner, PercentileConfig,
-    PercentilePruner, Pruner, SuccessiveHalvingConfig, SuccessiveHalvingPruner, ThresholdPruner,
-    Verdict, WilcoxonPruner,
+    PercentilePruner, PrunedTrials, Pruner, SuccessiveHalvingConfig, SuccessiveHalvingPruner,
+    ThresholdPruner, Verdict, WilcoxonPruner,
 };
 pub use sampler::{
     AutoSampler, BruteForceSampler, CmaEsSampler, GpSampler, GridSampler, Nsga2Config,

@@ -1,4 +1,4 @@
-//! The last price, drift and exponential smoothing, on logarithms where prices are positive.
+//! The last value, drift and exponential smoothing, on logarithms where values are positive.
 
 use std::ops::Range;
 
@@ -7,23 +7,39 @@ use crate::Result;
 use crate::forecast::interval::ErrorScale;
 use crate::series::SeriesFrame;
 
-/// The last price moved by a constant.
+/// The last value.
+#[derive(Debug)]
+pub(super) struct Naive;
+
+impl Rule for Naive {
+    fn lookback(&self) -> usize {
+        0
+    }
+
+    fn points(&self, frame: &SeriesFrame, rows: Range<usize>, _: usize) -> Result<Vec<f64>> {
+        Ok(frame.target()[rows].to_vec())
+    }
+}
+
+/// The last value moved by the mean change.
 #[derive(Debug)]
 pub(super) struct Drift {
     scale: ErrorScale,
-    change: f64,
+    /// The changes from the first row to the last, on `scale` and in the values' unit.
+    whole: f64,
+    absolute: f64,
+    steps: f64,
 }
 
 impl Drift {
-    pub(super) fn naive(scale: ErrorScale) -> Self {
-        Self { scale, change: 0.0 }
-    }
-
-    pub(super) fn fit(price: &[f64], scale: ErrorScale, horizon: usize) -> Self {
-        let whole = scale.difference(price[0], price[price.len() - 1]);
+    pub(super) fn fit(frame: &SeriesFrame, scale: ErrorScale) -> Self {
+        let target = frame.target();
+        let (first, last) = (target[0], target[target.len() - 1]);
         Self {
             scale,
-            change: horizon as f64 * whole / (price.len() - 1) as f64,
+            whole: scale.difference(first, last),
+            absolute: last - first,
+            steps: frame.length_in_steps() as f64,
         }
     }
 }
@@ -33,14 +49,24 @@ impl Rule for Drift {
         0
     }
 
-    fn points(&self, frame: &SeriesFrame, rows: Range<usize>) -> Result<Vec<f64>> {
-        let price = frame.price();
-        if self.change == 0.0 {
-            return Ok(price[rows].to_vec());
-        }
-        Ok(price[rows]
-            .iter()
-            .map(|last| self.scale.shift(*last, self.change))
+    fn points(&self, frame: &SeriesFrame, rows: Range<usize>, ahead: usize) -> Result<Vec<f64>> {
+        let (target, spread) = (frame.target(), frame.spread());
+        Ok(rows
+            .map(|row| {
+                let last = target[row];
+                let scale = spread.scale(self.scale, row, &[last]);
+                let whole = match scale == self.scale {
+                    true => self.whole,
+                    false => self.absolute,
+                };
+                let change = ahead as f64 * whole / self.steps;
+                // Not the logarithm of a value and back, where nothing moves it.
+                if change == 0.0 {
+                    last
+                } else {
+                    scale.shift(last, change)
+                }
+            })
             .collect())
     }
 }
@@ -55,26 +81,24 @@ pub(super) struct Smoothing {
     alpha: f64,
     beta: f64,
     phi: f64,
-    horizon: usize,
 }
 
 impl Smoothing {
-    pub(super) fn simple(price: &[f64], scale: ErrorScale, horizon: usize) -> Self {
-        let recent = &price[price.len().saturating_sub(FIT_ROWS)..];
+    pub(super) fn simple(frame: &SeriesFrame, scale: ErrorScale) -> Self {
+        let recent = Recent::new(frame, scale);
         let rule = |alpha| Self {
             scale,
             alpha,
             beta: 0.0,
             phi: 0.0,
-            horizon,
         };
-        let alpha = minimum(0.01, 1.5, |alpha| rule(alpha).squared_errors(recent));
+        let alpha = minimum(0.01, 1.5, |alpha| rule(alpha).squared_errors(&recent));
         rule(alpha)
     }
 
-    pub(super) fn damped(price: &[f64], scale: ErrorScale, horizon: usize) -> Self {
-        let recent = &price[price.len().saturating_sub(FIT_ROWS)..];
-        let mut best = Self::simple(price, scale, horizon);
+    pub(super) fn damped(frame: &SeriesFrame, scale: ErrorScale) -> Self {
+        let recent = Recent::new(frame, scale);
+        let mut best = Self::simple(frame, scale);
         best.phi = 0.9;
         // One weight after the other, a few times: three dimensions are soon searched.
         for _ in 0..4 {
@@ -84,9 +108,8 @@ impl Smoothing {
                     alpha,
                     beta,
                     phi,
-                    horizon,
                 }
-                .squared_errors(recent)
+                .squared_errors(&recent)
             };
             best.beta = minimum(0.0, 0.5, |beta| loss(best.alpha, beta, best.phi));
             best.phi = minimum(0.8, 0.98, |phi| loss(best.alpha, best.beta, phi));
@@ -95,23 +118,21 @@ impl Smoothing {
         best
     }
 
-    fn value(&self, price: f64) -> f64 {
-        match self.scale {
-            ErrorScale::Log => price.ln(),
-            ErrorScale::Absolute => price,
-        }
-    }
-
-    /// Calls `f` after each price with the level and trend as they are then.
-    fn run(&self, price: &[f64], mut f: impl FnMut(usize, f64, f64)) {
-        let Some(first) = price.first() else {
+    /// Calls `f` after each value with the level and trend as they are then.
+    fn run(&self, recent: &Recent, mut f: impl FnMut(usize, f64, f64)) {
+        let Some(first) = recent.values.first() else {
             return;
         };
-        let (mut level, mut trend) = (self.value(*first), 0.0);
+        let (mut level, mut trend) = (*first, 0.0);
         f(0, level, trend);
-        for (row, price) in price.iter().enumerate().skip(1) {
+        for (row, value) in recent.values.iter().enumerate().skip(1) {
+            // Over a hole the trend goes on, damped at each step.
+            for _ in 1..recent.steps[row].min(LONGEST_HOLE) {
+                trend *= self.phi;
+                level += trend;
+            }
             let expected = level + self.phi * trend;
-            let error = self.value(*price) - expected;
+            let error = value - expected;
             level = expected + self.alpha * error;
             trend = self.phi * trend + self.alpha * self.beta * error;
             f(row, level, trend);
@@ -119,16 +140,66 @@ impl Smoothing {
     }
 
     /// Of one-step forecasts.
-    fn squared_errors(&self, price: &[f64]) -> f64 {
+    fn squared_errors(&self, recent: &Recent) -> f64 {
         let (mut sum, mut expected) = (0.0, None);
-        self.run(price, |row, level, trend| {
-            if let Some(expected) = expected {
-                let error: f64 = self.value(price[row]) - expected;
+        self.run(recent, |row, level, trend| {
+            if let Some(expected) = expected
+                && recent.steps[row] == 1
+            {
+                let error: f64 = recent.values[row] - expected;
                 sum += error * error;
             }
             expected = Some(level + self.phi * trend);
         });
         sum
+    }
+
+    fn points_on(&self, scale: ErrorScale, frame: &SeriesFrame, ahead: usize) -> Vec<f64> {
+        let mut points = Vec::with_capacity(frame.rows());
+        // The damped trend over the steps: phi + phi^2 + ...
+        let reach: f64 = (1..=ahead as i32).map(|h| self.phi.powi(h)).sum();
+        self.run(&Recent::whole(frame, scale), |_, level, trend| {
+            let value = level + reach * trend;
+            points.push(match scale {
+                ErrorScale::Log => value.exp(),
+                ErrorScale::Absolute => value,
+            });
+        });
+        points
+    }
+}
+
+/// After so many steps a damped trend has moved a level as far as it ever will.
+const LONGEST_HOLE: i64 = 1000;
+
+/// The values that smoothing runs over, and how many steps each is after the one before it.
+struct Recent {
+    values: Vec<f64>,
+    steps: Vec<i64>,
+}
+
+impl Recent {
+    fn new(frame: &SeriesFrame, scale: ErrorScale) -> Self {
+        let mut whole = Self::whole(frame, scale);
+        let start = whole.values.len().saturating_sub(FIT_ROWS);
+        whole.values.drain(..start);
+        whole.steps.drain(..start);
+        whole
+    }
+
+    fn whole(frame: &SeriesFrame, scale: ErrorScale) -> Self {
+        let value = |x: &f64| match scale {
+            ErrorScale::Log => x.ln(),
+            ErrorScale::Absolute => *x,
+        };
+        let steps = (0..frame.rows()).map(|row| match row {
+            0 => 1,
+            row => frame.step_into(row),
+        });
+        Self {
+            values: frame.target().iter().map(value).collect(),
+            steps: steps.collect(),
+        }
     }
 }
 
@@ -137,21 +208,19 @@ impl Rule for Smoothing {
         0
     }
 
-    fn points(&self, frame: &SeriesFrame, rows: Range<usize>) -> Result<Vec<f64>> {
-        let price = frame.price();
-        let mut points = Vec::with_capacity(rows.len());
-        // The damped trend over the horizon: phi + phi^2 + ...
-        let reach: f64 = (1..=self.horizon as i32).map(|h| self.phi.powi(h)).sum();
-        self.run(&price[..rows.end], |row, level, trend| {
-            if rows.contains(&row) {
-                let value = level + reach * trend;
-                points.push(match self.scale {
-                    ErrorScale::Log => value.exp(),
-                    ErrorScale::Absolute => value,
-                });
-            }
-        });
-        Ok(points)
+    fn points(&self, frame: &SeriesFrame, rows: Range<usize>, ahead: usize) -> Result<Vec<f64>> {
+        let seen = frame.slice(0..rows.end)?;
+        let positive = seen.target().iter().take_while(|x| 0.0 < **x).count();
+        let mut points = match self.scale {
+            ErrorScale::Log => self.points_on(self.scale, &seen.slice(0..positive)?, ahead),
+            ErrorScale::Absolute => Vec::new(),
+        };
+        // From the first value without a logarithm on, the same weights on the values themselves.
+        if points.len() < rows.end {
+            let absolute = self.points_on(ErrorScale::Absolute, &seen, ahead);
+            points.extend_from_slice(&absolute[points.len()..]);
+        }
+        Ok(points.split_off(rows.start))
     }
 }
 
@@ -202,9 +271,8 @@ mod tests {
                 alpha: get("alpha"),
                 beta: get("beta"),
                 phi: get("phi"),
-                horizon,
             };
-            let found = rule.points(&frame, 29..30).unwrap()[0];
+            let found = rule.points(&frame, 29..30, horizon).unwrap()[0];
             let expected = crate::vectors::numbers(&cases[name]["forecasts"])[horizon - 1];
             assert!(
                 (found - expected).abs() < 1e-9,
@@ -220,12 +288,28 @@ mod tests {
             alpha: 0.5,
             beta: 0.4,
             phi: 0.8,
-            horizon: 2,
         };
         let frame = crate::series::frame::tests::frame(&[("p", vec![10.0, 12.0])]);
         // By hand: error 2, level 10 + 1 = 11, trend 0.5 * 0.4 * 2 = 0.4, reach 0.8 + 0.64.
-        let points = rule.points(&frame, 0..2).unwrap();
+        let points = rule.points(&frame, 0..2, 2).unwrap();
         assert_eq!(points[0], 10.0);
         assert!((points[1] - (11.0 + 1.44 * 0.4)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_value_without_a_logarithm_changes_the_scale_and_no_forecast_before_it() {
+        let values = |last| vec![5.0, 6.0, 5.5, last, 4.0];
+        let good = crate::series::frame::tests::frame(&[("p", values(5.0))]);
+        let bad = crate::series::frame::tests::frame(&[("p", values(-3.0))]);
+        let rule = Smoothing {
+            scale: ErrorScale::Log,
+            alpha: 0.5,
+            beta: 0.4,
+            phi: 0.8,
+        };
+        let (good, bad) = (rule.points(&good, 0..5, 1), rule.points(&bad, 0..5, 1));
+        let (good, bad) = (good.unwrap(), bad.unwrap());
+        assert_eq!(good[..3], bad[..3]);
+        assert!(bad.iter().all(|point| point.is_finite()), "{bad:?}");
     }
 }

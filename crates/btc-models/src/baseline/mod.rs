@@ -1,18 +1,22 @@
 //! Baselines: what any model has to be better than.
 
 mod classic;
+mod fitted;
+mod linalg;
 mod ridge;
+mod seasonal;
 pub(crate) mod variance;
 
 use std::fmt::Debug;
 use std::ops::Range;
 
-use crate::forecast::interval::{Conformal, ErrorScale, WARM_UP, ewma_variance};
-use crate::forecast::{FittedModel, Model};
-use crate::forecast::{Forecast, after};
+use crate::forecast::interval::{ErrorScale, WARM_UP};
+use crate::forecast::{FitContext, FittedModel, MAX_HORIZON, Model};
 use crate::series::SeriesFrame;
 use crate::{Error, Result};
 
+use fitted::Fitted;
+pub use seasonal::SeasonalNaive;
 pub use variance::VarianceModel;
 
 /// The forecasts of a fitted baseline, without intervals.
@@ -20,24 +24,27 @@ trait Rule: Debug + Send + Sync {
     /// Rows before the first row from which it can forecast.
     fn lookback(&self) -> usize;
 
-    /// The price expected after each of the rows, from it and the rows before it.
-    fn points(&self, frame: &SeriesFrame, rows: Range<usize>) -> Result<Vec<f64>>;
+    /// The value expected `ahead` steps after each of the rows, from it and the rows before it.
+    fn points(&self, frame: &SeriesFrame, rows: Range<usize>, ahead: usize) -> Result<Vec<f64>>;
 }
 
-/// A simple way to forecast a price.
+/// A simple way to forecast a series.
+///
+/// Changes are those of logarithms as long as all values are positive, and of the values
+/// otherwise.
 ///
 /// ```
 /// use btc_models::{Baseline, Model};
 ///
 /// let names: Vec<_> = Baseline::ALL.iter().map(|baseline| baseline.name()).collect();
-/// assert_eq!(names, ["naive", "drift", "ses", "ets", "ridge"]);
+/// assert_eq!(names, ["naive", "drift", "ses", "ets", "ridge", "seasonal-naive"]);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Baseline {
-    /// The last price.
+    /// The last value.
     Naive,
-    /// The last price, moved by the mean of all past changes.
+    /// The last value, moved by the mean of all past changes.
     Drift,
     /// Simple exponential smoothing with the weight that fitted best.
     Ses,
@@ -46,122 +53,52 @@ pub enum Baseline {
     /// Ridge regression of the change on past changes, their spread, and the last changes of all
     /// features; its penalty is chosen by leave-one-out errors.
     Ridge,
+    /// The value of a season ago, by the shortest season of the series' frequency; see
+    /// [`SeasonalNaive`] for another one.
+    SeasonalNaive,
 }
 
-impl Baseline {
-    /// Every baseline.
-    pub const ALL: [Self; 5] = [Self::Naive, Self::Drift, Self::Ses, Self::Ets, Self::Ridge];
-}
-
-impl std::str::FromStr for Baseline {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|baseline| baseline.name().eq_ignore_ascii_case(name))
-            .ok_or_else(|| {
-                let names: Vec<&str> = Self::ALL.iter().map(|baseline| baseline.name()).collect();
-                Error::unknown("baseline", name, &names)
-            })
-    }
-}
+named!(Baseline, "baseline", {
+    Naive => "naive",
+    Drift => "drift",
+    Ses => "ses",
+    Ets => "ets",
+    Ridge => "ridge",
+    SeasonalNaive => "seasonal-naive",
+});
 
 impl Model for Baseline {
     fn name(&self) -> &str {
-        match self {
-            Self::Naive => "naive",
-            Self::Drift => "drift",
-            Self::Ses => "ses",
-            Self::Ets => "ets",
-            Self::Ridge => "ridge",
-        }
+        Self::name(*self)
     }
 
-    fn fit(&self, frame: &SeriesFrame, horizon: usize, _: u64) -> Result<Box<dyn FittedModel>> {
-        let needed = WARM_UP + horizon + 10;
-        if frame.rows() < needed {
-            return Err(Error::SeriesTooShort {
-                rows: frame.rows(),
-                needed,
-            });
-        }
-        let price = frame.price();
-        let scale = ErrorScale::of(&price);
+    fn fit(&self, frame: &SeriesFrame, context: &FitContext) -> Result<Box<dyn FittedModel>> {
+        check_length(frame, context)?;
+        let scale = ErrorScale::of(frame.target());
         let rule: Box<dyn Rule> = match self {
-            Self::Naive => Box::new(classic::Drift::naive(scale)),
-            Self::Drift => Box::new(classic::Drift::fit(&price, scale, horizon)),
-            Self::Ses => Box::new(classic::Smoothing::simple(&price, scale, horizon)),
-            Self::Ets => Box::new(classic::Smoothing::damped(&price, scale, horizon)),
-            Self::Ridge => Box::new(ridge::Ridge::fit(frame, scale, horizon)?),
+            Self::Naive => Box::new(classic::Naive),
+            Self::Drift => Box::new(classic::Drift::fit(frame, scale)),
+            Self::Ses => Box::new(classic::Smoothing::simple(frame, scale)),
+            Self::Ets => Box::new(classic::Smoothing::damped(frame, scale)),
+            Self::Ridge => Box::new(ridge::Ridge::fit(frame, scale, context.steps())?),
+            Self::SeasonalNaive => return SeasonalNaive::default().fit(frame, context),
         };
-        Ok(Box::new(Fitted {
-            rule,
-            scale,
-            horizon,
-            price: frame.price_name().to_owned(),
-        }))
+        Ok(Box::new(Fitted::new(rule, scale, frame, context)))
     }
 }
 
-/// A rule with the intervals that its past errors give.
-#[derive(Debug)]
-struct Fitted {
-    rule: Box<dyn Rule>,
-    scale: ErrorScale,
-    horizon: usize,
-    price: String,
-}
-
-impl FittedModel for Fitted {
-    fn forecast_at(&self, frame: &SeriesFrame, origins: Range<usize>) -> Result<Vec<Forecast>> {
-        if frame.price_name() != self.price {
-            let found = frame.price_name().to_owned();
-            return Err(Error::OtherPrice {
-                expected: self.price.clone(),
-                found,
-            });
-        }
-        let first = self.rule.lookback();
-        if origins.start < first || frame.rows() < origins.end {
-            let rows = frame.rows().min(origins.start + 1);
-            return Err(Error::SeriesTooShort {
-                rows,
-                needed: (first + 1).max(origins.end),
-            });
-        }
-        let price = frame.price();
-        let variance = ewma_variance(&price, self.scale);
-        let from = first.max(WARM_UP.min(origins.start));
-        let points = self.rule.points(frame, from..origins.end)?;
-        let deviation = |row: usize| (variance[row] * self.horizon as f64).sqrt();
-        origins
-            .map(|origin| {
-                // Forecasts whose outcome was known at the origin.
-                let known = from..(origin + 1).saturating_sub(self.horizon);
-                let scores = known
-                    .filter(|row| 0.0 < deviation(*row))
-                    .map(|row| {
-                        let actual = price[row + self.horizon];
-                        self.scale.difference(points[row - from], actual).abs() / deviation(row)
-                    })
-                    .collect();
-                let point = points[origin - from];
-                if !point.is_finite() {
-                    return Err(Error::series(format!(
-                        "the forecast from row {origin} is not finite"
-                    )));
-                }
-                let known_until = frame.known_at()[origin];
-                Ok(Forecast {
-                    point,
-                    naive: price[origin],
-                    intervals: Conformal::new(self.scale, scores)
-                        .intervals(point, deviation(origin)),
-                    known_until,
-                    target_time: after(known_until, self.horizon)?,
-                })
-            })
-            .collect()
+/// Refuses a frame too short for intervals, and a horizon too long.
+fn check_length(frame: &SeriesFrame, context: &FitContext) -> Result<()> {
+    if context.horizon == 0 || MAX_HORIZON < context.horizon {
+        let expected = "between 1 and 10000";
+        return Err(Error::invalid("horizon", context.horizon, expected));
     }
+    let needed = WARM_UP + context.horizon + 10;
+    if frame.rows() < needed {
+        return Err(Error::SeriesTooShort {
+            rows: frame.rows(),
+            needed,
+        });
+    }
+    Ok(())
 }

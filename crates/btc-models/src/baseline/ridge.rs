@@ -1,27 +1,38 @@
-//! Ridge regression of the next change on what is known.
+//! Ridge regression of the change to come on what is known.
 
 use std::ops::Range;
 
 use super::Rule;
+use super::linalg::eigen;
 use crate::forecast::interval::ErrorScale;
-use crate::series::SeriesFrame;
+use crate::series::{HolePolicy, SeriesFrame};
 use crate::{Error, Result};
 
-/// Changes of the price that the regression sees.
+/// Changes of the target that the regression sees.
 const LAGS: usize = 7;
 /// Changes over which their spread is taken.
 const SPREADS: [usize; 3] = [5, 10, 20];
-/// Prices over whose mean the last one's height is taken.
+/// Values over whose mean the last one's height is taken.
 const MEAN: usize = 20;
 /// The first row that has them all.
 const FIRST: usize = 21;
+/// The fewest rows that a regression is fitted to.
+const LEAST_ROWS: usize = 10;
 
-/// A fitted regression.
+/// Fitted regressions, one for each step ahead.
 #[derive(Debug)]
 pub(super) struct Ridge {
     scale: ErrorScale,
     /// The other features that it sees.
     features: Vec<String>,
+    first: usize,
+    steps: Vec<Regression>,
+    /// What is used once a value has no logarithm; empty where no logarithms are taken.
+    absolute: Vec<Regression>,
+}
+
+#[derive(Debug)]
+struct Regression {
     mean: Vec<f64>,
     deviation: Vec<f64>,
     coefficients: Vec<f64>,
@@ -36,19 +47,19 @@ struct Design {
 
 impl Design {
     fn new(frame: &SeriesFrame, scale: ErrorScale, features: &[String]) -> Result<Self> {
-        let price = frame.price();
+        let target = frame.target();
         let width = LAGS + SPREADS.len() + 1 + features.len();
-        let changes: Vec<f64> = (0..price.len())
+        let changes: Vec<f64> = (0..target.len())
             .map(|row| {
                 if row == 0 {
                     0.0
                 } else {
-                    scale.difference(price[row - 1], price[row])
+                    scale.difference(target[row - 1], target[row])
                 }
             })
             .collect();
-        let mut data = vec![0.0; width * price.len()];
-        for row in FIRST..price.len() {
+        let mut data = vec![0.0; width * target.len()];
+        for row in FIRST..target.len() {
             let out = &mut data[row * width..(row + 1) * width];
             for lag in 0..LAGS {
                 out[lag] = changes[row - lag];
@@ -59,8 +70,8 @@ impl Design {
                 let squares: f64 = window.iter().map(|x| (x - mean).powi(2)).sum();
                 out[LAGS + at] = (squares / (n - 1) as f64).sqrt();
             }
-            let window = &price[row + 1 - MEAN..=row];
-            let heights = window.iter().map(|p| scale.difference(*p, price[row]));
+            let window = &target[row + 1 - MEAN..=row];
+            let heights = window.iter().map(|p| scale.difference(*p, target[row]));
             out[LAGS + SPREADS.len()] = heights.sum::<f64>() / MEAN as f64;
         }
         for (at, feature) in features.iter().enumerate() {
@@ -70,7 +81,7 @@ impl Design {
                 });
             };
             let column = LAGS + SPREADS.len() + 1 + at;
-            for row in FIRST..price.len() {
+            for row in FIRST..target.len() {
                 data[row * width + column] = change(values[row - 1], values[row]);
             }
         }
@@ -92,21 +103,43 @@ fn change(from: f64, to: f64) -> f64 {
 }
 
 impl Ridge {
-    pub(super) fn fit(frame: &SeriesFrame, scale: ErrorScale, horizon: usize) -> Result<Self> {
-        let price = frame.price();
+    pub(super) fn fit(frame: &SeriesFrame, scale: ErrorScale, steps: Range<usize>) -> Result<Self> {
         let features: Vec<String> = frame
             .names()
             .iter()
-            .filter(|name| *name != frame.price_name())
+            .filter(|name| *name != frame.target_name())
             .cloned()
             .collect();
-        let design = Design::new(frame, scale, &features)?;
-        let rows = FIRST..price.len() - horizon;
-        let needed = FIRST + horizon + 10;
-        if rows.len() < 10 {
+        let on = |scale| {
+            let design = Design::new(frame, scale, &features)?;
+            let regression = |ahead| Regression::fit(frame, &design, scale, ahead);
+            steps.clone().map(regression).collect::<Result<Vec<_>>>()
+        };
+        Ok(Self {
+            scale,
+            first: steps.start,
+            steps: on(scale)?,
+            absolute: match scale {
+                ErrorScale::Log => on(ErrorScale::Absolute)?,
+                ErrorScale::Absolute => Vec::new(),
+            },
+            features,
+        })
+    }
+}
+
+impl Regression {
+    fn fit(frame: &SeriesFrame, design: &Design, scale: ErrorScale, ahead: usize) -> Result<Self> {
+        let target = frame.target();
+        let last = target.len().saturating_sub(ahead).max(FIRST);
+        let rows = frame.training_windows(FIRST..last, FIRST + 1, ahead, HolePolicy::Skip)?;
+        if rows.len() < LEAST_ROWS {
+            if !frame.holes().is_empty() {
+                return Err(frame.holes_error(0..frame.rows()));
+            }
             return Err(Error::SeriesTooShort {
-                rows: price.len(),
-                needed,
+                rows: target.len(),
+                needed: FIRST + ahead + LEAST_ROWS,
             });
         }
         let n = rows.len();
@@ -114,42 +147,52 @@ impl Ridge {
         let mut mean = vec![0.0; width];
         let mut deviation = vec![0.0; width];
         for column in 0..width {
-            let values = || rows.clone().map(|row| design.row(row)[column]);
+            let values = || rows.iter().map(|row| design.row(*row)[column]);
             mean[column] = values().sum::<f64>() / n as f64;
             let squares = values().map(|x| (x - mean[column]).powi(2)).sum::<f64>();
             let spread = (squares / n as f64).sqrt();
             deviation[column] = if 0.0 < spread { spread } else { 1.0 };
         }
-        let x: Vec<Vec<f64>> = rows
-            .clone()
-            .map(|row| {
-                let seen = design.row(row).iter().zip(&mean).zip(&deviation);
-                seen.map(|((x, mean), deviation)| (x - mean) / deviation)
-                    .collect()
-            })
-            .collect();
+        let mut x = Vec::with_capacity(n * width);
+        for row in &rows {
+            let seen = design.row(*row).iter().zip(&mean).zip(&deviation);
+            x.extend(seen.map(|((x, mean), deviation)| (x - mean) / deviation));
+        }
         let y: Vec<f64> = rows
-            .map(|row| scale.difference(price[row], price[row + horizon]))
+            .iter()
+            .filter_map(|row| Some(scale.difference(target[*row], frame.target_at(*row, ahead)?)))
             .collect();
         let intercept = y.iter().sum::<f64>() / n as f64;
         let y: Vec<f64> = y.iter().map(|y| y - intercept).collect();
-        let coefficients = regress(&x, &y);
+        let coefficients = regress(&x, width, &y);
         Ok(Self {
-            scale,
-            features,
             mean,
             deviation,
             coefficients,
             intercept,
         })
     }
+
+    fn change(&self, seen: &[f64]) -> f64 {
+        let parts = self
+            .mean
+            .iter()
+            .zip(&self.deviation)
+            .zip(&self.coefficients);
+        let change: f64 = seen
+            .iter()
+            .zip(parts)
+            .map(|(x, ((m, d), c))| c * (x - m) / d)
+            .sum();
+        self.intercept + change
+    }
 }
 
-/// The coefficients of centred data, with the penalty of least leave-one-out error.
-fn regress(x: &[Vec<f64>], y: &[f64]) -> Vec<f64> {
-    let width = x[0].len();
+/// The coefficients of centred data, `width` numbers a row, with the penalty of least
+/// leave-one-out error.
+fn regress(x: &[f64], width: usize, y: &[f64]) -> Vec<f64> {
     let mut gram = vec![vec![0.0; width]; width];
-    for row in x {
+    for row in x.chunks_exact(width) {
         for i in 0..width {
             for j in 0..width {
                 gram[i][j] += row[i] * row[j];
@@ -158,26 +201,25 @@ fn regress(x: &[Vec<f64>], y: &[f64]) -> Vec<f64> {
     }
     let (values, vectors) = eigen(gram);
     // Rows in the basis of eigenvectors, and what they say about y.
-    let turned: Vec<Vec<f64>> = x
-        .iter()
-        .map(|row| {
-            vectors
-                .iter()
-                .map(|v| v.iter().zip(row).map(|(v, x)| v * x).sum())
-                .collect()
+    let mut turned = Vec::with_capacity(x.len());
+    for row in x.chunks_exact(width) {
+        let product = |v: &Vec<f64>| v.iter().zip(row).map(|(v, x)| v * x).sum::<f64>();
+        turned.extend(vectors.iter().map(product));
+    }
+    let projected: Vec<f64> = (0..width)
+        .map(|k| {
+            let column = turned.chunks_exact(width).map(|row| row[k]);
+            column.zip(y).map(|(x, y)| x * y).sum()
         })
         .collect();
-    let projected: Vec<f64> = (0..width)
-        .map(|k| turned.iter().zip(y).map(|(row, y)| row[k] * y).sum())
-        .collect();
-    let n = x.len() as f64;
+    let n = y.len() as f64;
     let error = |alpha: f64| -> f64 {
         let weights: Vec<f64> = values
             .iter()
             .map(|value| 1.0 / (value.max(0.0) + alpha))
             .collect();
         turned
-            .iter()
+            .chunks_exact(width)
             .zip(y)
             .map(|(row, y)| {
                 let terms = row.iter().zip(&weights).zip(&projected);
@@ -192,9 +234,9 @@ fn regress(x: &[Vec<f64>], y: &[f64]) -> Vec<f64> {
     };
     // 17 penalties from 0.01 to 1,000,000.
     let penalties = (0..17).map(|i| 10f64.powf(-2.0 + 0.5 * f64::from(i)));
-    let alpha = penalties
-        .min_by(|a, b| error(*a).total_cmp(&error(*b)))
-        .unwrap_or(1.0);
+    let errors = penalties.map(|alpha| (alpha, error(alpha)));
+    let best = errors.min_by(|a, b| a.1.total_cmp(&b.1));
+    let alpha = best.map_or(1.0, |(alpha, _)| alpha);
     (0..width)
         .map(|column| {
             (0..width)
@@ -204,65 +246,44 @@ fn regress(x: &[Vec<f64>], y: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// Eigenvalues and eigenvectors of a symmetric matrix, by Jacobi's rotations.
-fn eigen(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
-    let n = a.len();
-    let mut vectors: Vec<Vec<f64>> = (0..n)
-        .map(|i| (0..n).map(|j| f64::from(i == j)).collect())
-        .collect();
-    let size: f64 = a.iter().flatten().map(|x| x * x).sum();
-    for _ in 0..60 {
-        let off: f64 = (0..n)
-            .flat_map(|i| (0..i).map(move |j| (i, j)))
-            .map(|(i, j)| a[i][j].powi(2))
-            .sum();
-        if off <= 1e-22 * size {
-            break;
-        }
-        for p in 0..n {
-            for q in p + 1..n {
-                if a[p][q] == 0.0 {
-                    continue;
-                }
-                let theta = (a[q][q] - a[p][p]) / (2.0 * a[p][q]);
-                let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
-                let c = 1.0 / (t * t + 1.0).sqrt();
-                let s = t * c;
-                for row in &mut a {
-                    let (x, y) = (row[p], row[q]);
-                    (row[p], row[q]) = (c * x - s * y, s * x + c * y);
-                }
-                for k in 0..n {
-                    let (x, y) = (a[p][k], a[q][k]);
-                    (a[p][k], a[q][k]) = (c * x - s * y, s * x + c * y);
-                    let (x, y) = (vectors[p][k], vectors[q][k]);
-                    (vectors[p][k], vectors[q][k]) = (c * x - s * y, s * x + c * y);
-                }
-            }
-        }
-    }
-    ((0..n).map(|i| a[i][i]).collect(), vectors)
-}
-
 impl Rule for Ridge {
     fn lookback(&self) -> usize {
         FIRST
     }
 
-    fn points(&self, frame: &SeriesFrame, rows: Range<usize>) -> Result<Vec<f64>> {
-        let price = frame.price();
-        let design = Design::new(frame, self.scale, &self.features)?;
-        let parts = || {
-            self.mean
-                .iter()
-                .zip(&self.deviation)
-                .zip(&self.coefficients)
+    fn points(&self, frame: &SeriesFrame, rows: Range<usize>, ahead: usize) -> Result<Vec<f64>> {
+        let (target, spread) = (frame.target(), frame.spread());
+        let scales: Vec<ErrorScale> = rows
+            .clone()
+            .map(|row| spread.scale(self.scale, row, &[]))
+            .collect();
+        let on = |scale: ErrorScale| -> Result<Option<Design>> {
+            let wanted = scales.contains(&scale);
+            wanted
+                .then(|| Design::new(frame, scale, &self.features))
+                .transpose()
         };
+        let (log, absolute) = (on(ErrorScale::Log)?, on(ErrorScale::Absolute)?);
         Ok(rows
-            .map(|row| {
-                let seen = design.row(row).iter().zip(parts());
-                let change: f64 = seen.map(|(x, ((m, d), c))| c * (x - m) / d).sum();
-                self.scale.shift(price[row], self.intercept + change)
+            .zip(scales)
+            .map(|(row, scale)| {
+                let design = match scale {
+                    ErrorScale::Log => &log,
+                    ErrorScale::Absolute => &absolute,
+                };
+                let regressions = match scale == self.scale {
+                    true => &self.steps,
+                    false => &self.absolute,
+                };
+                let regression = ahead
+                    .checked_sub(self.first)
+                    .and_then(|at| regressions.get(at));
+                let change = design
+                    .as_ref()
+                    .zip(regression)
+                    .map(|(design, regression)| regression.change(design.row(row)));
+                // No regression for these steps: nothing is known of the change.
+                scale.shift(target[row], change.unwrap_or(f64::NAN))
             })
             .collect())
     }
@@ -277,28 +298,12 @@ mod tests {
         use crate::vectors::{assert_near, numbers, read};
         let case = &read("statistics.json")["ridge"];
         let x: Vec<Vec<f64>> = case["x"].as_array().unwrap().iter().map(numbers).collect();
-        let found = regress(&x, &numbers(&case["y"]));
+        let found = regress(&x.concat(), x[0].len(), &numbers(&case["y"]));
         assert_near(
             &found,
             &numbers(&case["coefficients"]),
             1e-9,
             "coefficients",
         );
-    }
-
-    #[test]
-    fn eigenvectors_make_the_matrix_diagonal() {
-        let a = vec![
-            vec![4.0, 1.0, -2.0],
-            vec![1.0, 2.0, 0.5],
-            vec![-2.0, 0.5, 3.0],
-        ];
-        let (values, vectors) = eigen(a.clone());
-        for (value, vector) in values.iter().zip(&vectors) {
-            for (i, row) in a.iter().enumerate() {
-                let product: f64 = row.iter().zip(vector).map(|(a, v)| a * v).sum();
-                assert!((product - value * vector[i]).abs() < 1e-10);
-            }
-        }
     }
 }

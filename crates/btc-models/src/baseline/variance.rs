@@ -1,5 +1,8 @@
+//! Forecasts of how far the next value will be.
+
 use std::ops::Range;
 
+use super::linalg::solve;
 use crate::forecast::interval::{DECAY, ErrorScale, ewma_variance};
 
 /// A way to forecast the variance of the next change of the price.
@@ -22,20 +25,14 @@ const REFIT: usize = 20;
 /// The least variance that a regression may return.
 const FLOOR: f64 = 1e-6;
 
+named!(VarianceModel, "variance model", {
+    Constant => "constant",
+    Rolling30 => "rolling-30",
+    Ewma => "ewma-0.94",
+    Har => "har",
+});
+
 impl VarianceModel {
-    /// Every model.
-    pub const ALL: [Self; 4] = [Self::Constant, Self::Rolling30, Self::Ewma, Self::Har];
-
-    /// The name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Constant => "constant",
-            Self::Rolling30 => "rolling-30",
-            Self::Ewma => "ewma-0.94",
-            Self::Har => "har",
-        }
-    }
-
     /// The variance expected of the change after each of the rows `origins`, from the prices up
     /// to that row. Changes are those of logarithms if all prices are positive.
     ///
@@ -113,59 +110,9 @@ fn har(squares: &[f64]) -> [f64; 4] {
     solve(normal)
 }
 
-/// Solves four equations by elimination with pivots; unknowns that nothing determines are 0.
-fn solve(mut rows: [[f64; 5]; 4]) -> [f64; 4] {
-    let size = rows
-        .iter()
-        .flatten()
-        .fold(0.0f64, |max, x| max.max(x.abs()));
-    for column in 0..4 {
-        let pivot = (column..4)
-            .max_by(|a, b| rows[*a][column].abs().total_cmp(&rows[*b][column].abs()))
-            .unwrap_or(column);
-        rows.swap(column, pivot);
-        let lead = rows[column];
-        if lead[column].abs() <= 1e-18 * size {
-            continue;
-        }
-        for row in rows.iter_mut().skip(column + 1) {
-            let factor = row[column] / lead[column];
-            for (x, lead) in row.iter_mut().zip(lead) {
-                *x -= factor * lead;
-            }
-        }
-    }
-    let mut solution = [0.0; 4];
-    for i in (0..4).rev() {
-        let known: f64 = (i + 1..4).map(|j| rows[i][j] * solution[j]).sum();
-        if 1e-18 * size < rows[i][i].abs() {
-            solution[i] = (rows[i][4] - known) / rows[i][i];
-        }
-    }
-    solution
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn four_equations_are_solved() {
-        // x = 1, 2, 3, 4.
-        let rows = [
-            [0.0, 1.0, 1.0, 0.0, 5.0],
-            [2.0, 0.0, 0.0, 1.0, 6.0],
-            [1.0, 1.0, 1.0, 1.0, 10.0],
-            [0.0, 0.0, 2.0, -1.0, 2.0],
-        ];
-        let found = solve(rows);
-        assert!(
-            found
-                .iter()
-                .zip([1.0, 2.0, 3.0, 4.0])
-                .all(|(a, b)| (a - b).abs() < 1e-12)
-        );
-    }
 
     #[test]
     fn no_variance_knows_a_later_price() {

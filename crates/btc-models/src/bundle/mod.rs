@@ -1,46 +1,45 @@
-//! Models on disk: `forecaster.json` and `weights.safetensors` in one directory.
+//! Models on disk: two files in one directory.
+//!
+//! [`MANIFEST_FILE`] says what the model is, [`WEIGHTS_FILE`] holds its weights. What was written
+//! by any release of this crate is read by every later one; `tests/fixtures/bundles` holds the
+//! formats that there were.
+
+mod json;
+mod v1;
+mod v2;
+mod weights;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use candle_core::Device;
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::files;
 use crate::fit::{Forecaster, Manifest, TrainingRange};
-use crate::network::{InputShape, ModelType};
-use crate::nn::parameters::{Array, Parameters};
+use crate::nn::network::InputShape;
+use crate::nn::parameters::Parameters;
 use crate::transform::Target;
 use crate::{Error, Result};
 
-/// The version of the format that is written, and the newest that is read.
-const FORMAT_VERSION: u32 = 1;
-const MANIFEST: &str = "forecaster.json";
-const WEIGHTS: &str = "weights.safetensors";
+/// The file of a bundle that says what the model is.
+pub const MANIFEST_FILE: &str = "forecaster.json";
+/// The file of a bundle that holds the weights.
+pub const WEIGHTS_FILE: &str = "weights.safetensors";
 /// No file of a bundle is larger; a larger one is not read.
-const MAX_BYTES: u64 = 1 << 30;
-
-/// `forecaster.json`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Document {
-    format_version: u32,
-    model_type: ModelType,
-    /// SHA-256 of `weights.safetensors`.
-    weights_sha256: String,
-    /// SHA-256 of `model` as compact JSON.
-    model_sha256: String,
-    model: Manifest,
-}
+const FILE_LIMIT_BYTES: u64 = 1 << 30;
 
 /// What a bundle is, as its description says and its files confirm.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct BundleInfo {
-    /// Which network it is.
-    pub model_type: ModelType,
+    /// The version of its format: major and minor.
+    pub format: (u64, u64),
+    /// The name of its network.
+    pub model_type: String,
     /// The column that it forecasts.
     pub price: String,
     /// The features that it needs, in order.
@@ -59,7 +58,8 @@ pub struct BundleInfo {
     pub data_hash: Option<String>,
     /// The number of its weights.
     pub parameters: usize,
-    /// SHA-256 over both files' contents: the model's identity.
+    /// The model's identity: SHA-256 over the hashes of its weights and its description. Two
+    /// trainings with one seed on one kind of CPU have the same.
     pub content_hash: String,
 }
 
@@ -67,12 +67,15 @@ pub struct BundleInfo {
 ///
 /// # Errors
 ///
-/// Files that cannot be read, do not belong together, are damaged or of a newer format.
+/// Files that cannot be read, do not belong together, are damaged or of a newer format; a network
+/// or loss that is not registered.
 pub fn validate_bundle(dir: &Path) -> Result<BundleInfo> {
-    let (forecaster, content_hash) = read(dir, &Device::Cpu)?;
+    let stored = Stored::read(dir, &Device::Cpu)?;
+    let forecaster = &stored.forecaster;
     let manifest = &forecaster.manifest;
     Ok(BundleInfo {
-        model_type: forecaster.model_type(),
+        format: stored.format,
+        model_type: forecaster.model_type().to_owned(),
         price: manifest.price.clone(),
         features: forecaster
             .feature_names()
@@ -86,7 +89,7 @@ pub fn validate_bundle(dir: &Path) -> Result<BundleInfo> {
         metrics: manifest.metrics.clone(),
         data_hash: manifest.data_hash.clone(),
         parameters: forecaster.parameter_count(),
-        content_hash,
+        content_hash: stored.content_hash,
     })
 }
 
@@ -95,24 +98,16 @@ impl Forecaster {
     ///
     /// A new or empty directory appears whole or not at all. In one that holds other files, each
     /// file is replaced at once, the description last; a bundle whose files do not belong
-    /// together is refused by [`load`](Self::load).
+    /// together is refused by [`load`](Self::load). Files and directories have the permissions
+    /// that the process's umask gives any other.
     ///
     /// # Errors
     ///
     /// The directory cannot be written.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        let weights = self.weights()?;
-        let model = to_json(&self.manifest, dir)?;
-        let document = Document {
-            format_version: FORMAT_VERSION,
-            model_type: self.model_type(),
-            weights_sha256: sha256(&weights),
-            model_sha256: sha256(model.as_bytes()),
-            model: self.manifest.clone(),
-        };
-        let mut description = serde_json::to_string_pretty(&document)
-            .map_err(|error| bundle(dir, error.to_string()))?;
-        description.push('\n');
+        let weights = weights::to_bytes(&self.parameters)?;
+        let description = v2::write(&self.manifest, &self.newer, &sha256(&weights))
+            .map_err(|error| refused(dir, error.to_string()))?;
 
         let io = |action, source| Error::Io {
             action,
@@ -130,18 +125,14 @@ impl Forecaster {
             Err(source) => return Err(io("read", source)),
         };
         if occupied {
-            write(&dir.join(WEIGHTS), &weights)?;
-            write(&dir.join(MANIFEST), description.as_bytes())?;
-            return sync_dir(dir);
+            files::write(&dir.join(WEIGHTS_FILE), &weights)?;
+            files::write(&dir.join(MANIFEST_FILE), description.as_bytes())?;
+            return files::sync_dir(dir);
         }
-        let staging = tempfile::Builder::new()
-            .prefix(".bundle-")
-            .tempdir_in(parent)
-            .map_err(|source| io("create", source))?;
-        write(&staging.path().join(WEIGHTS), &weights)?;
-        write(&staging.path().join(MANIFEST), description.as_bytes())?;
-        make_readable(staging.path()).map_err(|source| io("write", source))?;
-        sync_dir(staging.path())?;
+        let staging = files::staging_dir(parent).map_err(|source| io("create", source))?;
+        files::write(&staging.path().join(WEIGHTS_FILE), &weights)?;
+        files::write(&staging.path().join(MANIFEST_FILE), description.as_bytes())?;
+        files::sync_dir(staging.path())?;
         // An empty directory is replaced by the rename; where the system refuses that, it goes
         // first.
         if fs::rename(staging.path(), dir).is_err() {
@@ -151,212 +142,187 @@ impl Forecaster {
             fs::rename(staging.path(), dir).map_err(|source| io("write", source))?;
         }
         let _moved = staging.keep();
-        sync_dir(parent)
+        files::sync_dir(parent)
     }
 
-    /// Reads a model that [`save`](Self::save) wrote.
+    /// Reads a model that [`save`](Self::save) of this or any earlier release wrote.
     ///
     /// # Errors
     ///
-    /// Files that cannot be read, do not belong together, are damaged or of a newer format.
+    /// Files that cannot be read, do not belong together, are damaged or of a newer format; a
+    /// network or loss that is not registered.
     pub fn load(dir: &Path, device: &Device) -> Result<Self> {
-        read(dir, device).map(|(forecaster, _)| forecaster)
-    }
-
-    /// The weights as the bytes of a safetensors file, in the order of their names.
-    fn weights(&self) -> Result<Vec<u8>> {
-        let tensors = self.parameters.tensors()?;
-        let bytes: BTreeMap<&String, (&Vec<usize>, Vec<u8>)> = tensors
-            .iter()
-            .map(|(name, (shape, values))| {
-                (
-                    name,
-                    (shape, values.iter().flat_map(|x| x.to_le_bytes()).collect()),
-                )
-            })
-            .collect();
-        let views = bytes
-            .iter()
-            .map(|(name, (shape, bytes))| {
-                let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes)
-                    .map_err(candle_core::Error::from)?;
-                Ok((name.as_str(), view))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(safetensors::serialize(views, None).map_err(candle_core::Error::from)?)
+        Ok(Stored::read(dir, device)?.forecaster)
     }
 }
 
-fn bundle(dir: &Path, reason: impl Into<String>) -> Error {
+/// `forecaster.json` of any version, brought to today's fields.
+#[derive(Debug)]
+struct Description {
+    minor: u64,
+    /// Whether fields that are not known are kept instead of refused.
+    accepts_unknown: bool,
+    model_type: String,
+    weights_sha256: String,
+    model_sha256: String,
+    /// The model as it stands in the file, which the hash is taken of.
+    model_text: String,
+    model: Value,
+    /// Fields outside the model that are not known, by JSON Pointers.
+    unknown: BTreeMap<String, Value>,
+}
+
+/// What a bundle of a newer minor version holds beyond what is known, to be written again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NewerFields {
+    minor: u64,
+    /// By JSON Pointers into `forecaster.json`.
+    fields: BTreeMap<String, Value>,
+}
+
+impl NewerFields {
+    /// The fields below `prefix`, by pointers from there.
+    fn below(&self, prefix: &str) -> BTreeMap<String, Value> {
+        let inside = self.fields.iter().filter_map(|(pointer, value)| {
+            let rest = pointer.strip_prefix(prefix)?;
+            rest.starts_with('/')
+                .then(|| (rest.to_owned(), value.clone()))
+        });
+        inside.collect()
+    }
+
+    /// The fields of the document itself, by their names.
+    fn at_top(&self) -> BTreeMap<String, Value> {
+        let mut top = Value::Object(serde_json::Map::new());
+        let single = |pointer: &&String| pointer.matches('/').count() == 1;
+        let fields = self.fields.iter().filter(|(pointer, _)| single(pointer));
+        let fields = fields.map(|(pointer, value)| (pointer.clone(), value.clone()));
+        json::restore_fields(&mut top, &fields.collect());
+        match top {
+            Value::Object(top) => top.into_iter().collect(),
+            _ => BTreeMap::new(),
+        }
+    }
+}
+
+fn refused(dir: &Path, reason: impl Into<String>) -> Error {
     Error::Bundle {
         path: dir.to_owned(),
         reason: reason.into(),
     }
 }
 
-fn to_json(manifest: &Manifest, dir: &Path) -> Result<String> {
-    serde_json::to_string(manifest).map_err(|error| bundle(dir, error.to_string()))
-}
-
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
-fn read(dir: &Path, device: &Device) -> Result<(Forecaster, String)> {
-    let description = read_file(&dir.join(MANIFEST))?;
-    let weights = read_file(&dir.join(WEIGHTS))?;
-    // The version first: another format may have any other fields.
-    #[derive(Deserialize)]
-    struct Version {
-        format_version: u32,
-    }
-    let parse = |error: serde_json::Error| bundle(dir, format!("{MANIFEST}: {error}"));
-    let Version { format_version } = serde_json::from_slice(&description).map_err(parse)?;
-    if format_version != FORMAT_VERSION {
-        let reason = format!(
-            "its format is version {format_version}, and this program reads version {FORMAT_VERSION}"
+/// A bundle that was read and found right.
+struct Stored {
+    forecaster: Forecaster,
+    content_hash: String,
+    format: (u64, u64),
+}
+
+impl Stored {
+    fn read(dir: &Path, device: &Device) -> Result<Self> {
+        let text = files::read(&dir.join(MANIFEST_FILE), FILE_LIMIT_BYTES)?;
+        let weights = files::read(&dir.join(WEIGHTS_FILE), FILE_LIMIT_BYTES)?;
+        // The version first: another format may have any other fields.
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u64,
+        }
+        let parse = |error: serde_json::Error| refused(dir, format!("{MANIFEST_FILE}: {error}"));
+        let Version { format_version } = serde_json::from_slice(&text).map_err(parse)?;
+        let text = String::from_utf8(text)
+            .map_err(|error| refused(dir, format!("{MANIFEST_FILE}: {error}")))?;
+        let description = match format_version {
+            v1::MAJOR => v1::read(&text),
+            v2::MAJOR => v2::read(&text),
+            other => {
+                let newest = v2::MAJOR;
+                let reason = format!(
+                    "its format is version {other}, and this program reads versions 1 to {newest}"
+                );
+                return Err(refused(dir, reason));
+            }
+        };
+        let description = description.map_err(parse)?;
+        if sha256(&weights) != description.weights_sha256 {
+            let reason = format!("{WEIGHTS_FILE} is not the file that {MANIFEST_FILE} describes");
+            return Err(refused(dir, reason));
+        }
+        if sha256(json::compact(&description.model_text).as_bytes()) != description.model_sha256 {
+            let reason = format!("{MANIFEST_FILE} was changed after it was written");
+            return Err(refused(dir, reason));
+        }
+        let manifest = Manifest::deserialize(&description.model).map_err(parse)?;
+        let known: Value = serde_json::to_string(&manifest)
+            .and_then(|text| serde_json::from_str(&text))
+            .map_err(parse)?;
+        let mut unknown = description.unknown;
+        let of_model = json::unknown_fields(&description.model, &known);
+        unknown.extend(
+            of_model
+                .into_iter()
+                .map(|(pointer, field)| (format!("/model{pointer}"), field)),
         );
-        return Err(bundle(dir, reason));
+        if !description.accepts_unknown && !unknown.is_empty() {
+            let names: Vec<String> = unknown.into_keys().collect();
+            let reason = format!(
+                "{MANIFEST_FILE} has fields that version {format_version}.{} does not know: {}",
+                description.minor,
+                names.join(", ")
+            );
+            return Err(refused(dir, reason));
+        }
+        if description.model_type != manifest.network.name() {
+            return Err(refused(dir, "its model type is not that of its network"));
+        }
+        let newer = NewerFields {
+            minor: description.minor,
+            fields: unknown,
+        };
+        let content = format!("{}{}", description.weights_sha256, description.model_sha256);
+        Ok(Self {
+            forecaster: restore(dir, manifest, &weights, newer, device)?,
+            content_hash: sha256(content.as_bytes()),
+            format: (format_version, description.minor),
+        })
     }
-    let document: Document = serde_json::from_slice(&description).map_err(parse)?;
-    if sha256(&weights) != document.weights_sha256 {
-        return Err(bundle(
-            dir,
-            format!("{WEIGHTS} is not the file that {MANIFEST} describes"),
-        ));
-    }
-    let manifest = document.model;
-    if sha256(to_json(&manifest, dir)?.as_bytes()) != document.model_sha256 {
-        return Err(bundle(
-            dir,
-            format!("{MANIFEST} was changed after it was written"),
-        ));
-    }
-    if document.model_type != manifest.network.model_type() {
-        return Err(bundle(dir, "its model type is not that of its network"));
-    }
-    manifest
-        .config
-        .validate()
-        .map_err(|error| bundle(dir, error.to_string()))?;
-    manifest
-        .network
-        .validate()
-        .map_err(|error| bundle(dir, error.to_string()))?;
-    manifest
-        .loss
-        .validate()
-        .map_err(|error| bundle(dir, error.to_string()))?;
-    if !manifest.preprocessor.is_valid() || !manifest.conformal.is_valid() {
-        return Err(bundle(
-            dir,
-            "its features, their scalers or its scores cannot be used",
-        ));
-    }
+}
+
+/// Builds the network and gives it its weights, after a look at all that makes the model.
+fn restore(
+    dir: &Path,
+    manifest: Manifest,
+    weights: &[u8],
+    newer: NewerFields,
+    device: &Device,
+) -> Result<Forecaster> {
+    manifest.validate().map_err(|error| match error {
+        // What is missing is in the program, not in the bundle.
+        error @ Error::UnknownName { .. } => error,
+        error => refused(dir, error.to_string()),
+    })?;
     let input = InputShape {
         timesteps: manifest.config.timesteps,
         features: manifest.preprocessor.features.len(),
         outputs: manifest.loss.outputs(),
     };
-    let tensors = parse_weights(&weights).map_err(|error| bundle(dir, error.to_string()))?;
+    let broken = |error: candle_core::Error| refused(dir, error.to_string());
+    let tensors = weights::from_bytes(weights).map_err(broken)?;
     let mut parameters = Parameters::stored(tensors, device);
     let network = manifest
         .network
         .build(input, &mut parameters)
-        .map_err(|error| bundle(dir, error.to_string()))?;
+        .map_err(|error| refused(dir, error.to_string()))?;
     let unused = parameters.unused();
     if !unused.is_empty() {
-        return Err(bundle(
-            dir,
-            format!("it has weights of no use: {}", unused.join(", ")),
-        ));
+        let reason = format!("it has weights of no use: {}", unused.join(", "));
+        return Err(refused(dir, reason));
     }
-    let content = format!("{}{}", document.weights_sha256, document.model_sha256);
-    let forecaster = Forecaster::new(manifest, network, parameters, device.clone());
-    Ok((forecaster, sha256(content.as_bytes())))
-}
-
-fn parse_weights(bytes: &[u8]) -> candle_core::Result<BTreeMap<String, Array>> {
-    let file = SafeTensors::deserialize(bytes)?;
-    let mut tensors = BTreeMap::new();
-    for (name, view) in file.tensors() {
-        if view.dtype() != Dtype::F32 {
-            candle_core::bail!("the weight {name} is not of type f32");
-        }
-        let (numbers, _) = view.data().as_chunks::<4>();
-        let values: Vec<f32> = numbers.iter().map(|x| f32::from_le_bytes(*x)).collect();
-        if values.iter().any(|x| !x.is_finite()) {
-            candle_core::bail!("the weight {name} is not finite");
-        }
-        tensors.insert(name, (view.shape().to_vec(), values));
-    }
-    Ok(tensors)
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let io = |source| Error::Io {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .map_err(io)?
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io)?;
-    if MAX_BYTES < bytes.len() as u64 {
-        return Err(bundle(path, format!("it is larger than {MAX_BYTES} bytes")));
-    }
-    Ok(bytes)
-}
-
-/// Writes a file so that it appears whole.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |source| Error::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
-    let dir = match path.parent() {
-        Some(dir) if dir != Path::new("") => dir,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
-    file.write_all(bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    make_readable(file.path()).map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
-}
-
-/// Temporary files are for their owner alone; a bundle is as readable as other files.
-#[cfg(unix)]
-fn make_readable(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = if path.is_dir() { 0o755 } else { 0o644 };
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_: &Path) -> std::io::Result<()> {
-    Ok(())
-}
-
-fn sync_dir(dir: &Path) -> Result<()> {
-    // Other systems cannot open a directory as a file.
-    if cfg!(unix) {
-        let path: PathBuf = dir.to_owned();
-        File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|source| Error::Io {
-                action: "write",
-                path,
-                source,
-            })?;
-    }
-    Ok(())
+    let mut forecaster = Forecaster::new(manifest, network, parameters, device.clone());
+    forecaster.newer = newer;
+    Ok(forecaster)
 }

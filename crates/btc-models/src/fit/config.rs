@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::forecast::MAX_HORIZON;
 use crate::network::Hyperparameters;
 use crate::nn::optimizer::{Optimizer, Schedule};
-use crate::transform::{FeatureTransform, ScalerKind, Target};
+use crate::transform::{FeatureTransform, PreprocessConfig, ScalerKind, Target};
 use crate::{Error, Loss, Result};
 
 /// How a network is trained.
@@ -213,17 +214,16 @@ impl TrainConfig {
         self
     }
 
-    /// What is made of a feature, before the training rows decide on [`FeatureTransform::Auto`].
-    pub(crate) fn transform_of(&self, feature: &str) -> FeatureTransform {
-        match self
-            .transforms
-            .get(feature)
-            .copied()
-            .unwrap_or(self.transform)
-        {
-            FeatureTransform::Auto if self.target == Target::Level => FeatureTransform::Level,
-            transform => transform,
-        }
+    /// What of it concerns the features and the target alone.
+    pub fn preprocess(&self) -> PreprocessConfig {
+        let mut config = PreprocessConfig::default()
+            .with_target(self.target)
+            .with_scaler(self.scaler)
+            .with_default_transform(self.transform)
+            .with_clip(self.clip)
+            .with_max_staleness(self.max_staleness);
+        config.transforms = self.transforms.clone();
+        config
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
@@ -240,7 +240,10 @@ impl TrainConfig {
                 "between 1 and 4096",
             ));
         }
-        positive("horizon", self.horizon)?;
+        if self.horizon == 0 || MAX_HORIZON < self.horizon {
+            let expected = "between 1 and 10000";
+            return Err(Error::invalid("horizon", self.horizon, expected));
+        }
         positive("batch_size", self.batch_size)?;
         positive("epochs", self.epochs)?;
         if !(0.0 < self.lr && self.lr.is_finite()) {
@@ -254,18 +257,11 @@ impl TrainConfig {
                 "at least 0 and below 1",
             ));
         }
-        for (name, value) in [("clip", self.clip), ("clip_norm", self.clip_norm)] {
-            if let Some(value) = value.filter(|value| !(0.0 < *value && value.is_finite())) {
-                return Err(Error::invalid(name, value, "positive"));
-            }
+        let positive = |norm: &f64| 0.0 < *norm && norm.is_finite();
+        if let Some(norm) = self.clip_norm.filter(|norm| !positive(norm)) {
+            return Err(Error::invalid("clip_norm", norm, "positive"));
         }
-        for transform in self.transforms.values().chain([&self.transform]) {
-            if let FeatureTransform::ZScore { window } = transform
-                && (*window < 2 || 1_000_000 < *window)
-            {
-                return Err(Error::invalid("window", window, "between 2 and 1000000"));
-            }
-        }
+        self.preprocess().validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
         self.loss.as_ref().map_or(Ok(()), Loss::validate)

@@ -8,10 +8,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{EpochLogs, TrainConfig};
-use crate::forecast::interval::{Conformal, ewma_variance};
-use crate::forecast::{Forecast, after};
-use crate::network::{ModelType, Network, NetworkConfig};
+use crate::bundle::NewerFields;
+use crate::forecast::interval::{Conformal, LEVELS, Spread};
+use crate::forecast::{Forecast, Quantiles, Step};
+use crate::network::NetworkConfig;
 use crate::nn::layers::Mode;
+use crate::nn::network::Network;
 use crate::nn::parameters::Parameters;
 use crate::series::SeriesFrame;
 use crate::transform::{Preprocessor, Series, TargetScaler, Unused};
@@ -45,6 +47,31 @@ pub(crate) struct Manifest {
     pub(crate) data_hash: Option<String>,
 }
 
+impl Manifest {
+    /// Checks what a stored model says of itself; a fitted one is so by construction.
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.config.validate()?;
+        self.network.validate()?;
+        self.loss.validate()?;
+        let valid = self.preprocessor.is_valid() && self.target.is_valid();
+        if !valid || !self.conformal.is_valid() {
+            return Err(Error::series(
+                "its features, their scalers, that of the target or the scores of its intervals",
+            ));
+        }
+        let needed = self.config.timesteps + self.config.horizon;
+        let TrainingRange { start, end, rows } = self.training_range;
+        if rows < needed || end < start {
+            return Err(Error::series(format!(
+                "a training range of {rows} rows from {start} to {end} is none for {} timesteps \
+                 and a horizon of {}",
+                self.config.timesteps, self.config.horizon
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// A trained network with all that it takes to apply it.
 ///
 /// It comes from [`fit`](crate::fit()) or [`load`](Self::load).
@@ -52,6 +79,8 @@ pub(crate) struct Manifest {
 pub struct Forecaster {
     pub(crate) manifest: Manifest,
     pub(crate) parameters: Parameters,
+    /// What a bundle of a newer format held beyond what is known.
+    pub(crate) newer: NewerFields,
     network: Box<dyn Network>,
     device: Device,
 }
@@ -66,6 +95,7 @@ impl Forecaster {
         Self {
             manifest,
             parameters,
+            newer: NewerFields::default(),
             network,
             device,
         }
@@ -94,10 +124,10 @@ impl Forecaster {
     ///
     /// As [`forecast`](Self::forecast); the origins must be rows of the frame.
     pub fn forecast_at(&self, frame: &SeriesFrame, origins: Range<usize>) -> Result<Vec<Forecast>> {
-        if frame.price_name() != self.manifest.price {
-            return Err(Error::OtherPrice {
+        if frame.target_name() != self.manifest.price {
+            return Err(Error::OtherTarget {
                 expected: self.manifest.price.clone(),
-                found: frame.price_name().to_owned(),
+                found: frame.target_name().to_owned(),
             });
         }
         if frame.rows() < origins.end {
@@ -114,15 +144,14 @@ impl Forecaster {
                 needed: self.required_rows(),
             });
         }
-        let price = frame.price();
+        let price = frame.target();
         let series = self.manifest.preprocessor.apply(frame)?;
-        let variance = ewma_variance(&price, self.manifest.conformal.scale);
+        let spread = frame.spread();
         origins
             .map(|row| {
                 let output = self.output(&series, row)?;
-                let deviation = (variance[row] * self.horizon() as f64).sqrt();
-                let known_until = frame.known_at()[row];
-                self.express(&output, price[row], deviation, known_until)
+                let step = self.express(&output, frame, row, self.horizon(), &spread, row)?;
+                Ok(Forecast::new(frame.known_at()[row], price[row], step))
             })
             .collect()
     }
@@ -145,59 +174,72 @@ impl Forecaster {
         let Some(first) = (0 < steps).then(|| self.forecast(frame)).transpose()? else {
             return Ok(Vec::new());
         };
-        let scale = self.manifest.conformal.scale;
-        let variance = ewma_variance(&frame.price(), scale)
-            .pop()
-            .unwrap_or_default();
-        let (naive, known_until) = (first.naive, first.known_until);
+        // The deviation expected is that of the last row that is known, over all steps.
+        let (spread, last_known) = (frame.spread(), frame.rows() - 1);
+        let (naive, known_until) = (first.naive(), first.known_until());
         let mut path = vec![first];
         let mut frame = frame.clone();
         while path.len() < steps {
             let last = &path[path.len() - 1];
-            frame = frame.with_row(last.target_time, last.point)?;
+            let Some(time) = last.target_time() else {
+                return Err(Error::series("an irregular series has no instants to come"));
+            };
+            frame = frame.with_row(time, last.point())?;
+            let (row, ahead) = (frame.rows() - 1, path.len() + 1);
             let series = self.manifest.preprocessor.apply(&frame)?;
-            let output = self.output(&series, frame.rows() - 1)?;
-            let ahead = path.len() + 1;
-            let deviation = (variance * ahead as f64).sqrt();
-            let mut next = self.express(&output, last.point, deviation, last.target_time)?;
+            let output = self.output(&series, row)?;
+            let mut step = self.express(&output, &frame, row, 1, &spread, last_known)?;
             // What the network knows of one step's spread says nothing of several.
-            next.intervals = self.manifest.conformal.intervals(next.point, deviation);
-            path.push(Forecast {
-                naive,
+            let (scale, deviation) = spread.deviation(
+                self.manifest.conformal.scale,
+                last_known,
+                ahead,
+                &[step.point],
+            );
+            let intervals = self
+                .manifest
+                .conformal
+                .intervals(step.point, scale, deviation);
+            step.ahead = ahead;
+            path.push(Forecast::new(
                 known_until,
-                ..next
-            });
+                naive,
+                step.with_intervals(&intervals),
+            ));
         }
         Ok(path)
     }
 
-    /// A network's outputs as a forecast after the price `last`.
+    /// A network's outputs for the window that ends in row `end`, as a forecast of the value
+    /// `ahead` steps later, with the deviation that was expected in row `known`.
     fn express(
         &self,
         output: &[f32],
-        last: f64,
-        deviation: f64,
-        known_until: DateTime<Utc>,
-    ) -> Result<Forecast> {
-        let price = |scaled| self.manifest.target.price(last, scaled);
-        let point = price(self.manifest.loss.point(output));
+        frame: &SeriesFrame,
+        end: usize,
+        ahead: usize,
+        spread: &Spread,
+        known: usize,
+    ) -> Result<Step> {
+        let (last, at) = (frame.target()[end], frame.known_at()[end]);
+        let value = |scaled| self.manifest.target.value(last, scaled, at);
+        let point = value(self.manifest.loss.point(output))?;
         if !point.is_finite() {
-            let reason = format!("the forecast from what is known at {known_until} is not finite");
+            let reason = format!("the forecast from what is known at {at} is not finite");
             return Err(Error::series(reason));
         }
-        let mut intervals = self.manifest.conformal.intervals(point, deviation);
-        for interval in &mut intervals {
-            if let Some((low, high)) = self.manifest.loss.range(output, interval.level) {
-                (interval.low, interval.high) = (price(low), price(high));
+        let conformal = &self.manifest.conformal;
+        let (scale, deviation) = spread.deviation(conformal.scale, known, ahead, &[point]);
+        let mut trained = Vec::new();
+        for level in LEVELS {
+            if let Some((low, high)) = self.manifest.loss.range(output, level) {
+                let tail = 0.5 * (1.0 - level);
+                trained.extend([(tail, value(low)?), (1.0 - tail, value(high)?)]);
             }
         }
-        Ok(Forecast {
-            point,
-            naive: last,
-            intervals,
-            known_until,
-            target_time: after(known_until, self.horizon())?,
-        })
+        let intervals = conformal.intervals(point, scale, deviation);
+        let quantiles = Quantiles::reconcile(trained, point, &intervals);
+        Ok(Step::new(ahead, frame.target_time(end, ahead), point).with_quantiles(quantiles))
     }
 
     /// What the network returns for the window that ends in row `end`.
@@ -211,12 +253,16 @@ impl Forecaster {
     }
 
     /// The price forecast from row `end`, whose price is `last`.
-    pub(crate) fn point(&self, series: &Series, end: usize, last: f64) -> Result<f64> {
+    pub(crate) fn point(
+        &self,
+        series: &Series,
+        end: usize,
+        last: f64,
+        at: DateTime<Utc>,
+    ) -> Result<f64> {
         let output = self.output(series, end)?;
-        Ok(self
-            .manifest
-            .target
-            .price(last, self.manifest.loss.point(&output)))
+        let point = self.manifest.loss.point(&output);
+        self.manifest.target.value(last, point, at)
     }
 
     /// Rows that a frame must have for a forecast from its last row.
@@ -249,7 +295,7 @@ impl Forecaster {
     }
 
     /// The name of the column that is forecast.
-    pub fn price_name(&self) -> &str {
+    pub fn target_name(&self) -> &str {
         &self.manifest.price
     }
 
@@ -263,9 +309,9 @@ impl Forecaster {
         self.manifest.config.horizon
     }
 
-    /// Which network it is.
-    pub fn model_type(&self) -> ModelType {
-        self.manifest.network.model_type()
+    /// The name of the network.
+    pub fn model_type(&self) -> &str {
+        self.manifest.network.name()
     }
 
     /// The network and its sizes.

@@ -6,7 +6,7 @@ mod model;
 mod windows;
 
 use std::collections::BTreeMap;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
@@ -18,13 +18,14 @@ pub use forecaster::{Forecaster, TrainingRange};
 pub use model::NetworkModel;
 
 use crate::eval::metrics;
-use crate::forecast::interval::{Conformal, ErrorScale, WARM_UP, ewma_variance};
-use crate::network::{InputShape, Network, NetworkConfig};
+use crate::forecast::interval::{Conformal, ErrorScale, WARM_UP};
+use crate::network::NetworkConfig;
 use crate::nn::layers::Mode;
+use crate::nn::network::{InputShape, Network};
 use crate::nn::optimizer::{Schedule, Trainer};
 use crate::nn::parameters::Parameters;
 use crate::nn::random::Stream;
-use crate::series::SeriesFrame;
+use crate::series::{SeriesFrame, Split};
 use crate::transform::{Preprocessor, Series, TargetScaler};
 use crate::{Error, Loss, Result};
 
@@ -44,6 +45,7 @@ pub struct EpochLogs {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_relative_mae: Option<f64>,
     /// The seconds since training began.
+    #[serde(default)]
     pub seconds: f64,
 }
 
@@ -52,44 +54,6 @@ pub type CallbackError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Training windows that the shape of intervals' scores is taken from.
 const SHAPE_WINDOWS: usize = 365;
-
-/// Which rows windows end in.
-#[derive(Debug, Clone)]
-struct Split {
-    train: Range<usize>,
-    validation: Range<usize>,
-}
-
-impl Split {
-    /// Splits the windows of a series of `rows` rows in time.
-    ///
-    /// The first validation window ends no earlier than the last target of training is known.
-    fn new(rows: usize, lookback: usize, config: &TrainConfig) -> Result<Self> {
-        let first = lookback + config.timesteps - 1;
-        // Two training windows, and one for validation if there is a share for it.
-        let least = 2 + if 0.0 < config.validation_fraction {
-            config.horizon
-        } else {
-            0
-        };
-        let needed = first + config.horizon + least;
-        if rows < needed {
-            return Err(Error::SeriesTooShort { rows, needed });
-        }
-        let ends = first..rows - config.horizon;
-        if config.validation_fraction == 0.0 {
-            return Ok(Self {
-                train: ends.clone(),
-                validation: ends.end..ends.end,
-            });
-        }
-        let share = (ends.len() as f64 * config.validation_fraction).round() as usize;
-        let most = ends.len() - config.horizon - 1;
-        let validation = ends.end - share.clamp(1, most.max(1))..ends.end;
-        let train = ends.start..validation.start + 1 - config.horizon;
-        Ok(Self { train, validation })
-    }
-}
 
 /// Trains a network on a frame, all of which is its training range.
 ///
@@ -104,17 +68,13 @@ impl Split {
 /// ```
 /// use std::ops::ControlFlow;
 /// use btc_models::{Hyperparameters, ModelType, NetworkConfig, SeriesFrame, TrainConfig, fit};
-/// use candle_core::{Device, Tensor};
+/// use candle_core::Device;
 /// use chrono::{DateTime, Days};
 ///
 /// let start = DateTime::from_timestamp(1_600_000_000, 0).unwrap();
-/// let price: Vec<f64> = (0..60).map(|day| 100.0 + f64::from(day % 7)).collect();
-/// let frame = SeriesFrame::new(
-///     (0..60).map(|day| start + Days::new(day)).collect(),
-///     vec!["close".into()],
-///     Tensor::from_vec(price, (60, 1), &Device::Cpu)?,
-///     "close",
-/// )?;
+/// let days = (0..60).map(|day| start + Days::new(day)).collect();
+/// let close: Vec<f64> = (0..60).map(|day| 100.0 + f64::from(day % 7)).collect();
+/// let frame = SeriesFrame::new(days, [("close", close)], "close")?;
 /// let network = NetworkConfig::new(ModelType::Cnn, &Hyperparameters::default());
 /// let config = TrainConfig::default().with_epochs(5).with_seed(1);
 /// let forecaster = fit(&network, &frame, &config, &Device::Cpu, |logs| {
@@ -122,7 +82,7 @@ impl Split {
 ///     Ok(ControlFlow::Continue(()))
 /// })?;
 /// let forecast = forecaster.forecast(&frame)?;
-/// assert!(forecast.point > 0.0);
+/// assert!(forecast.point() > 0.0);
 /// # Ok::<(), btc_models::Error>(())
 /// ```
 ///
@@ -150,19 +110,22 @@ fn train(
 ) -> Result<Forecaster> {
     config.validate()?;
     network.validate()?;
-    let transforms = frame
-        .names()
-        .iter()
-        .map(|name| config.transform_of(name).lookback());
-    let split = Split::new(frame.rows(), transforms.max().unwrap_or(0), config)?;
+    let preprocess = config.preprocess();
+    let first = preprocess.lookback(frame.names()) + config.timesteps - 1;
+    let split = Split::new(
+        frame.rows(),
+        first,
+        config.horizon,
+        config.validation_fraction,
+    )?;
     let training_rows = split.train.end;
-    let (preprocessor, unused) = Preprocessor::fit(frame, training_rows, config)?;
-    let price = frame.price();
-    let target = TargetScaler::fit(&price, split.train.clone(), config)?;
-    let loss = config
-        .loss
-        .clone()
-        .unwrap_or_else(|| network.default_loss());
+    let (preprocessor, unused) = Preprocessor::fit(frame, training_rows, &preprocess)?;
+    let price = frame.target();
+    let target = TargetScaler::fit(frame, split.train.clone(), config.horizon, &preprocess)?;
+    let loss = match &config.loss {
+        Some(loss) => loss.clone(),
+        None => network.default_loss()?,
+    };
 
     let input = InputShape {
         timesteps: config.timesteps,
@@ -179,7 +142,8 @@ fn train(
                 None => f32::NAN,
             })
             .collect(),
-        values: &price,
+        values: price,
+        known_at: frame.known_at(),
         scaler: target,
         horizon: config.horizon,
         timesteps: config.timesteps,
@@ -205,10 +169,10 @@ fn train(
         network: network.clone(),
         config: config.clone(),
         loss: loss.clone(),
-        price: frame.price_name().to_owned(),
+        price: frame.target_name().to_owned(),
         preprocessor,
         target,
-        conformal: Conformal::new(ErrorScale::of(&price), Vec::new()),
+        conformal: Conformal::new(ErrorScale::of(price), Vec::new()),
         training_range: TrainingRange {
             start: known_at[0],
             end: known_at[known_at.len() - 1],
@@ -220,7 +184,7 @@ fn train(
         data_hash: None,
     };
     let mut forecaster = Forecaster::new(manifest, built, parameters, device.clone());
-    calibrate(&mut forecaster, &windows.series, &price, &split)?;
+    calibrate(&mut forecaster, &windows.series, frame, &split)?;
     Ok(forecaster)
 }
 
@@ -238,22 +202,23 @@ fn score(logs: &EpochLogs) -> f64 {
 fn calibrate(
     forecaster: &mut Forecaster,
     series: &Series,
-    price: &[f64],
+    frame: &SeriesFrame,
     split: &Split,
 ) -> Result<()> {
     let horizon = forecaster.horizon();
+    let price = frame.target();
     let scale = ErrorScale::of(price);
-    let variance = ewma_variance(price, scale);
+    let spread = frame.spread();
     // Rows at the start, whose variance rests on few changes, tell nothing.
     let deviation = |end: usize| {
-        let deviation = (variance[end] * horizon as f64).sqrt();
+        let deviation = (spread.variance(scale, end) * horizon as f64).sqrt();
         (WARM_UP <= end && 0.0 < deviation).then_some(deviation)
     };
     let error = |from: f64, end: usize| scale.difference(from, price[end + horizon]).abs();
     let (mut actual, mut predicted, mut naive) = (vec![], vec![], vec![]);
     for end in split.validation.clone() {
         actual.push(price[end + horizon]);
-        predicted.push(forecaster.point(series, end, price[end])?);
+        predicted.push(forecaster.point(series, end, price[end], frame.known_at()[end])?);
         naive.push(price[end]);
     }
     let sum = |points: &[f64]| -> f64 {
@@ -303,6 +268,7 @@ struct Windows<'a> {
     targets: Vec<f32>,
     /// The column that is forecast, row by row.
     values: &'a [f64],
+    known_at: &'a [chrono::DateTime<chrono::Utc>],
     scaler: TargetScaler,
     horizon: usize,
     timesteps: usize,
@@ -425,6 +391,7 @@ impl Training<'_> {
     fn evaluate(&self, ends: &[usize]) -> Result<(f64, Option<f64>)> {
         let Windows {
             values: column,
+            known_at,
             scaler,
             horizon,
             ..
@@ -437,7 +404,8 @@ impl Training<'_> {
             loss += self.loss.evaluate(&outputs, &targets).0 * ends.len() as f64;
             for (output, &end) in outputs.chunks(self.loss.outputs()).zip(ends) {
                 let (last, actual) = (column[end], column[end + horizon]);
-                error += (scaler.price(last, self.loss.point(output)) - actual).abs();
+                let point = scaler.value(last, self.loss.point(output), known_at[end])?;
+                error += (point - actual).abs();
                 naive += (last - actual).abs();
             }
         }
@@ -446,28 +414,5 @@ impl Training<'_> {
             loss / ends.len() as f64,
             relative.is_finite().then_some(relative),
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(rows: usize, horizon: usize, fraction: f64, train: Range<usize>, val: Range<usize>) {
-        let config = TrainConfig::default()
-            .with_timesteps(3)
-            .with_horizon(horizon)
-            .with_validation_fraction(fraction);
-        let split = Split::new(rows, 1, &config).unwrap();
-        assert_eq!((split.train, split.validation), (train, val));
-    }
-
-    // With one row of lookback and three timesteps, the first window ends in row 3.
-    #[test]
-    fn validation_begins_when_the_last_training_target_is_known() {
-        check(24, 1, 0.1, 3..21, 21..23);
-        check(24, 1, 0.0, 3..23, 23..23);
-        check(24, 3, 0.2, 3..15, 17..21);
     }
 }

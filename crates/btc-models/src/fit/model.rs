@@ -2,11 +2,9 @@
 
 use std::ops::{ControlFlow, Range};
 
-use candle_core::Device;
-
 use super::forecaster::Forecaster;
 use super::{TrainConfig, fit};
-use crate::forecast::{FittedModel, Forecast, Model};
+use crate::forecast::{FitContext, FittedModel, Forecast, Model};
 use crate::network::NetworkConfig;
 use crate::series::SeriesFrame;
 use crate::{Error, Result};
@@ -14,6 +12,23 @@ use crate::{Error, Result};
 impl FittedModel for Forecaster {
     fn forecast_at(&self, frame: &SeriesFrame, origins: Range<usize>) -> Result<Vec<Forecast>> {
         Forecaster::forecast_at(self, frame, origins)
+    }
+}
+
+/// A network whose first training diverged.
+#[derive(Debug)]
+struct Retried {
+    forecaster: Forecaster,
+    note: String,
+}
+
+impl FittedModel for Retried {
+    fn forecast_at(&self, frame: &SeriesFrame, origins: Range<usize>) -> Result<Vec<Forecast>> {
+        self.forecaster.forecast_at(frame, origins)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        vec![self.note.clone()]
     }
 }
 
@@ -41,23 +56,32 @@ impl Model for NetworkModel {
         &self.name
     }
 
-    fn fit(&self, frame: &SeriesFrame, horizon: usize, seed: u64) -> Result<Box<dyn FittedModel>> {
-        let config = self.config.clone().with_horizon(horizon).with_seed(seed);
-        let fitted = fit(&self.network, frame, &config, &Device::Cpu, |_| {
-            Ok(ControlFlow::Continue(()))
-        });
-        match fitted {
+    fn fit(&self, frame: &SeriesFrame, context: &FitContext) -> Result<Box<dyn FittedModel>> {
+        let config = self
+            .config
+            .clone()
+            .with_horizon(context.horizon)
+            .with_seed(context.seed);
+        let train = |config: &TrainConfig| {
+            fit(&self.network, frame, config, &context.device, |_| {
+                Ok(ControlFlow::Continue(()))
+            })
+        };
+        match train(&config) {
             // A learning rate that is too high for one refit must not end a whole comparison.
-            Err(Error::Diverged { .. }) => {
+            Err(Error::Diverged { epoch }) => {
                 let gentle = TrainConfig {
                     lr: config.lr / 10.0,
                     ..config
                 }
                 .with_clip_norm(1.0);
-                let fitted = fit(&self.network, frame, &gentle, &Device::Cpu, |_| {
-                    Ok(ControlFlow::Continue(()))
-                })?;
-                Ok(Box::new(fitted))
+                Ok(Box::new(Retried {
+                    forecaster: train(&gentle)?,
+                    note: format!(
+                        "training diverged in epoch {epoch} and was repeated with a tenth of the \
+                         learning rate and gradients clipped to a norm of 1"
+                    ),
+                }))
             }
             fitted => Ok(Box::new(fitted?)),
         }

@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use super::spread::{Spread, ewma_variance};
+
 /// The weight of the past in the running variance.
 pub(crate) const DECAY: f64 = 0.94;
 /// Changes of which the running variance starts as the mean square.
@@ -29,16 +31,16 @@ pub struct Interval {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ErrorScale {
-    /// As differences of logarithms, for positive prices.
+    /// As differences of logarithms, for positive values.
     Log,
     /// As differences.
     Absolute,
 }
 
 impl ErrorScale {
-    /// The scale for a series of prices.
-    pub(crate) fn of(price: &[f64]) -> Self {
-        if price.iter().all(|price| 0.0 < *price) {
+    /// The scale for a series of values.
+    pub(crate) fn of(target: &[f64]) -> Self {
+        if target.iter().all(|value| 0.0 < *value) {
             Self::Log
         } else {
             Self::Absolute
@@ -58,27 +60,6 @@ impl ErrorScale {
             Self::Absolute => from + by,
         }
     }
-}
-
-/// For each row, the variance of the next change as expected from the changes up to that row.
-///
-/// It is the mean square of the changes until there are 30 of them, and an exponentially
-/// weighted one from then on. Without any change it is 0.
-pub(crate) fn ewma_variance(price: &[f64], scale: ErrorScale) -> Vec<f64> {
-    let mut variance = 0.0;
-    let mut variances = Vec::with_capacity(price.len());
-    for i in 0..price.len() {
-        if 0 < i {
-            let square = scale.difference(price[i - 1], price[i]).powi(2);
-            if i <= WARM_UP {
-                variance += (square - variance) / i as f64;
-            } else {
-                variance = DECAY * variance + (1.0 - DECAY) * square;
-            }
-        }
-        variances.push(variance);
-    }
-    variances
 }
 
 /// Scores of past forecasts, from which intervals follow.
@@ -104,28 +85,55 @@ impl Conformal {
                 .all(|score| 0.0 <= *score && score.is_finite())
     }
 
-    /// The score that a share `level` of forecasts stays within: the quantile with the
+    /// The score that a fraction `level` of forecasts stays within: the quantile with the
     /// correction for a finite sample, or the largest score if there are too few.
     fn quantile(&self, level: f64) -> Option<f64> {
-        let n = self.scores.len();
-        let rank = ((n + 1) as f64 * level).ceil() as usize;
-        self.scores.get(rank.clamp(1, n.max(1)) - 1).copied()
+        self.scores.get(rank(self.scores.len(), level)).copied()
     }
 
-    /// Intervals around `point` where a standard deviation of `deviation` is expected.
-    pub(crate) fn intervals(&self, point: f64, deviation: f64) -> Vec<Interval> {
-        LEVELS
-            .iter()
-            .filter_map(|&level| {
-                let half = self.quantile(level)? * deviation;
-                Some(Interval {
-                    level,
-                    low: self.scale.shift(point, -half),
-                    high: self.scale.shift(point, half),
-                })
-            })
-            .collect()
+    /// Intervals around `point` where a standard deviation of `deviation` is expected on `scale`.
+    pub(crate) fn intervals(&self, point: f64, scale: ErrorScale, deviation: f64) -> Vec<Interval> {
+        around(point, scale, deviation, |level| self.quantile(level))
     }
+}
+
+/// The place of the score that a fraction `level` of `n` stays within.
+fn rank(n: usize, level: f64) -> usize {
+    let rank = ((n + 1) as f64 * level).ceil() as usize;
+    rank.clamp(1, n.max(1)) - 1
+}
+
+fn around(
+    point: f64,
+    scale: ErrorScale,
+    deviation: f64,
+    mut quantile: impl FnMut(f64) -> Option<f64>,
+) -> Vec<Interval> {
+    LEVELS
+        .iter()
+        .filter_map(|&level| {
+            let half = quantile(level)? * deviation;
+            Some(Interval {
+                level,
+                low: scale.shift(point, -half),
+                high: scale.shift(point, half),
+            })
+        })
+        .collect()
+}
+
+/// The intervals of [`Conformal::intervals`] for scores in any order, without sorting all of
+/// them. The scores are those that are finite.
+pub(crate) fn intervals_of(
+    scores: &mut [f64],
+    point: f64,
+    scale: ErrorScale,
+    deviation: f64,
+) -> Vec<Interval> {
+    around(point, scale, deviation, |level| {
+        let rank = rank(scores.len(), level);
+        (rank < scores.len()).then(|| *scores.select_nth_unstable_by(rank, f64::total_cmp).1)
+    })
 }
 
 #[cfg(test)]
@@ -140,28 +148,14 @@ mod tests {
         assert_eq!(conformal.quantile(0.80), Some(16.0));
         assert_eq!(conformal.quantile(0.95), Some(19.0));
         assert_eq!(conformal.quantile(0.99), Some(19.0));
-        let interval = conformal.intervals(100.0, 2.0)[0];
-        assert_eq!((interval.low, interval.high), (68.0, 132.0));
-        assert!(
-            Conformal::new(ErrorScale::Log, vec![])
-                .intervals(1.0, 1.0)
-                .is_empty()
-        );
-    }
-
-    #[test]
-    fn the_running_variance_knows_no_later_change() {
-        let price: Vec<f64> = (0..60).map(|i| 100.0 + f64::from(i * 37 % 11)).collect();
-        let whole = ewma_variance(&price, ErrorScale::Log);
-        for rows in 1..price.len() {
-            assert_eq!(
-                ewma_variance(&price[..rows], ErrorScale::Log),
-                whole[..rows]
-            );
-        }
-        assert_eq!(
-            ewma_variance(&[1.0, 3.0, 2.0], ErrorScale::Absolute),
-            [0.0, 4.0, 2.5]
-        );
+        let intervals = conformal.intervals(100.0, ErrorScale::Absolute, 2.0);
+        assert_eq!((intervals[0].low, intervals[0].high), (68.0, 132.0));
+        let none = Conformal::new(ErrorScale::Log, vec![]);
+        assert!(none.intervals(1.0, ErrorScale::Log, 1.0).is_empty());
+        // Scores in any order give the same.
+        let mut mixed: Vec<f64> = (1..=19).map(|i| f64::from(i * 7 % 20)).collect();
+        let found = intervals_of(&mut mixed, 100.0, ErrorScale::Absolute, 2.0);
+        assert_eq!(found, intervals);
+        assert!(intervals_of(&mut [], 100.0, ErrorScale::Log, 2.0).is_empty());
     }
 }

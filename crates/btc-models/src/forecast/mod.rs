@@ -1,10 +1,12 @@
-//! Forecasts, their intervals, and the models that make them.
+//! Forecasts, their quantiles and intervals, and the models that make them.
 
-pub(crate) mod forecast;
 pub(crate) mod interval;
 mod model;
+mod path;
+mod quantiles;
+mod spread;
 
-pub use forecast::Forecast;
-pub(crate) use forecast::after;
 pub use interval::Interval;
-pub use model::{FittedModel, Model};
+pub use model::{FitContext, FittedModel, MAX_HORIZON, Model};
+pub use path::{Forecast, Step};
+pub use quantiles::Quantiles;

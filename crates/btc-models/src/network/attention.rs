@@ -1,38 +1,67 @@
-use candle_core::{Result, Tensor};
+//! An LSTM whose states attend to each other.
 
-use super::{AttentionConfig, InputShape, Network};
-use crate::nn::kernels::{Map, Output};
-use crate::nn::layers::{Linear, Mode, Recurrent, attention, dropout, map};
+use candle_core::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Hyperparameters, NetworkSpec, dropout_rate, size};
+use crate::nn::layers::{
+    Activation, Linear, Map, Mode, Output, Recurrent, attention, dropout, map,
+};
+use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
 
-/// An LSTM whose states attend to each other.
-#[derive(Debug)]
-pub(super) struct Attention {
-    lstm: Recurrent,
-    head: Linear,
-    negative_slope: f32,
-    dropout: f32,
+/// LSTM, leaky rectifier, dropout, attention of the states to each other, mean, dense layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttentionConfig {
+    /// The width of the LSTM.
+    pub units: usize,
+    /// The function inside the LSTM.
+    pub activation: Activation,
+    /// The slope of the leaky rectifier where its argument is negative.
+    pub negative_slope: f32,
+    /// The fraction of the states that is dropped in training.
+    pub dropout: f32,
 }
 
-impl Attention {
-    pub(super) fn new(
-        config: &AttentionConfig,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Self> {
-        let &AttentionConfig {
+impl From<&Hyperparameters> for AttentionConfig {
+    fn from(hyperparameters: &Hyperparameters) -> Self {
+        Self {
+            units: hyperparameters.units,
+            activation: hyperparameters.activation,
+            negative_slope: 0.5,
+            dropout: 0.2,
+        }
+    }
+}
+
+impl NetworkSpec for AttentionConfig {
+    fn validate(&self) -> crate::Result<()> {
+        size("units", self.units)?;
+        dropout_rate(self.dropout)
+    }
+
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
+        let &Self {
             units,
             activation,
             negative_slope,
             dropout,
-        } = config;
-        Ok(Self {
+        } = self;
+        Ok(Box::new(Attention {
             lstm: Recurrent::lstm(parameters, "lstm", input.features, units, activation)?,
             head: Linear::new(parameters, "head", units, input.outputs)?,
             negative_slope,
             dropout,
-        })
+        }))
     }
+}
+
+#[derive(Debug)]
+struct Attention {
+    lstm: Recurrent,
+    head: Linear,
+    negative_slope: f32,
+    dropout: f32,
 }
 
 impl Network for Attention {

@@ -1,12 +1,61 @@
-use candle_core::{Result, Tensor};
+//! A convolutional LSTM over neighbouring features, followed by an LSTM over the whole.
 
-use super::convolution::activate;
-use super::{Activation, ConvLstmConfig, InputShape, Network};
-use crate::nn::kernels::{
-    ConvLstmBuffers, ConvShape, FusedConvLstm, Map, Output, Pool, Unfold, fused,
-};
-use crate::nn::layers::{Linear, Mode, Recurrent, map, unfold};
+use candle_core::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Hyperparameters, NetworkSpec, odd_size, size};
+use crate::nn::kernels::{ConvLstmBuffers, ConvShape, FusedConvLstm, Pool, fused};
+use crate::nn::layers::{Activation, Linear, Map, Mode, Output, Recurrent, Unfold, map, unfold};
+use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::{Init, Parameters, Part};
+
+/// Convolutional LSTM over neighbouring features, LSTM over the whole, two dense layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConvLstmConfig {
+    /// The number of filters of the convolutional LSTM.
+    pub filters: usize,
+    /// The number of neighbouring features that a filter sees, an odd number.
+    pub kernel: usize,
+    /// The width of the LSTM and of the first dense layer.
+    pub units: usize,
+    /// The function inside both recurrent layers.
+    pub activation: Activation,
+}
+
+impl From<&Hyperparameters> for ConvLstmConfig {
+    fn from(hyperparameters: &Hyperparameters) -> Self {
+        Self {
+            filters: 64,
+            kernel: 3,
+            units: hyperparameters.units,
+            activation: hyperparameters.activation,
+        }
+    }
+}
+
+impl NetworkSpec for ConvLstmConfig {
+    fn validate(&self) -> crate::Result<()> {
+        size("filters", self.filters)?;
+        size("units", self.units)?;
+        odd_size("kernel", self.kernel)
+    }
+
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
+        let &Self {
+            filters,
+            kernel,
+            units,
+            activation,
+        } = self;
+        let width = input.timesteps * input.features * filters;
+        Ok(Box::new(ConvLstm {
+            encoder: ConvRecurrent::new(parameters, "conv", filters, kernel, activation)?,
+            lstm: Recurrent::lstm(parameters, "lstm", width, units, activation)?,
+            dense: Linear::new(parameters, "dense", units, units)?,
+            head: Linear::new(parameters, "head", units, input.outputs)?,
+        }))
+    }
+}
 
 /// A convolutional LSTM layer (Shi et al. 2015) over neighbouring features.
 #[derive(Debug)]
@@ -104,13 +153,13 @@ impl ConvRecurrent {
             let gate = |k: usize| gates.narrow(2, k * n, n);
             let i = map(&gate(0)?, Map::Sigmoid)?;
             let f = map(&gate(1)?, Map::Sigmoid)?;
-            let g = activate(&gate(2)?, self.activation)?;
+            let g = self.activation.apply(&gate(2)?)?;
             let o = map(&gate(3)?, Map::Sigmoid)?;
             let mut c = (i * g)?;
             if let Some((_, before)) = &state {
                 c = (c + (f * before)?)?;
             }
-            let h = (o * activate(&c, self.activation)?)?;
+            let h = (o * self.activation.apply(&c)?)?;
             states.push(h.clone());
             state = Some((h, c));
         }
@@ -118,35 +167,12 @@ impl ConvRecurrent {
     }
 }
 
-/// A convolutional LSTM over neighbouring features, followed by an LSTM over the whole.
 #[derive(Debug)]
-pub(super) struct ConvLstm {
+struct ConvLstm {
     encoder: ConvRecurrent,
     lstm: Recurrent,
     dense: Linear,
     head: Linear,
-}
-
-impl ConvLstm {
-    pub(super) fn new(
-        config: &ConvLstmConfig,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Self> {
-        let &ConvLstmConfig {
-            filters,
-            kernel,
-            units,
-            activation,
-        } = config;
-        let width = input.timesteps * input.features * filters;
-        Ok(Self {
-            encoder: ConvRecurrent::new(parameters, "conv", filters, kernel, activation)?,
-            lstm: Recurrent::lstm(parameters, "lstm", width, units, activation)?,
-            dense: Linear::new(parameters, "dense", units, units)?,
-            head: Linear::new(parameters, "head", units, input.outputs)?,
-        })
-    }
 }
 
 impl Network for ConvLstm {

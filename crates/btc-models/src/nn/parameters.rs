@@ -8,11 +8,12 @@ use crate::nn::kernels::transpose;
 use crate::nn::random::Stream;
 
 /// A shape and the values in it, row by row.
-pub(crate) type Array = (Vec<usize>, Vec<f32>);
+pub type Array = (Vec<usize>, Vec<f32>);
 
 /// How a weight starts.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Init {
+pub enum Init {
+    /// Every number is this.
     Constant(f32),
     /// Uniform within plus and minus the bound.
     Uniform(f32),
@@ -20,14 +21,14 @@ pub(crate) enum Init {
 
 impl Init {
     /// PyTorch's start of linear and convolutional layers: within 1/sqrt(fan in).
-    pub(crate) fn fan_in(inputs: usize) -> Self {
+    pub fn fan_in(inputs: usize) -> Self {
         Self::Uniform(1.0 / (inputs as f32).sqrt())
     }
 }
 
 /// A named piece of a weight that is kept in one packed tensor.
 #[derive(Debug, Clone)]
-pub(crate) struct Part {
+pub struct Part {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) init: Init,
@@ -36,7 +37,8 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) fn new(name: impl Into<String>, shape: &[usize], init: Init) -> Self {
+    /// A piece that is packed as it is stored.
+    pub fn new(name: impl Into<String>, shape: &[usize], init: Init) -> Self {
         Self {
             name: name.into(),
             shape: shape.to_vec(),
@@ -46,7 +48,7 @@ impl Part {
     }
 
     /// A matrix that is stored in this shape and packed as its transpose.
-    pub(crate) fn transposed(name: impl Into<String>, shape: [usize; 2], init: Init) -> Self {
+    pub fn transposed(name: impl Into<String>, shape: [usize; 2], init: Init) -> Self {
         Self {
             transposed: true,
             ..Self::new(name, &shape, init)
@@ -78,8 +80,12 @@ impl Part {
 }
 
 /// The weights of one network, by name, in the order of their names.
+///
+/// A network asks for each of its weights while it is built. When it is trained, the weight starts
+/// from the seed and its name alone, whatever the order; when it is loaded, it is the one that was
+/// stored.
 #[derive(Debug)]
-pub(crate) struct Parameters {
+pub struct Parameters {
     seed: u64,
     device: Device,
     stored: Option<BTreeMap<String, Array>>,
@@ -90,7 +96,7 @@ pub(crate) struct Parameters {
 
 impl Parameters {
     /// Weights that start from `seed`.
-    pub(crate) fn seeded(seed: u64, device: &Device) -> Self {
+    pub fn seeded(seed: u64, device: &Device) -> Self {
         Self {
             seed,
             device: device.clone(),
@@ -108,12 +114,17 @@ impl Parameters {
         }
     }
 
-    pub(crate) fn device(&self) -> &Device {
+    /// Where the weights are.
+    pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The weight called `name`, created now.
-    pub(crate) fn weight(
+    /// The weight called `name`: created from the seed and the name, or as it was stored.
+    ///
+    /// # Errors
+    ///
+    /// Another weight has the name, or the one that was stored another shape.
+    pub fn weight(
         &mut self,
         name: &str,
         shape: &[usize],
@@ -124,7 +135,11 @@ impl Parameters {
     }
 
     /// Stores zeros under a name that other programs expect.
-    pub(crate) fn zeros(&mut self, name: String, shape: &[usize]) -> candle_core::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// What was stored under the name is not zeros of this shape.
+    pub fn zeros(&mut self, name: String, shape: &[usize]) -> candle_core::Result<()> {
         if let Some(stored) = &mut self.stored {
             let Some((dims, values)) = stored.remove(&name) else {
                 candle_core::bail!("the weight {name} is missing");
@@ -138,7 +153,11 @@ impl Parameters {
     }
 
     /// One flat weight that consists of `parts`, each of which is stored under its own name.
-    pub(crate) fn packed(&mut self, name: &str, parts: &[Part]) -> candle_core::Result<Tensor> {
+    ///
+    /// # Errors
+    ///
+    /// Another weight has the name, or the one that was stored another shape.
+    pub fn packed(&mut self, name: &str, parts: &[Part]) -> candle_core::Result<Tensor> {
         if self.vars.contains_key(name) {
             candle_core::bail!("two weights are called {name}");
         }
@@ -199,7 +218,7 @@ impl Parameters {
     }
 
     /// The number of weights.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.vars.values().map(|(var, _)| var.elem_count()).sum()
     }
 

@@ -1,5 +1,13 @@
-//! Tables of values in time.
+//! Values in time: a frame of columns, its frequency and holes, and how it is split.
 
+mod covariates;
 pub(crate) mod frame;
+mod frequency;
+mod holes;
+pub(crate) mod split;
 
+pub use covariates::{Category, Role};
 pub use frame::SeriesFrame;
+pub use frequency::{Frequency, MAX_STEPS};
+pub use holes::{Hole, HolePolicy, MAX_MISSING};
+pub use split::Split;

@@ -1,4 +1,11 @@
+//! What is made of a feature before it is scaled.
+
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The most rows that a transform may look back.
+pub(crate) const MAX_LOOKBACK: usize = 1_000_000;
 
 /// What is made of a feature before it is scaled.
 ///
@@ -28,8 +35,17 @@ pub enum FeatureTransform {
 }
 
 impl FeatureTransform {
+    pub(crate) fn validate(&self) -> Result<()> {
+        match self {
+            Self::ZScore { window } if *window < 2 || MAX_LOOKBACK < *window => {
+                Err(Error::invalid("window", window, "between 2 and 1000000"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Rows before a row that are needed.
-    pub(crate) fn lookback(self) -> usize {
+    pub(crate) fn lookback(&self) -> usize {
         match self {
             Self::Auto | Self::Difference | Self::LogDifference => 1,
             Self::Level | Self::Log => 0,
@@ -38,7 +54,7 @@ impl FeatureTransform {
     }
 
     /// Transforms a column; NaN where it or a row it needs is missing.
-    pub(crate) fn apply(self, values: &[f64]) -> Vec<f64> {
+    pub(crate) fn apply(&self, values: &[f64]) -> Vec<f64> {
         let ln = |x: f64| if 0.0 < x { x.ln() } else { f64::NAN };
         let change = |f: &dyn Fn(f64) -> f64| {
             (0..values.len())
@@ -57,7 +73,7 @@ impl FeatureTransform {
             Self::Auto | Self::Difference => change(&|x| x),
             Self::LogDifference => change(&ln),
             Self::ZScore { window } => (0..values.len())
-                .map(|i| match (i + 1).checked_sub(window) {
+                .map(|i| match (i + 1).checked_sub(*window) {
                     Some(start) => z_score(&values[start..=i]),
                     None => f64::NAN,
                 })

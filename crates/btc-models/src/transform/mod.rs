@@ -1,10 +1,12 @@
 //! What is made of a series before a model sees it.
 
+mod config;
 mod feature;
 mod preprocess;
 pub(crate) mod scaler;
 mod target;
 
+pub use config::PreprocessConfig;
 pub use feature::FeatureTransform;
 pub use preprocess::Unused;
 pub(crate) use preprocess::{Preprocessor, Series};

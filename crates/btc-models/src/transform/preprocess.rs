@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::TrainConfig;
 use crate::series::SeriesFrame;
-use crate::transform::FeatureTransform;
 use crate::transform::scaler::{Scaler, quantile};
+use crate::transform::{FeatureTransform, PreprocessConfig};
 use crate::{Error, Result};
 
 /// Why a feature of the series is not used.
@@ -73,22 +72,22 @@ fn forward_fill(values: &mut [f64], limit: usize) {
     }
 }
 
-/// Refuses a feature that at each row is the price of the next row.
+/// Refuses a feature that at each row is the target of the next row.
 ///
-/// The median difference must be below 0.3 % and below half of what the last known price has:
-/// a price that hardly moves agrees with everything known of it.
-fn refuse_target(name: &str, values: &[f64], price: &[f64]) -> Result<()> {
+/// The median difference must be below 0.3 % and below half of what the last known value has:
+/// a target that hardly moves agrees with everything known of it.
+fn refuse_target(name: &str, values: &[f64], target: &[f64]) -> Result<()> {
     let median = |values: &[f64]| {
         let mut differences: Vec<f64> = values
             .iter()
-            .zip(&price[1..])
+            .zip(&target[1..])
             .map(|(x, next)| (x / next - 1.0).abs())
             .filter(|difference| difference.is_finite())
             .collect();
         differences.sort_by(f64::total_cmp);
         (30 <= differences.len()).then(|| quantile(&differences, 0.5))
     };
-    match (median(values), median(price)) {
+    match (median(values), median(target)) {
         (Some(feature), Some(naive)) if feature < 0.003 && feature < 0.5 * naive => {
             Err(Error::TargetInDisguise {
                 feature: name.to_owned(),
@@ -104,18 +103,18 @@ impl Preprocessor {
     pub(crate) fn fit(
         frame: &SeriesFrame,
         training_rows: usize,
-        config: &TrainConfig,
+        config: &PreprocessConfig,
     ) -> Result<(Self, Vec<(String, Unused)>)> {
-        let price = frame.price();
+        let target = frame.target();
         let mut features: Vec<Feature> = Vec::new();
         let mut kept: Vec<(String, Vec<f64>)> = Vec::new();
         let mut unused = Vec::new();
         for name in frame.names() {
-            let is_price = name == frame.price_name();
-            let mut values = frame.column(name).unwrap_or_default();
-            values.truncate(training_rows);
-            if !is_price {
-                refuse_target(name, &values, &price[..training_rows])?;
+            let is_target = name == frame.target_name();
+            let known = frame.column(name).unwrap_or_default();
+            let mut values = known[..training_rows].to_vec();
+            if !is_target {
+                refuse_target(name, &values, &target[..training_rows])?;
                 if values.iter().all(|x| !x.is_finite()) {
                     unused.push((name.clone(), Unused::Empty));
                     continue;
@@ -126,8 +125,8 @@ impl Preprocessor {
                         .zip(other)
                         .all(|(x, y)| x == y || (x.is_nan() && y.is_nan()))
                 };
-                let of = if same(&price) {
-                    Some(frame.price_name().to_owned())
+                let of = if same(target) {
+                    Some(frame.target_name().to_owned())
                 } else {
                     kept.iter()
                         .find(|(_, other)| same(other))
@@ -150,7 +149,7 @@ impl Preprocessor {
             let transformed = transform.apply(&values);
             let mut finite = transformed.iter().copied().filter(|x| x.is_finite());
             let first = finite.next();
-            if !is_price && finite.all(|x| Some(x) == first) {
+            if !is_target && finite.all(|x| Some(x) == first) {
                 unused.push((name.clone(), Unused::Constant));
                 continue;
             }
@@ -186,15 +185,8 @@ impl Preprocessor {
     /// Whether it is one that [`fit`](Self::fit) can have made.
     pub(crate) fn is_valid(&self) -> bool {
         let feature = |feature: &Feature| {
-            let Scaler { offset, scale } = feature.scaler;
-            let window = match feature.transform {
-                FeatureTransform::ZScore { window } => (2..=1_000_000).contains(&window),
-                _ => true,
-            };
-            window
-                && offset.is_finite()
-                && scale.is_finite()
-                && 0.0 < scale
+            feature.transform.validate().is_ok()
+                && feature.scaler.is_valid()
                 && feature.fill.is_finite()
         };
         !self.features.is_empty()
@@ -216,11 +208,12 @@ impl Preprocessor {
         let width = self.features.len();
         let mut data = vec![0f32; frame.rows() * width];
         for (at, feature) in self.features.iter().enumerate() {
-            let Some(mut values) = frame.column(&feature.name) else {
+            let Some(values) = frame.column(&feature.name) else {
                 return Err(Error::MissingFeature {
                     feature: feature.name.clone(),
                 });
             };
+            let mut values = values.to_vec();
             forward_fill(&mut values, self.max_staleness);
             for (row, x) in feature.transform.apply(&values).into_iter().enumerate() {
                 let x = feature.scaler.apply(x);
@@ -262,32 +255,32 @@ mod tests {
 
     #[test]
     fn features_without_information_are_left_out_and_named() {
-        let price = walk(60);
+        let target = walk(60);
         let frame = frame(&[
-            ("price", price.clone()),
-            ("copy", price),
+            ("load", target.clone()),
+            ("copy", target),
             ("flat", vec![3.0; 60]),
             ("none", vec![f64::NAN; 60]),
             ("good", (0..60).map(|i| f64::from(i * i % 17)).collect()),
         ]);
-        let (fitted, unused) = Preprocessor::fit(&frame, 50, &TrainConfig::default()).unwrap();
+        let (fitted, unused) = Preprocessor::fit(&frame, 50, &PreprocessConfig::default()).unwrap();
         let names: Vec<_> = fitted.features.iter().map(|f| f.name.as_str()).collect();
-        assert_eq!(names, ["price", "good"]);
+        assert_eq!(names, ["load", "good"]);
         assert_eq!(
             unused[0],
-            ("copy".into(), Unused::Duplicate { of: "price".into() })
+            ("copy".into(), Unused::Duplicate { of: "load".into() })
         );
         assert_eq!(unused[1], ("flat".into(), Unused::Constant));
         assert_eq!(unused[2], ("none".into(), Unused::Empty));
     }
 
     #[test]
-    fn the_next_price_among_the_features_is_refused() {
-        let price = walk(60);
-        let mut next = price[1..].to_vec();
+    fn the_next_target_among_the_features_is_refused() {
+        let target = walk(60);
+        let mut next = target[1..].to_vec();
         next.push(f64::NAN);
-        let frame = frame(&[("price", price), ("next", next)]);
-        let error = Preprocessor::fit(&frame, 60, &TrainConfig::default()).unwrap_err();
+        let frame = frame(&[("load", target), ("next", next)]);
+        let error = Preprocessor::fit(&frame, 60, &PreprocessConfig::default()).unwrap_err();
         assert!(matches!(error, Error::TargetInDisguise { feature, .. } if feature == "next"));
     }
 
@@ -297,7 +290,7 @@ mod tests {
         let mut changed = price.clone();
         changed[50..].iter_mut().for_each(|x| *x *= 3.0);
         let (a, b) = (frame(&[("price", price)]), frame(&[("price", changed)]));
-        let config = TrainConfig::default();
+        let config = PreprocessConfig::default();
         let (fit_a, _) = Preprocessor::fit(&a, 50, &config).unwrap();
         let (fit_b, _) = Preprocessor::fit(&b, 50, &config).unwrap();
         assert_eq!(fit_a, fit_b);

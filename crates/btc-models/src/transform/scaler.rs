@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 /// How a column is brought to a common size, from its training rows alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ScalerKind {
     /// The training rows' minimum becomes 0, their maximum 1.
     MinMax,
@@ -22,14 +23,21 @@ pub(crate) struct Scaler {
 }
 
 impl Scaler {
+    pub(crate) const IDENTITY: Self = Self {
+        offset: 0.0,
+        scale: 1.0,
+    };
+
+    /// Whether it is one that [`fit`](Self::fit) can have made.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.offset.is_finite() && self.scale.is_finite() && 0.0 < self.scale
+    }
+
     /// Fits to the finite values; a column without spread is only moved.
     pub(crate) fn fit(kind: ScalerKind, values: &[f64]) -> Self {
         let mut finite: Vec<f64> = values.iter().copied().filter(|x| x.is_finite()).collect();
         if finite.is_empty() {
-            return Self {
-                offset: 0.0,
-                scale: 1.0,
-            };
+            return Self::IDENTITY;
         }
         finite.sort_by(f64::total_cmp);
         let n = finite.len() as f64;

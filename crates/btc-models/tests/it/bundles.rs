@@ -26,8 +26,8 @@ fn every_model_comes_back_as_it_was() {
         );
         let info = validate_bundle(&at).unwrap();
         assert_eq!(
-            (info.model_type, info.parameters),
-            (model, forecaster.parameter_count())
+            (info.model_type.as_str(), info.parameters),
+            (model.name(), forecaster.parameter_count())
         );
         assert_eq!(info.features, ["close", "volume"]);
         assert_eq!(
@@ -79,10 +79,10 @@ fn a_damaged_bundle_is_an_error() {
     check("was changed");
     fs::write(
         &manifest,
-        text.replacen("\"format_version\": 1", "\"format_version\": 2", 1),
+        text.replacen("\"format_version\": 2", "\"format_version\": 3", 1),
     )
     .unwrap();
-    check("version 2");
+    check("version 3");
     for length in [0, 1, text.len() / 2] {
         fs::write(&manifest, &text[..length]).unwrap();
         check("forecaster.json");
@@ -148,6 +148,11 @@ fn a_description_that_makes_no_sense_is_an_error() {
         (vec!["config", "timesteps"], json!(1_000_000_000_u64)),
         (vec!["config", "timesteps"], json!(0)),
         (vec!["config", "horizon"], json!(0)),
+        (vec!["config", "horizon"], json!(1_000_000)),
+        (vec!["config", "horizon"], json!(85)),
+        (vec!["training_range", "end"], json!("2019-01-01T00:00:00Z")),
+        (vec!["target", "scaler", "scale"], json!(0.0)),
+        (vec!["target", "scaler", "scale"], json!(-1.0)),
         (vec!["network", "units"], json!(4096)),
         (vec!["network", "units"], json!(0)),
         (vec!["network", "dropout"], json!(1.5)),
@@ -162,6 +167,77 @@ fn a_description_that_makes_no_sense_is_an_error() {
         assert!(
             matches!(result, Err(Error::Bundle { .. })),
             "{path:?} {value}: {result:?}"
+        );
+    }
+}
+
+/// Nothing that makes a model knows the time.
+#[test]
+fn two_trainings_with_one_seed_are_one_model() {
+    let frame = random_walk(4, 90);
+    let dir = tempfile::tempdir().unwrap();
+    let identity = |name: &str, seed| {
+        let config = TrainConfig::default().with_epochs(3).with_seed(seed);
+        let at = dir.path().join(name);
+        let forecaster = train(&network(ModelType::Lstm, true), &frame, &config);
+        forecaster.save(&at).unwrap();
+        let loaded = Forecaster::load(&at, &Device::Cpu).unwrap();
+        assert_eq!(loaded.history(), forecaster.history());
+        assert!(0.0 < loaded.history()[2].seconds);
+        validate_bundle(&at).unwrap().content_hash
+    };
+    let first = identity("first", 1);
+    assert_eq!(first, identity("second", 1));
+    assert_ne!(first, identity("third", 2));
+}
+
+/// Run by the test below under another umask, which is a process's own.
+#[test]
+#[cfg(unix)]
+fn permissions_are_those_of_ordinary_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let frame = random_walk(4, 60);
+    let config = TrainConfig::default().with_epochs(1);
+    let forecaster = train(&network(ModelType::NLinear, true), &frame, &config);
+    let dir = tempfile::tempdir().unwrap();
+    let ordinary = dir.path().join("ordinary");
+    fs::create_dir(&ordinary).unwrap();
+    fs::write(ordinary.join("file"), "").unwrap();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode();
+    let at = dir.path().join("model");
+    for _ in 0..2 {
+        forecaster.save(&at).unwrap();
+        assert_eq!(mode(&at), mode(&ordinary));
+        for file in [btc_models::MANIFEST_FILE, btc_models::WEIGHTS_FILE] {
+            assert_eq!(mode(&at.join(file)), mode(&ordinary.join("file")));
+        }
+    }
+    println!(
+        "file {:o}.",
+        mode(&at.join(btc_models::WEIGHTS_FILE)) & 0o777
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn permissions_follow_the_umask() {
+    for (umask, expected) in [
+        ("077", "file 600."),
+        ("027", "file 640."),
+        ("002", "file 664."),
+    ] {
+        let script = format!(
+            "umask {umask}; exec \"$0\" --exact bundles::permissions_are_those_of_ordinary_files --nocapture"
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .arg(std::env::current_exe().unwrap())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains(expected),
+            "umask {umask}: {text}"
         );
     }
 }

@@ -5,8 +5,8 @@ use std::ops::{ControlFlow, Range};
 
 use btc_models::backtest::{Config, Report, run};
 use btc_models::{
-    Baseline, Error, FittedModel, Forecast, Model, ModelType, NetworkModel, Result, SeriesFrame,
-    TrainConfig,
+    Baseline, Error, FitContext, FittedModel, Forecast, Model, ModelType, NetworkModel, Result,
+    SeriesFrame, Step, TrainConfig,
 };
 
 use crate::support::{frame, network, normals, prices, random_walk};
@@ -98,21 +98,19 @@ impl Model for Prophet {
         "prophet"
     }
 
-    fn fit(&self, _: &SeriesFrame, _: usize, _: u64) -> Result<Box<dyn FittedModel>> {
+    fn fit(&self, _: &SeriesFrame, _: &FitContext) -> Result<Box<dyn FittedModel>> {
         Ok(Box::new(Self))
     }
 }
 
 impl FittedModel for Prophet {
     fn forecast_at(&self, frame: &SeriesFrame, origins: Range<usize>) -> Result<Vec<Forecast>> {
-        let price = frame.price();
+        let price = frame.target();
         Ok(origins
-            .map(|row| Forecast {
-                point: *price.get(row + 1).unwrap_or(&price[row]),
-                naive: price[row],
-                intervals: vec![],
-                known_until: frame.known_at()[row],
-                target_time: frame.known_at()[row],
+            .map(|row| {
+                let point = frame.target_at(row, 1).unwrap_or(price[row]);
+                let step = Step::new(1, frame.target_time(row, 1), point);
+                Forecast::new(frame.known_at()[row], price[row], step)
             })
             .collect())
     }
@@ -196,9 +194,9 @@ fn nothing_beats_a_random_walk() {
 #[test]
 fn the_page_shows_every_model_and_loads_nothing() {
     let mut series = random_walk(6, 200);
-    let volume = series.column("volume").unwrap();
+    let volume = series.column("volume").unwrap().to_vec();
     series = frame(&[
-        ("a<b", series.price()),
+        ("a<b", series.target().to_vec()),
         ("volume", volume),
         ("flat", vec![1.0; 200]),
     ]);

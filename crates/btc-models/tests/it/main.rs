@@ -1,16 +1,32 @@
 //! The integration tests of btc-models.
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a test that cannot go on fails, and one that is skipped says so"
 )]
 
+#[cfg(feature = "nn")]
+mod bundle_fixtures;
+#[cfg(feature = "nn")]
 mod bundles;
+#[cfg(feature = "nn")]
 mod comparison;
+#[cfg(feature = "nn")]
 mod golden;
+mod judging;
+#[cfg(feature = "nn")]
 mod networks;
+#[cfg(feature = "nn")]
+mod own_network;
+#[cfg(feature = "nn")]
+mod pinned_networks;
+#[cfg(feature = "nn")]
 mod properties;
+#[cfg(feature = "nn")]
 mod python;
+#[cfg(feature = "nn")]
 mod support;
+#[cfg(feature = "nn")]
 mod training;
+#[cfg(feature = "nn")]
 mod vectors;

@@ -8,7 +8,7 @@ use crate::support::{frame, network, normals, prices, random_walk, train};
 fn every_network_learns_32_windows_by_heart() {
     // With more features than windows, even a linear map can tell all windows apart.
     let walk = random_walk(5, 43);
-    let mut columns = vec![("close", walk.price())];
+    let mut columns = vec![("close", walk.target().to_vec())];
     for (seed, name) in ["a", "b", "c", "d"].into_iter().enumerate() {
         columns.push((name, normals(seed as u64 + 40, 43)));
     }
@@ -58,8 +58,8 @@ fn every_network_finds_planted_signals() {
             let training = frame.slice(0..400).unwrap();
             let forecaster = train(&network(model, true), &training, &config);
             let forecasts = forecaster.forecast_at(&frame, 400..499).unwrap();
-            let price = frame.price();
-            let points: Vec<f64> = forecasts.iter().map(|forecast| forecast.point).collect();
+            let price = frame.target();
+            let points: Vec<f64> = forecasts.iter().map(|forecast| forecast.point()).collect();
             let relative = metrics::relative_mae(&price[401..500], &points, &price[400..499]);
             assert!(relative < 0.5, "{model}, seasonal {seasonal}: {relative}");
         }
@@ -76,7 +76,7 @@ fn every_network_takes_windows_of_any_size() {
                 .with_epochs(1);
             let forecaster = train(&network(model, true), &frame, &config);
             assert!(
-                forecaster.forecast(&frame).unwrap().point > 0.0,
+                forecaster.forecast(&frame).unwrap().point() > 0.0,
                 "{model} {timesteps}"
             );
         }

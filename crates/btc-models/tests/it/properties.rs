@@ -1,6 +1,6 @@
 //! What holds for every series.
 
-use btc_models::{Baseline, Forecaster, Model, ModelType, SeriesFrame, TrainConfig};
+use btc_models::{Baseline, FitContext, Forecaster, Model, ModelType, SeriesFrame, TrainConfig};
 use proptest::prelude::*;
 
 use crate::support::{frame, network, normals, prices, train};
@@ -48,7 +48,7 @@ fn corrupted(whole: &SeriesFrame, row: usize, factor: f64) -> SeriesFrame {
         .names()
         .iter()
         .map(|name| {
-            let mut values = whole.column(name).unwrap();
+            let mut values = whole.column(name).unwrap().to_vec();
             values[row + 1..]
                 .iter_mut()
                 .for_each(|x| *x = if x.is_nan() { 1.0 } else { factor * *x });
@@ -74,7 +74,7 @@ proptest! {
         let changed = corrupted(&whole, row, factor);
         prop_assert_eq!(forecaster.forecast_at(&changed, row..row + 1).unwrap(), expected);
         for baseline in Baseline::ALL {
-            let fitted = baseline.fit(&whole.slice(0..TRAINING).unwrap(), 1, 0).unwrap();
+            let fitted = baseline.fit(&whole.slice(0..TRAINING).unwrap(), &FitContext::new(1, 0)).unwrap();
             let expected = fitted.forecast_at(&whole, row..row + 1).unwrap();
             let truncated = whole.slice(0..row + 1).unwrap();
             prop_assert_eq!(&fitted.forecast_at(&truncated, row..row + 1).unwrap(), &expected);
@@ -94,11 +94,11 @@ proptest! {
     fn intervals_are_around_the_point_and_nested(whole in series()) {
         let forecasts = forecaster(ModelType::NLinear, &whole).forecast_at(&whole, TRAINING..ROWS).unwrap();
         for forecast in forecasts {
-            prop_assert!(forecast.point.is_finite() && 0.0 < forecast.point);
-            for interval in &forecast.intervals {
-                prop_assert!(interval.low <= forecast.point && forecast.point <= interval.high);
+            prop_assert!(forecast.point().is_finite() && 0.0 < forecast.point());
+            for interval in forecast.intervals() {
+                prop_assert!(interval.low <= forecast.point() && forecast.point() <= interval.high);
             }
-            for pair in forecast.intervals.windows(2) {
+            for pair in forecast.intervals().windows(2) {
                 prop_assert!(pair[1].low <= pair[0].low && pair[0].high <= pair[1].high);
             }
         }

@@ -58,7 +58,7 @@ fn pytorch_loads_every_model_and_forecasts_the_same() {
         let forecaster = train(&network(model, true), &frame, &config);
         let bundle = dir.path().join(model.name());
         forecaster.save(&bundle).unwrap();
-        expected.push(forecaster.forecast(&frame).unwrap().point);
+        expected.push(forecaster.forecast(&frame).unwrap().point());
         command.arg(bundle);
     }
     let output = command.output().unwrap();

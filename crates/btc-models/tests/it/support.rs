@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use btc_models::{
     Forecaster, Hyperparameters, ModelType, NetworkConfig, SeriesFrame, TrainConfig, fit,
 };
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use chrono::{DateTime, Days, Utc};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -21,20 +21,12 @@ pub(crate) fn normals(seed: u64, n: usize) -> Vec<f64> {
         .collect()
 }
 
-/// A frame of daily rows; the first column is the price.
+/// A frame of daily rows; the first column is the target.
 pub(crate) fn frame(columns: &[(&str, Vec<f64>)]) -> SeriesFrame {
     let start: DateTime<Utc> = "2020-01-01T00:00:00Z".parse().unwrap();
-    let rows = columns[0].1.len();
-    let values: Vec<f64> = (0..rows)
-        .flat_map(|row| columns.iter().map(move |(_, column)| column[row]))
-        .collect();
-    SeriesFrame::new(
-        (0..rows as u64).map(|day| start + Days::new(day)).collect(),
-        columns.iter().map(|(name, _)| name.to_string()).collect(),
-        Tensor::from_vec(values, (rows, columns.len()), &Device::Cpu).unwrap(),
-        columns[0].0,
-    )
-    .unwrap()
+    let rows = columns[0].1.len() as u64;
+    let days = (0..rows).map(|day| start + Days::new(day)).collect();
+    SeriesFrame::new(days, columns.iter().cloned(), columns[0].0).unwrap()
 }
 
 /// Prices whose logarithm changes by `returns`.
@@ -57,18 +49,15 @@ pub(crate) fn random_walk(seed: u64, rows: usize) -> SeriesFrame {
 
 /// A network of small sizes, without dropout where `dropout` is false.
 pub(crate) fn network(model: ModelType, dropout: bool) -> NetworkConfig {
-    let small = Hyperparameters {
-        units: 16,
-        filters: 16,
-        ..Default::default()
-    };
+    let small = Hyperparameters::default().with_units(16).with_filters(16);
     let mut network = NetworkConfig::new(model, &small);
     if let NetworkConfig::ConvLstm2d(config) = &mut network {
         config.filters = 8;
     }
     if !dropout {
         match &mut network {
-            NetworkConfig::Lstm(config) | NetworkConfig::Gru(config) => config.dropout = 0.0,
+            NetworkConfig::Lstm(config) => config.dropout = 0.0,
+            NetworkConfig::Gru(config) => config.dropout = 0.0,
             NetworkConfig::Attention(config) => config.dropout = 0.0,
             NetworkConfig::Tcn(config) => config.dropout = 0.0,
             NetworkConfig::PatchTst(config) => config.dropout = 0.0,

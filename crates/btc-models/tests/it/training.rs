@@ -159,11 +159,11 @@ fn a_series_too_short_is_an_error_that_says_how_long() {
 #[test]
 fn forecasts_know_nothing_of_later_rows() {
     let whole = random_walk(21, 160);
-    let mut changed = whole.price();
+    let mut changed = whole.target().to_vec();
     changed[130..].iter_mut().for_each(|x| *x *= 2.0);
     let changed = frame(&[
         ("close", changed),
-        ("volume", whole.column("volume").unwrap()),
+        ("volume", whole.column("volume").unwrap().to_vec()),
     ]);
     for model in ModelType::ALL {
         let config = TrainConfig::default().with_epochs(1);
@@ -200,7 +200,7 @@ fn a_frame_that_does_not_fit_the_model_is_an_error() {
         &whole,
         &TrainConfig::default(),
     );
-    let close = whole.price();
+    let close = whole.target().to_vec();
     let only = frame(&[("close", close.clone())]);
     let missing = forecaster.forecast(&only).unwrap_err();
     assert!(matches!(missing, Error::MissingFeature { feature } if feature == "volume"));
@@ -211,7 +211,7 @@ fn a_frame_that_does_not_fit_the_model_is_an_error() {
     ]);
     assert!(matches!(
         forecaster.forecast(&other).unwrap_err(),
-        Error::OtherPrice { .. }
+        Error::OtherTarget { .. }
     ));
     let short = forecaster.forecast(&whole.slice(0..10).unwrap());
     assert!(matches!(
@@ -224,13 +224,16 @@ fn a_frame_that_does_not_fit_the_model_is_an_error() {
     assert!(forecaster.forecast(&whole.slice(0..0).unwrap()).is_err());
     // The order of columns does not matter.
     let turned = [
-        ("close", whole.price()),
-        ("volume", whole.column("volume").unwrap()),
+        ("close", whole.target().to_vec()),
+        ("volume", whole.column("volume").unwrap().to_vec()),
     ];
     let again = forecaster.forecast(&frame(&turned)).unwrap();
     assert_eq!(forecaster.forecast(&whole).unwrap(), again);
-    assert!(again.intervals[0].low < again.point && again.point < again.intervals[0].high);
-    assert_eq!((again.target_time - again.known_until).num_days(), 1);
+    assert!(again.intervals()[0].low < again.point() && again.point() < again.intervals()[0].high);
+    assert_eq!(
+        (again.target_time().unwrap() - again.known_until()).num_days(),
+        1
+    );
 }
 
 #[test]
@@ -252,10 +255,10 @@ fn quantile_heads_give_the_intervals_they_were_trained_for() {
             &config,
         );
         let forecasts = forecaster.forecast_at(&whole, 500..699).unwrap();
-        let price = whole.price();
+        let price = whole.target();
         for (at, level) in [(0, 0.8), (1, 0.9)] {
             let held = forecasts.iter().enumerate().filter(|(row, forecast)| {
-                let interval = forecast.intervals[at];
+                let interval = forecast.intervals()[at];
                 assert_eq!(interval.level, level);
                 interval.low <= price[501 + row] && price[501 + row] <= interval.high
             });
@@ -279,10 +282,13 @@ fn a_path_starts_with_the_forecast_and_widens() {
     let path = forecaster.forecast_path(&whole, 7).unwrap();
     assert_eq!(path[0], forecaster.forecast(&whole).unwrap());
     for (ahead, pair) in path.windows(2).enumerate() {
-        assert_eq!((pair[1].target_time - pair[0].target_time).num_days(), 1);
-        assert_eq!(pair[1].known_until, pair[0].known_until);
+        assert_eq!(
+            (pair[1].target_time().unwrap() - pair[0].target_time().unwrap()).num_days(),
+            1
+        );
+        assert_eq!(pair[1].known_until(), pair[0].known_until());
         let width = |forecast: &btc_models::Forecast| {
-            (forecast.intervals[1].high / forecast.intervals[1].low).ln()
+            (forecast.intervals()[1].high / forecast.intervals()[1].low).ln()
         };
         let expected = ((ahead + 2) as f64 / (ahead + 1) as f64).sqrt();
         assert!((width(&pair[1]) / width(&pair[0]) - expected).abs() < 1e-9);
@@ -291,7 +297,8 @@ fn a_path_starts_with_the_forecast_and_widens() {
     let config = TrainConfig::default().with_horizon(2).with_epochs(1);
     let direct = train(&network(ModelType::Gru, true), &whole, &config);
     assert_eq!(
-        (direct.forecast(&whole).unwrap().target_time - path[0].known_until).num_days(),
+        (direct.forecast(&whole).unwrap().target_time().unwrap() - path[0].known_until())
+            .num_days(),
         2
     );
     assert!(matches!(
@@ -359,7 +366,7 @@ fn levels_can_be_predicted_as_such() {
         let forecaster = train(&network(ModelType::NLinear, true), &whole, &config);
         let forecast = forecaster.forecast(&whole).unwrap();
         assert!(
-            (forecast.point / forecast.naive - 1.0).abs() < 0.3,
+            (forecast.point() / forecast.naive() - 1.0).abs() < 0.3,
             "{scaler:?}: {forecast:?}"
         );
     }
@@ -369,7 +376,7 @@ fn levels_can_be_predicted_as_such() {
     let forecaster = train(&network(ModelType::NLinear, true), &whole, &config);
     let forecast = forecaster.forecast(&whole).unwrap();
     assert!(
-        (forecast.point / forecast.naive - 1.0).abs() < 0.1,
+        (forecast.point() / forecast.naive() - 1.0).abs() < 0.1,
         "{forecast:?}"
     );
 }

@@ -19,7 +19,7 @@ use crate::{config, project, register_config, run_search, series, table};
 /// The MAPE, in percent, of repeating the last close over the last `days` targets before the
 /// hold-out of 60 days.
 fn naive_mape(table: &RecordBatch, days: usize) -> f64 {
-    let close = series(table).series.price();
+    let close = series(table).series.target().to_vec();
     let end = close.len() - 60;
     metrics::mape(&close[end - days..end], &close[end - days - 1..end - 1])
 }
@@ -81,13 +81,13 @@ fn trials_of_other_days_are_judged_anew_on_todays() {
     // The best is the least of what the four bundles make of that window.
     let frame = series(&whole).series;
     let origins = frame.rows() - 71..frame.rows() - 61;
-    let close = frame.price();
+    let close = frame.target();
     let actual = &close[origins.start + 1..origins.end + 1];
     let errors: Vec<f64> = (0..4)
         .map(|number| {
             let forecaster = bundle(&client, &number.to_string(), BUNDLE);
             let forecasts = forecaster.forecast_at(&frame, origins.clone()).unwrap();
-            let points: Vec<f64> = forecasts.iter().map(|forecast| forecast.point).collect();
+            let points: Vec<f64> = forecasts.iter().map(|forecast| forecast.point()).collect();
             metrics::mae(actual, &points)
         })
         .collect();
@@ -292,8 +292,8 @@ fn each_block_is_forecast_by_a_fit_on_the_rows_before_it() {
     let relative = |frame: &btc_models::SeriesFrame, first: usize, split: usize, end: usize| {
         let mut made = older.forecast_at(frame, first..split).unwrap();
         made.extend(newer.forecast_at(frame, split..end).unwrap());
-        let points: Vec<f64> = made.iter().map(|forecast| forecast.point).collect();
-        let close = frame.price();
+        let points: Vec<f64> = made.iter().map(|forecast| forecast.point()).collect();
+        let close = frame.target();
         metrics::relative_mae(&close[first + 1..=end], &points, &close[first..end])
     };
     assert_eq!(

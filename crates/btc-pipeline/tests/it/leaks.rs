@@ -99,8 +99,8 @@ proptest! {
         let whole = btc_pipeline::frame_of(&whole, &forecaster.feature_names()).unwrap();
         let alone = forecaster.forecast(&truncated.unwrap()).unwrap();
         let among = forecaster.forecast_at(&whole, rows - 1..rows).unwrap().remove(0);
-        prop_assert_eq!(alone.point.to_bits(), among.point.to_bits());
-        prop_assert_eq!(alone.intervals, among.intervals);
+        prop_assert_eq!(alone.point().to_bits(), among.point().to_bits());
+        prop_assert_eq!(alone.intervals(), among.intervals());
     }
 
     #[test]
@@ -112,10 +112,8 @@ proptest! {
         let (seen, changed) = (seen.series, changed.series);
         prop_assert_eq!(seen.names(), changed.names());
         prop_assert_eq!(seen.rows(), changed.rows());
-        prop_assert_eq!(
-            seen.slice(0..seen.rows() - unseen).unwrap().price(),
-            changed.slice(0..seen.rows() - unseen).unwrap().price()
-        );
+        let rows = 0..seen.rows() - unseen;
+        prop_assert_eq!(&seen.target()[rows.clone()], &changed.target()[rows]);
     }
 }
 
@@ -136,6 +134,6 @@ fn a_registered_forecast_of_an_earlier_day_uses_that_days_rows_only() {
     let earlier = table.slice(0, table.num_rows() - 30);
     let config = PredictConfig::new("model");
     let prediction = predict(&client, &config, &earlier).unwrap();
-    let naive = series(&earlier).series.price().last().copied();
+    let naive = series(&earlier).series.target().last().copied();
     assert_eq!(Some(prediction.naive), naive);
 }

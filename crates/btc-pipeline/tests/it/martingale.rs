@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray};
-use btc_models::{Hyperparameters, ModelType, NetworkConfig, TrainConfig};
+use btc_models::{Hyperparameters, ModelType, NetworkConfig, Optimizer, TrainConfig};
 use btc_pipeline::{
     EVENT_TIMESTAMP, PRICE, Proposal, RegisterConfig, Registration, SearchConfig, SpaceFn,
     StudyConfig, Verdict, frame, open_study, register_best, search,
@@ -62,13 +62,11 @@ fn register(close: Vec<f64>, model_type: ModelType, client: &TrackingClient) -> 
     let storage = Arc::new(InMemoryStorage::new());
     let study = open_study(storage, &name, &StudyConfig::default()).unwrap();
     let space = SpaceFn::new(7, move |_| {
-        let sizes = Hyperparameters {
-            timesteps: 7,
-            epochs: 15,
-            batch_size: 16,
-            lr: 0.01,
-            ..Hyperparameters::default()
-        };
+        let sizes = Hyperparameters::default()
+            .with_timesteps(7)
+            .with_epochs(15)
+            .with_batch_size(16)
+            .with_optimizer(Optimizer::Adam, 0.01);
         Ok(Proposal {
             network: NetworkConfig::new(model_type, &sizes),
             training: TrainConfig::new(&sizes),

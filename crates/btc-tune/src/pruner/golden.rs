@@ -6,12 +6,33 @@ use serde_json::Value;
 
 use super::*;
 use crate::frozen::{StudyDirection, StudyId, TrialId, TrialState};
-use crate::golden::{assert_close, cases, float, list};
+use crate::golden::{assert_close, cases, float, known, list};
 use crate::storage::NewTrial;
 
 #[test]
 fn verdicts() {
-    for case in list(&cases("pruner.json"), "cases") {
+    let cases = cases("pruner.json");
+    known(&cases, &["optuna", "cases"]);
+    for case in list(&cases, "cases") {
+        // Brackets and budgets are compared where Hyperband is.
+        known(
+            case,
+            &[
+                "name",
+                "pruner",
+                "direction",
+                "study_name",
+                "previous",
+                "current",
+                "expect",
+                "rungs_written",
+                "brackets",
+                "n_brackets",
+                "budgets",
+                "max_resource",
+            ],
+        );
+        known(&case["current"], &["number", "reports"]);
         check(case);
     }
 }
@@ -70,6 +91,10 @@ fn frozen(case: &Value) -> FrozenTrial {
         TrialState::Pruned,
         TrialState::Fail,
     ];
+    known(
+        case,
+        &["number", "state", "value", "intermediate", "system_attrs"],
+    );
     let number = case["number"].as_u64().unwrap() as usize;
     let mut new = NewTrial::waiting();
     new.state = states
@@ -90,7 +115,31 @@ fn frozen(case: &Value) -> FrozenTrial {
 }
 
 fn build(case: &Value) -> Box<dyn Pruner> {
+    known(case, &["kind", "params"]);
     let params = &case["params"];
+    let steps = ["n_warmup_steps", "interval_steps"];
+    let compared = ["n_startup_trials", "n_min_trials"];
+    let read: Vec<&str> = match case["kind"].as_str().unwrap() {
+        "median" => [steps, compared].concat(),
+        "percentile" => [&steps[..], &compared, &["percentile"]].concat(),
+        "sha" => vec![
+            "min_resource",
+            "reduction_factor",
+            "min_early_stopping_rate",
+            "bootstrap_count",
+        ],
+        "hyperband" => vec![
+            "min_resource",
+            "max_resource",
+            "reduction_factor",
+            "bootstrap_count",
+        ],
+        "threshold" => [&steps[..], &["lower", "upper"]].concat(),
+        "patient" => vec!["wrapped", "patience", "min_delta"],
+        "wilcoxon" => vec!["p_threshold", "n_startup_steps"],
+        _ => Vec::new(),
+    };
+    known(params, &read);
     let int = |key: &str, default: u64| params[key].as_u64().unwrap_or(default);
     let number = |key: &str, default: f64| match &params[key] {
         Value::Null => default,
@@ -101,6 +150,7 @@ fn build(case: &Value) -> Box<dyn Pruner> {
         n_warmup_steps: int("n_warmup_steps", 0),
         interval_steps: int("interval_steps", 1),
         n_min_trials: int("n_min_trials", 1) as usize,
+        pruned: PrunedTrials::LeftOut,
     };
     match case["kind"].as_str().unwrap() {
         "median" => Box::new(MedianPruner::new(percentile).unwrap()),
@@ -130,7 +180,12 @@ fn build(case: &Value) -> Box<dyn Pruner> {
                 number("lower", f64::NEG_INFINITY),
                 number("upper", f64::INFINITY),
             );
-            Box::new(ThresholdPruner::new(lower, upper).unwrap())
+            Box::new(
+                ThresholdPruner::new(lower, upper)
+                    .unwrap()
+                    .with_warmup_steps(percentile.n_warmup_steps)
+                    .with_interval_steps(percentile.interval_steps),
+            )
         }
         "patient" => {
             let patient = PatientPruner::new(int("patience", 0) as usize)

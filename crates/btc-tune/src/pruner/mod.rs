@@ -17,7 +17,7 @@ use crate::sampler::StudyView;
 
 pub use hyperband::{HyperbandConfig, HyperbandPruner};
 pub use patient::PatientPruner;
-pub use percentile::{MedianPruner, PercentileConfig, PercentilePruner};
+pub use percentile::{MedianPruner, PercentileConfig, PercentilePruner, PrunedTrials};
 pub use successive_halving::{SuccessiveHalvingConfig, SuccessiveHalvingPruner};
 pub use threshold::ThresholdPruner;
 pub use wilcoxon::WilcoxonPruner;

@@ -40,7 +40,7 @@ pub(crate) fn report(
     printer.line(format!(
         "{} forecasts of {}, known from {} to {}",
         report.origins,
-        report.price,
+        report.target,
         report.first_target.format(day),
         report.last_target.format(day)
     ))?;

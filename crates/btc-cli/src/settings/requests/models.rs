@@ -156,10 +156,7 @@ impl BacktestRequest {
         }
         Ok(Self {
             networks: networks(&args.models)?,
-            hyperparameters: Hyperparameters {
-                epochs: args.epochs.get(),
-                ..Hyperparameters::default()
-            },
+            hyperparameters: Hyperparameters::default().with_epochs(args.epochs.get()),
             config,
             html: args.html,
         })

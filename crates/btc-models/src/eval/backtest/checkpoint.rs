@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::forecast::Forecast;
+use super::part::Outcome;
 use crate::{Error, Result};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     key: String,
-    forecasts: Vec<Forecast>,
+    #[serde(flatten)]
+    outcome: Outcome,
 }
 
 #[derive(Debug)]
 pub(super) struct Checkpoint {
-    finished: HashMap<String, Vec<Forecast>>,
+    finished: HashMap<String, Outcome>,
     file: Option<(PathBuf, File)>,
 }
 
@@ -44,7 +45,7 @@ impl Checkpoint {
         };
         for line in text.lines() {
             if let Ok(line) = serde_json::from_str::<Line>(line) {
-                finished.insert(line.key, line.forecasts);
+                finished.insert(line.key, line.outcome);
             }
         }
         let mut file = OpenOptions::new()
@@ -62,12 +63,12 @@ impl Checkpoint {
         })
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Vec<Forecast>> {
+    pub(super) fn get(&self, key: &str) -> Option<&Outcome> {
         self.finished.get(key)
     }
 
     /// Notes a finished part; it is on disk when this returns.
-    pub(super) fn add(&mut self, key: &str, forecasts: &[Forecast]) -> Result<()> {
+    pub(super) fn add(&mut self, key: &str, outcome: &Outcome) -> Result<()> {
         let Some((path, file)) = &mut self.file else {
             return Ok(());
         };
@@ -78,7 +79,7 @@ impl Checkpoint {
         };
         let line = Line {
             key: key.to_owned(),
-            forecasts: forecasts.to_vec(),
+            outcome: outcome.clone(),
         };
         let mut text =
             serde_json::to_string(&line).map_err(|error| io(std::io::Error::other(error)))?;

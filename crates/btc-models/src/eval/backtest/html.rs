@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::report::{ModelScore, Report};
-use crate::Result;
+use crate::{Frequency, Result};
 
 /// Width and height of a chart in its own units.
 const SIZE: (f64, f64) = (860.0, 260.0);
@@ -42,29 +42,32 @@ impl Report {
     ///
     /// The file cannot be written.
     pub fn save_html(&self, path: &Path) -> Result<()> {
-        crate::bundle::write(path, self.to_html().as_bytes())
+        crate::files::write(path, self.to_html().as_bytes())
     }
 
     fn write_html(&self, page: &mut String) -> std::fmt::Result {
         let day = "%Y-%m-%d %H:%M UTC";
+        let head = "<p class=\"note\">";
+        let notes: String = self
+            .notes
+            .iter()
+            .map(|note| format!("{head}{}</p>", escape(note)))
+            .collect();
         write!(
             page,
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width\">\
              <title>Backtest of {0}</title><style>{STYLE}</style></head><body>\
-             <h1>Backtest of {0}</h1><p>{1} forecasts, {2} ahead, of the values known from {3} to \
-             {4}. Models are refitted every {5} origins on all rows before; a forecast uses \
-             nothing that was not known at its origin.</p>",
-            escape(&self.price),
+             <h1>Backtest of {0}</h1>{6}<p>{1} forecasts, {2} ahead, of the values known from {3} to \
+             {4}. Models are refitted every {5} origins on all rows before; a forecast uses no \
+             row after its origin.</p>",
+            escape(&self.target),
             self.origins,
-            if self.horizon == 1 {
-                "one day".to_owned()
-            } else {
-                format!("{} days", self.horizon)
-            },
+            ahead(self.horizon, self.frequency),
             self.first_target.format(day),
             self.last_target.format(day),
-            self.refit_every
+            self.refit_every,
+            notes
         )?;
         if self.too_small {
             page.push_str("<p class=\"alarm\">Too few forecasts to say which model is better.</p>");
@@ -247,6 +250,16 @@ impl Report {
             page.push_str("</ul>");
         }
         Ok(())
+    }
+}
+
+/// How far ahead `steps` are, in words.
+fn ahead(steps: usize, frequency: Frequency) -> String {
+    match frequency {
+        Frequency::Irregular if steps == 1 => "one row".to_owned(),
+        Frequency::Irregular => format!("{steps} rows"),
+        step if steps == 1 => step.to_string(),
+        step => format!("{steps} times {step}"),
     }
 }
 

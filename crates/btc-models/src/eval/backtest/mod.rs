@@ -6,18 +6,13 @@
 //!
 //! ```
 //! use btc_models::{Baseline, Model, SeriesFrame, backtest};
-//! use candle_core::{Device, Tensor};
 //! use chrono::{DateTime, Days};
 //! use std::ops::ControlFlow;
 //!
 //! let start = DateTime::from_timestamp(1_600_000_000, 0).unwrap();
-//! let price: Vec<f64> = (0..300).map(|day| 100.0 + f64::from(day * 37 % 11)).collect();
-//! let frame = SeriesFrame::new(
-//!     (0..300).map(|day| start + Days::new(day)).collect(),
-//!     vec!["close".into()],
-//!     Tensor::from_vec(price, (300, 1), &Device::Cpu)?,
-//!     "close",
-//! )?;
+//! let days = (0..300).map(|day| start + Days::new(day)).collect();
+//! let close: Vec<f64> = (0..300).map(|day| 100.0 + f64::from(day * 37 % 11)).collect();
+//! let frame = SeriesFrame::new(days, [("close", close)], "close")?;
 //! let models: Vec<Box<dyn Model>> = vec![Box::new(Baseline::Ses)];
 //! let config = backtest::Config::default().with_origins(100);
 //! let report = backtest::run(&models, &frame, &config, &|_| ControlFlow::Continue(()))?;
@@ -26,135 +21,36 @@
 //! # Ok::<(), btc_models::Error>(())
 //! ```
 
+mod alarms;
 mod checkpoint;
+mod config;
 mod html;
 mod part;
 mod report;
 
-use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::baseline::Baseline;
-use crate::fit::TrainConfig;
-use crate::forecast::Forecast;
+use chrono::{DateTime, Utc};
+
+use crate::baseline::{Baseline, SeasonalNaive};
 use crate::forecast::Model;
 use crate::series::SeriesFrame;
-use crate::transform::Preprocessor;
+use crate::transform::{PreprocessConfig, Preprocessor};
 use crate::{Error, Result};
 
 use checkpoint::Checkpoint;
-use part::Part;
-pub use report::{LevelScore, ModelScore, Report, Series, VarianceScore};
+pub use config::{Config, Metric};
+use part::{Outcome, Part, Source};
+pub use report::{LevelScore, ModelScore, Report, Series, StepScore, VarianceScore};
 
-/// How models are compared.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// Forecasts per model and seed; the last one's target is the last row.
-    pub origins: usize,
-    /// Origins between two fits.
-    pub refit_every: usize,
-    /// Rows between an origin and its target.
-    pub horizon: usize,
-    /// Seeds per model that depends on one.
-    pub seeds: usize,
-    /// The first seed; the others follow it.
-    pub seed: u64,
-    /// Fits at the same time.
-    pub jobs: NonZeroUsize,
-    /// A file to note finished parts in, and to go on from.
-    pub checkpoint: Option<PathBuf>,
-    /// Whether to also report each seeded model shrunk towards naive.
-    pub combine: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            origins: 200,
-            refit_every: 20,
-            horizon: 1,
-            seeds: 1,
-            seed: 0,
-            jobs: NonZeroUsize::MIN,
-            checkpoint: None,
-            combine: false,
-        }
-    }
-}
-
-impl Config {
-    /// Sets the forecasts per model.
-    #[must_use]
-    pub fn with_origins(mut self, origins: usize) -> Self {
-        self.origins = origins;
-        self
-    }
-
-    /// Sets the origins between two fits.
-    #[must_use]
-    pub fn with_refit_every(mut self, origins: usize) -> Self {
-        self.refit_every = origins;
-        self
-    }
-
-    /// Sets the rows between an origin and its target.
-    #[must_use]
-    pub fn with_horizon(mut self, horizon: usize) -> Self {
-        self.horizon = horizon;
-        self
-    }
-
-    /// Sets the first seed and the number of seeds.
-    #[must_use]
-    pub fn with_seeds(mut self, seed: u64, seeds: usize) -> Self {
-        self.seed = seed;
-        self.seeds = seeds;
-        self
-    }
-
-    /// Sets the fits at the same time.
-    #[must_use]
-    pub fn with_jobs(mut self, jobs: NonZeroUsize) -> Self {
-        self.jobs = jobs;
-        self
-    }
-
-    /// Sets the file to note finished parts in.
-    #[must_use]
-    pub fn with_checkpoint(mut self, path: impl Into<PathBuf>) -> Self {
-        self.checkpoint = Some(path.into());
-        self
-    }
-
-    /// Also reports each seeded model shrunk towards naive.
-    #[must_use]
-    pub fn with_combinations(mut self) -> Self {
-        self.combine = true;
-        self
-    }
-
-    fn validate(&self, rows: usize) -> Result<()> {
-        for (name, value) in [
-            ("origins", self.origins),
-            ("refit_every", self.refit_every),
-            ("horizon", self.horizon),
-            ("seeds", self.seeds),
-        ] {
-            if value == 0 || 1_000_000 < value {
-                return Err(Error::invalid(name, value, "between 1 and 1000000"));
-            }
-        }
-        // Variance models need 60 rows before the first origin.
-        let needed = self.origins + self.horizon + 61;
-        if rows < needed {
-            return Err(Error::SeriesTooShort { rows, needed });
-        }
-        Ok(())
-    }
-}
+/// The frame as it was known at an instant: its last row is the one of that instant.
+///
+/// An error of it ends the comparison as the source of [`Error::Vintage`].
+pub type Vintage<'a> = dyn Fn(DateTime<Utc>) -> Result<SeriesFrame, Box<dyn std::error::Error + Send + Sync>>
+    + Sync
+    + 'a;
 
 /// How far a comparison is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +78,49 @@ pub fn run(
     config: &Config,
     on_progress: &(dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync),
 ) -> Result<Report> {
+    compare(
+        models,
+        &Source {
+            frame,
+            vintage: None,
+        },
+        config,
+        on_progress,
+    )
+}
+
+/// As [`run`], but models see the data as they were known at each origin.
+///
+/// `vintage` returns the frame of the rows up to an instant with the values as they were known
+/// then; its last row must be that of the instant. A fit uses the vintage of its first origin, a
+/// forecast the one of its own. What came is taken from `frame`, the naive forecast from the
+/// vintage.
+///
+/// # Errors
+///
+/// As [`run`]; [`Error::Vintage`] for an error of `vintage` and for a frame that does not end with
+/// the instant.
+pub fn run_vintage(
+    models: &[Box<dyn Model>],
+    frame: &SeriesFrame,
+    vintage: &Vintage<'_>,
+    config: &Config,
+    on_progress: &(dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync),
+) -> Result<Report> {
+    let source = Source {
+        frame,
+        vintage: Some(vintage),
+    };
+    compare(models, &source, config, on_progress)
+}
+
+fn compare(
+    models: &[Box<dyn Model>],
+    source: &Source<'_>,
+    config: &Config,
+    on_progress: &(dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync),
+) -> Result<Report> {
+    let frame = source.frame;
     config.validate(frame.rows())?;
     let naive = Baseline::Naive;
     let mut all: Vec<&dyn Model> = vec![&naive];
@@ -198,57 +137,64 @@ pub fn run(
     }
     let last = frame.rows() - config.horizon;
     let origins = last - config.origins..last;
-    // What is wrong with the features is told before the work, not after it.
-    let known = TrainConfig::default();
+    // Features of no use are named before the work, not after it.
+    let known = PreprocessConfig::default();
     let (_, unused) = Preprocessor::fit(frame, origins.start + 1, &known)?;
     let mut parts = Vec::new();
-    for (model, &it) in all.iter().enumerate() {
-        let seeds = if it.is_random() { config.seeds } else { 1 };
+    for (at, model) in all.iter().enumerate() {
+        let seeds = if model.is_random() { config.seeds } else { 1 };
         for seed in 0..seeds {
-            for start in origins.clone().step_by(config.refit_every) {
-                let end = (start + config.refit_every).min(origins.end);
-                parts.push(Part {
-                    model,
-                    seed,
-                    origins: start..end,
-                });
-            }
+            parts.extend(parts_of(at, seed, &origins, config));
         }
     }
-    let finished = work(&all, &parts, frame, config, on_progress)?;
-    let forecasts = all
-        .iter()
-        .enumerate()
-        .map(|(model, it)| {
-            let seeds = if it.is_random() { config.seeds } else { 1 };
-            let of = |seed| {
-                let own = parts.iter().zip(&finished);
-                let own = own.filter(|(part, _)| (part.model, part.seed) == (model, seed));
-                own.flat_map(|(_, forecasts)| forecasts.iter().cloned())
-                    .collect()
-            };
-            (it.name().to_owned(), (0..seeds).map(of).collect())
-        })
-        .collect();
+    let finished = work(&all, &parts, source, config, on_progress)?;
+    let mut notes = Vec::new();
+    let mut forecasts = Vec::with_capacity(all.len());
+    for (at, model) in all.iter().enumerate() {
+        let mut by_seed: Vec<Vec<_>> = Vec::new();
+        for (part, outcome) in parts.iter().zip(&finished) {
+            if part.model != at {
+                continue;
+            }
+            by_seed.resize_with(by_seed.len().max(part.seed + 1), Vec::new);
+            by_seed[part.seed].extend(outcome.forecasts.iter().cloned());
+            let from = frame.known_at()[part.origins.start];
+            let each = outcome.notes.iter();
+            notes.extend(each.map(|note| {
+                let day = from.format("%Y-%m-%d %H:%M UTC");
+                (model.name().to_owned(), format!("the fit of {day}: {note}"))
+            }));
+        }
+        forecasts.push((model.name().to_owned(), by_seed));
+    }
     let unused = unused.into_iter().collect();
-    report::report(forecasts, frame, origins, config, unused)
+    let mut report = report::report(forecasts, notes, source, origins.clone(), config, unused)?;
+    report.alarms = alarms::alarms(&report, source, &origins, config)?;
+    Ok(report)
+}
+
+fn parts_of(model: usize, seed: usize, origins: &Range<usize>, config: &Config) -> Vec<Part> {
+    let starts = origins.clone().step_by(config.refit_every);
+    starts
+        .map(|start| Part {
+            model,
+            seed,
+            origins: start..(start + config.refit_every).min(origins.end),
+        })
+        .collect()
 }
 
 /// Runs the parts that are not in the checkpoint, and returns the forecasts of all.
 fn work(
     models: &[&dyn Model],
     parts: &[Part],
-    frame: &SeriesFrame,
+    source: &Source<'_>,
     config: &Config,
     on_progress: &(dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync),
-) -> Result<Vec<Vec<Forecast>>> {
-    let data = part::data_hash(frame)?;
-    let keys: Vec<String> = parts
-        .iter()
-        .map(|part| part.key(models[part.model], config, &data))
-        .collect();
+) -> Result<Vec<Outcome>> {
+    let keys = part::keys(parts, models, source, config)?;
     let checkpoint = Checkpoint::open(config.checkpoint.as_deref())?;
-    let mut slots: Vec<Option<Vec<Forecast>>> = keys
+    let mut slots: Vec<Option<Outcome>> = keys
         .iter()
         .map(|key| checkpoint.get(key).cloned())
         .collect();
@@ -257,7 +203,7 @@ fn work(
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let checkpoint = Mutex::new(checkpoint);
-    let results: Mutex<Vec<(usize, Result<Vec<Forecast>>)>> = Mutex::default();
+    let results: Mutex<Vec<(usize, Result<Outcome>)>> = Mutex::default();
     let worker = || {
         while !stop.load(Ordering::Relaxed) {
             let Some(&at) = open.get(next.fetch_add(1, Ordering::Relaxed)) else {
@@ -265,10 +211,10 @@ fn work(
             };
             let part = &parts[at];
             let model = models[part.model];
-            let result = part.run(model, frame, config).and_then(|forecasts| {
+            let result = part.run(model, source, config).and_then(|outcome| {
                 let mut checkpoint = lock(&checkpoint);
-                checkpoint.add(&keys[at], &forecasts)?;
-                Ok(forecasts)
+                checkpoint.add(&keys[at], &outcome)?;
+                Ok(outcome)
             });
             let failed = result.is_err();
             lock(&results).push((at, result));
@@ -298,7 +244,7 @@ fn work(
         slots[at] = Some(result?);
     }
     let total = slots.len();
-    let finished: Vec<Vec<Forecast>> = slots.into_iter().flatten().collect();
+    let finished: Vec<Outcome> = slots.into_iter().flatten().collect();
     if finished.len() < total {
         return Err(Error::Stopped {
             done: finished.len(),

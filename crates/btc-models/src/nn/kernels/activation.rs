@@ -8,11 +8,14 @@ use super::{values, with_values};
 
 /// A function of one number whose derivative follows from its value.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Map {
+pub enum Map {
+    /// x, or 0 where x is negative.
     Relu,
     /// x, or this times x where x is negative.
     LeakyRelu(f32),
+    /// 1 / (1 + exp(-x)).
     Sigmoid,
+    /// The hyperbolic tangent.
     Tanh,
 }
 

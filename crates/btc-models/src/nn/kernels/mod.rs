@@ -18,14 +18,16 @@ mod units;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
 
-pub(crate) use activation::{Dropped, Map, Mapped};
+pub use activation::Map;
+pub(crate) use activation::{Dropped, Mapped};
 pub(crate) use adam::{AdamRule, AdamStep};
 pub(crate) use conv_lstm::{Buffers as ConvLstmBuffers, ConvShape, FusedConvLstm};
 pub(crate) use gru::{Buffers as GruBuffers, FusedGru};
 pub(crate) use linear::FusedLinear;
 pub(crate) use lstm::{Buffers as LstmBuffers, FusedLstm};
-pub(crate) use sequence::{Output, Pool, SequenceShape, transpose};
-pub(crate) use unfold::Unfold;
+pub use sequence::Output;
+pub(crate) use sequence::{Pool, SequenceShape, transpose};
+pub use unfold::Unfold;
 
 /// Whether the operations of this module can work on `tensor`.
 pub(crate) fn fused(tensor: &Tensor) -> bool {

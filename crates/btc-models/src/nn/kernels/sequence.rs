@@ -15,7 +15,7 @@ pub(crate) struct SequenceShape {
 
 /// Which hidden states a recurrent layer returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Output {
+pub enum Output {
     /// The last: (batch, hidden).
     Last,
     /// All: (batch, steps, hidden).

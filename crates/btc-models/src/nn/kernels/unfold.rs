@@ -9,18 +9,40 @@ use super::{values, with_values};
 /// Output `t` sees the steps `t - before + k * dilation` for `k` in `0..kernel`; steps outside
 /// the series count as zero.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Unfold {
-    pub(crate) kernel: usize,
-    pub(crate) dilation: usize,
+pub struct Unfold {
+    /// Steps that a window sees.
+    pub kernel: usize,
+    /// Steps from one that it sees to the next.
+    pub dilation: usize,
     /// Zeros assumed before the first step.
-    pub(crate) before: usize,
+    pub before: usize,
     /// Zeros assumed after the last step.
-    pub(crate) after: usize,
+    pub after: usize,
 }
 
 impl Unfold {
+    /// Windows of `kernel` steps that lie within the series.
+    pub fn within(kernel: usize) -> Self {
+        Self {
+            kernel,
+            dilation: 1,
+            before: 0,
+            after: 0,
+        }
+    }
+
+    /// As many windows as steps, each of which ends at its step.
+    pub fn causal(kernel: usize, dilation: usize) -> Self {
+        Self {
+            kernel,
+            dilation,
+            before: kernel.saturating_sub(1) * dilation,
+            after: 0,
+        }
+    }
+
     /// The number of outputs for `steps` steps; 0 if the kernel is longer than the series.
-    pub(crate) fn outputs(&self, steps: usize) -> usize {
+    pub fn outputs(&self, steps: usize) -> usize {
         (steps + self.before + self.after).saturating_sub((self.kernel - 1) * self.dilation)
     }
 

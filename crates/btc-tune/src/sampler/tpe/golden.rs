@@ -9,12 +9,26 @@ use super::normal::{log_density, log_mass, quantile};
 use super::parzen::{Column, ParzenEstimator, ramp_weights};
 use super::{gamma, split};
 use crate::frozen::{FrozenTrial, StudyDirection, TrialId, TrialState};
-use crate::golden::{assert_close, cases, float, floats, list};
+use crate::golden::{assert_close, cases, float, floats, known, list};
 use crate::storage::{NewTrial, codec};
 
 #[test]
 fn the_number_of_good_trials() {
     let cases = cases("tpe.json");
+    known(
+        &cases,
+        &[
+            "optuna",
+            "gamma_single",
+            "gamma_multi",
+            "weights",
+            "log_gauss_mass",
+            "ppf",
+            "logpdf",
+            "parzen",
+            "split",
+        ],
+    );
     for (key, objectives) in [("gamma_single", 1), ("gamma_multi", 2)] {
         for case in list(&cases, key) {
             let n = case[0].as_u64().unwrap() as usize;
@@ -80,6 +94,21 @@ fn kernels_and_densities() {
 }
 
 fn check_parzen(case: &Value) {
+    known(
+        case,
+        &[
+            "name",
+            "space",
+            "mixture_weights",
+            "kernels",
+            "x_internal",
+            "log_pdf",
+            "prior_weight",
+            "magic_clip",
+            "endpoints",
+            "observations_internal",
+        ],
+    );
     let name = case["name"].as_str().unwrap();
     let space = case["space"].as_object().unwrap();
     let columns: Vec<Column> = space
@@ -114,6 +143,7 @@ fn check_parzen(case: &Value) {
     let mut ties = false;
     for (d, (param, _)) in space.iter().enumerate() {
         let kernels = &case["kernels"][param];
+        known(kernels, &["mu", "sigma", "weights"]);
         match estimator.kernel_parameters(d) {
             Ok(pairs) => {
                 let mut actual = pairs;
@@ -162,6 +192,10 @@ fn check_parzen(case: &Value) {
 #[test]
 fn good_and_bad_trials() {
     for case in list(&cases("tpe.json"), "split") {
+        known(
+            case,
+            &["name", "direction", "n_below", "trials", "below", "above"],
+        );
         let trials: Vec<Arc<FrozenTrial>> = list(case, "trials")
             .iter()
             .enumerate()
@@ -193,6 +227,7 @@ fn frozen(number: usize, case: &Value) -> FrozenTrial {
         TrialState::Pruned,
         TrialState::Fail,
     ];
+    known(case, &["state", "value", "intermediate", "constraints"]);
     let mut new = NewTrial::waiting();
     new.state = states
         .into_iter()

@@ -239,7 +239,11 @@ mod tests {
         #[test]
         fn the_inverse_is_exact(x in -30.0..6.0_f64) {
             let back = inverse(cdf(x));
-            prop_assert!((back - x).abs() < 1e-9 * x.abs().max(1.0), "{back} for {x}");
+            // Near 1 the next number is one epsilon away, however little the distribution grows there:
+            // of a quantile no more is left than that over the density.
+            let lost = 4.0 * f64::EPSILON / log_density(x).exp();
+            let bound = 1e-9 * x.abs().max(1.0) + if x > 0.0 { lost } else { 0.0 };
+            prop_assert!((back - x).abs() < bound, "{back} for {x}");
         }
     }
 }

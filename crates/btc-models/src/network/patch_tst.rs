@@ -1,48 +1,67 @@
-use candle_core::{Result, Tensor};
+//! A transformer encoder over patches of the window (after Nie et al. 2023).
 
-use super::{InputShape, Network, PatchTstConfig};
-use crate::nn::kernels::{Map, Unfold};
-use crate::nn::layers::{LayerNorm, Linear, Mode, attention, dropout, map, unfold};
+use candle_core::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Hyperparameters, NetworkSpec, dropout_rate, size};
+use crate::Error;
+use crate::nn::layers::{LayerNorm, Linear, Map, Mode, Unfold, attention, dropout, map, unfold};
+use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::{Init, Parameters};
 
-/// A layer of the encoder: attention and a network per patch, each normalised before.
-#[derive(Debug)]
-struct Layer {
-    norms: [LayerNorm; 2],
-    query_key_value: Linear,
-    project: Linear,
-    expand: Linear,
-    contract: Linear,
+/// A transformer encoder over patches of the window (after Nie et al. 2023).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PatchTstConfig {
+    /// Steps in a patch; a shorter window is one patch.
+    pub patch: usize,
+    /// Steps between the starts of patches.
+    pub stride: usize,
+    /// The width of the encoder, a multiple of `heads`.
+    pub width: usize,
+    /// Heads of attention.
+    pub heads: usize,
+    /// Layers of the encoder.
+    pub layers: usize,
+    /// The fraction of values that is dropped in training.
+    pub dropout: f32,
 }
 
-/// A transformer encoder over patches of the window.
-#[derive(Debug)]
-pub(super) struct PatchTst {
-    unfold: Unfold,
-    stride: usize,
-    embed: Linear,
-    position: Tensor,
-    layers: Vec<Layer>,
-    norm: LayerNorm,
-    head: Linear,
-    heads: usize,
-    dropout: f32,
+impl From<&Hyperparameters> for PatchTstConfig {
+    fn from(hyperparameters: &Hyperparameters) -> Self {
+        Self {
+            patch: 4,
+            stride: 2,
+            width: hyperparameters.units,
+            heads: 4,
+            layers: 2,
+            dropout: 0.1,
+        }
+    }
 }
 
-impl PatchTst {
-    pub(super) fn new(
-        config: &PatchTstConfig,
-        input: InputShape,
-        parameters: &mut Parameters,
-    ) -> Result<Self> {
-        let &PatchTstConfig {
+impl NetworkSpec for PatchTstConfig {
+    fn validate(&self) -> crate::Result<()> {
+        size("patch", self.patch)?;
+        size("stride", self.stride)?;
+        size("heads", self.heads)?;
+        size("layers", self.layers)?;
+        size("width", self.width)?;
+        dropout_rate(self.dropout)?;
+        if !self.width.is_multiple_of(self.heads) {
+            return Err(Error::invalid("width", self.width, "a multiple of heads"));
+        }
+        Ok(())
+    }
+
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
+        let &Self {
             patch,
             stride,
             width,
             heads,
             layers,
             dropout,
-        } = config;
+        } = self;
         let patch = patch.min(input.timesteps);
         // Patches end at the last step; steps before the first whole patch count as zero.
         let before = (stride - (input.timesteps - patch) % stride) % stride;
@@ -68,7 +87,7 @@ impl PatchTst {
                 })
             })
             .collect::<Result<_>>()?;
-        Ok(Self {
+        Ok(Box::new(PatchTst {
             unfold,
             stride,
             embed: Linear::new(parameters, "embed", patch * input.features, width)?,
@@ -78,9 +97,35 @@ impl PatchTst {
             head: Linear::new(parameters, "head", patches * width, input.outputs)?,
             heads,
             dropout,
-        })
+        }))
     }
+}
 
+/// A layer of the encoder: attention and a network per patch, each normalised before.
+#[derive(Debug)]
+struct Layer {
+    norms: [LayerNorm; 2],
+    query_key_value: Linear,
+    project: Linear,
+    expand: Linear,
+    contract: Linear,
+}
+
+/// A transformer encoder over patches of the window.
+#[derive(Debug)]
+struct PatchTst {
+    unfold: Unfold,
+    stride: usize,
+    embed: Linear,
+    position: Tensor,
+    layers: Vec<Layer>,
+    norm: LayerNorm,
+    head: Linear,
+    heads: usize,
+    dropout: f32,
+}
+
+impl PatchTst {
     fn attend(&self, layer: &Layer, x: &Tensor) -> Result<Tensor> {
         let (batch, patches, width) = x.dims3()?;
         let all = layer.query_key_value.forward(x)?;

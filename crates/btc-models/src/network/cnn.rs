@@ -1,0 +1,67 @@
+//! A convolution over time and all features.
+
+use candle_core::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Hyperparameters, NetworkSpec, size};
+use crate::Loss;
+use crate::nn::layers::{Activation, Convolution, Linear, Mode, Unfold};
+use crate::nn::network::{InputShape, Network};
+use crate::nn::parameters::Parameters;
+
+/// One convolution over `kernel` steps and all features, activation, dense layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CnnConfig {
+    /// The number of filters.
+    pub filters: usize,
+    /// Steps that a filter sees; a shorter window is seen whole.
+    pub kernel: usize,
+    /// The function after the convolution.
+    pub activation: Activation,
+}
+
+impl From<&Hyperparameters> for CnnConfig {
+    fn from(hyperparameters: &Hyperparameters) -> Self {
+        Self {
+            filters: 32,
+            kernel: 3,
+            activation: hyperparameters.activation,
+        }
+    }
+}
+
+impl NetworkSpec for CnnConfig {
+    fn validate(&self) -> crate::Result<()> {
+        size("filters", self.filters)?;
+        size("kernel", self.kernel)
+    }
+
+    fn default_loss(&self) -> Loss {
+        Loss::LogCosh
+    }
+
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
+        let unfold = Unfold::within(self.kernel.min(input.timesteps));
+        let filters = self.filters;
+        let width = unfold.outputs(input.timesteps) * filters;
+        Ok(Box::new(Cnn {
+            convolution: Convolution::new(parameters, "conv", input.features, filters, unfold)?,
+            head: Linear::new(parameters, "head", width, input.outputs)?,
+            activation: self.activation,
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Cnn {
+    convolution: Convolution,
+    head: Linear,
+    activation: Activation,
+}
+
+impl Network for Cnn {
+    fn forward(&self, x: &Tensor, _: &mut Mode<'_>) -> Result<Tensor> {
+        let y = self.activation.apply(&self.convolution.forward(x)?)?;
+        self.head.forward(&y.flatten_from(1)?)
+    }
+}

@@ -1,0 +1,50 @@
+//! A linear map of the window relative to its last step (after Zeng et al. 2023).
+
+use candle_core::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Hyperparameters, NetworkSpec};
+use crate::nn::layers::{Linear, Mode};
+use crate::nn::network::{InputShape, Network};
+use crate::nn::parameters::Parameters;
+
+/// A linear map of the window relative to its last step, and one of that step (after Zeng
+/// et al. 2023).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NLinearConfig {}
+
+impl From<&Hyperparameters> for NLinearConfig {
+    fn from(_: &Hyperparameters) -> Self {
+        Self {}
+    }
+}
+
+impl NetworkSpec for NLinearConfig {
+    fn build(&self, input: InputShape, parameters: &mut Parameters) -> Result<Box<dyn Network>> {
+        let InputShape {
+            timesteps,
+            features,
+            outputs,
+        } = input;
+        Ok(Box::new(NLinear {
+            window: Linear::new(parameters, "window", timesteps * features, outputs)?,
+            last: Linear::new(parameters, "last", features, outputs)?,
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct NLinear {
+    window: Linear,
+    last: Linear,
+}
+
+impl Network for NLinear {
+    fn forward(&self, x: &Tensor, _: &mut Mode<'_>) -> Result<Tensor> {
+        let last = x.narrow(1, x.dim(1)? - 1, 1)?;
+        let window = self
+            .window
+            .forward(&x.broadcast_sub(&last)?.flatten_from(1)?)?;
+        window + self.last.forward(&last.squeeze(1)?.contiguous()?)?
+    }
+}
