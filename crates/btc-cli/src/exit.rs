@@ -123,9 +123,10 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
 fn models(error: &btc_models::Error) -> Option<u8> {
     use btc_models::Error;
     match error {
-        Error::SeriesTooShort { .. } | Error::InvalidConfig { .. } | Error::UnknownName { .. } => {
-            Some(USAGE)
-        }
+        Error::SeriesTooShort { .. }
+        | Error::InvalidConfig { .. }
+        | Error::NameTaken { .. }
+        | Error::UnknownName { .. } => Some(USAGE),
         Error::Stopped { .. } => Some(INTERRUPTED),
         Error::Callback(_) => None,
         Error::InvalidSeries { .. }
