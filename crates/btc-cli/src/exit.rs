@@ -126,6 +126,7 @@ fn models(error: &btc_models::Error) -> Option<u8> {
         Error::SeriesTooShort { .. }
         | Error::InvalidConfig { .. }
         | Error::NameTaken { .. }
+        | Error::CustomSettings { .. }
         | Error::UnknownName { .. } => Some(USAGE),
         Error::Stopped { .. } => Some(INTERRUPTED),
         Error::Callback(_) => None,
@@ -136,6 +137,7 @@ fn models(error: &btc_models::Error) -> Option<u8> {
         | Error::Holes { .. }
         | Error::NotPositive { .. }
         | Error::TargetInDisguise { .. }
+        | Error::Vintage { .. }
         | Error::Diverged { .. }
         | Error::LookAhead { .. }
         | Error::Bundle { .. }
