@@ -10,6 +10,7 @@ use crate::http::{Body, Client, HttpConfig, Request, Verdict};
 use crate::key::ApiKey;
 use crate::number::short;
 use crate::progress::Progress;
+use crate::series::SeriesName;
 use crate::source::{DailySeries, OHLCV, Source, daily_schema, to_batch};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -158,7 +159,7 @@ impl DailyPrices {
 
     pub(crate) fn series(&self) -> Vec<DailySeries> {
         let column = |name: &str, value: fn(&Bar) -> Option<f64>| DailySeries {
-            name: name.to_owned(),
+            name: SeriesName::of_chart(name),
             values: self
                 .bars
                 .iter()

@@ -8,7 +8,8 @@ use crate::clean::{Point, Reason, Rejected, daily, usual_step};
 use crate::error::{Error, Result};
 use crate::http::{Client, HttpConfig, Request, Verdict};
 use crate::progress::Progress;
-use crate::source::{DailySeries, DayValue, Source, daily_schema, snake, to_batch};
+use crate::series::{SeriesName, check_distinct};
+use crate::source::{DailySeries, DayValue, Source, daily_schema, to_batch};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -41,6 +42,9 @@ pub const DEFAULT_CHARTS: [&str; 15] = [
 
 pub(crate) const BLOCKCHAIN: &str = "blockchain";
 pub(crate) const MARKET_PRICE: &str = "market-price";
+
+/// The series of that chart.
+pub(crate) const MARKET_PRICE_COLUMN: &str = "market_price";
 const SERVICE: &str = "blockchain.com";
 
 /// The day of the first block: no chart begins earlier.
@@ -125,10 +129,17 @@ impl BlockchainCharts {
                     format!("{chart:?} is not the name of a chart; names look like hash-rate");
                 return Err(Error::config(problem));
             }
+            if SeriesName::new(chart)?.is_price_column() {
+                let problem = format!(
+                    "a chart called {chart:?} would share its name with a price; leave it out"
+                );
+                return Err(Error::config(problem));
+            }
             if !known.contains(chart) {
                 known.push(chart.clone());
             }
         }
+        check_distinct(known.iter().map(String::as_str))?;
         if known.is_empty() {
             known = DEFAULT_CHARTS.map(str::to_owned).to_vec();
         }
@@ -258,8 +269,12 @@ impl Source for BlockchainCharts {
     }
 
     fn schema(&self) -> SchemaRef {
-        let columns: Vec<String> = self.charts.iter().map(|chart| snake(chart)).collect();
-        daily_schema(columns.iter().map(String::as_str))
+        let columns: Vec<SeriesName> = self
+            .charts
+            .iter()
+            .map(|chart| SeriesName::of_chart(chart))
+            .collect();
+        daily_schema(columns.iter().map(SeriesName::as_str))
     }
 
     async fn fetch(&self, days: RangeInclusive<NaiveDate>) -> Result<RecordBatch> {
@@ -268,7 +283,7 @@ impl Source for BlockchainCharts {
             .map(|chart| async move {
                 let fetched = self.fetch_chart(&chart, days, &()).await?;
                 Ok::<_, Error>(DailySeries {
-                    name: snake(&chart),
+                    name: SeriesName::of_chart(&chart),
                     values: fetched.values,
                 })
             })

@@ -3,6 +3,7 @@
 use crate::clean::Reason;
 use crate::error::{Error, Result};
 use crate::number::{Number, short};
+use crate::series::{SeriesName, check_distinct};
 use crate::source::{DailySeries, DayValue, Source, daily_schema, from_batch, to_batch};
 use crate::store::read_parquet;
 use arrow::array::{AsArray, Date32Array, RecordBatch};
@@ -67,7 +68,9 @@ impl ColumnMapping {
     }
 
     fn schema(&self) -> SchemaRef {
-        daily_schema(self.columns.iter().map(|(_, series)| series.as_str()))
+        let names = self.columns.iter().map(|(_, to)| SeriesName::of_chart(to));
+        let names: Vec<SeriesName> = names.collect();
+        daily_schema(names.iter().map(SeriesName::as_str))
     }
 }
 
@@ -89,31 +92,15 @@ impl FileSource {
     /// Fails if no column is named, a series is named twice, or a name has other characters than
     /// lower-case letters, digits and underscores.
     pub fn new(name: &str, path: impl Into<PathBuf>, columns: ColumnMapping) -> Result<Self> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if columns.columns.is_empty() {
             return Err(Error::config(
                 "no column is named; map at least one, as Close=close",
             ));
         }
-        for (index, (_, series)) in columns.columns.iter().enumerate() {
-            let twice = columns.columns[..index]
-                .iter()
-                .any(|(_, other)| other == series);
-            let is_name = !series.is_empty() && series.chars().all(allowed);
-            let reserved = [
-                "date",
-                "event_timestamp",
-                "created_timestamp",
-                "price_source",
-            ];
-            if twice || !is_name || reserved.contains(&series.as_str()) {
-                let problem = format!(
-                    "{series:?} cannot be the name of a series; use each name once, with \
-                     lower-case letters, digits and underscores, as close or hash_rate"
-                );
-                return Err(Error::config(problem));
-            }
+        for (_, series) in &columns.columns {
+            SeriesName::new(series)?;
         }
+        check_distinct(columns.columns.iter().map(|(_, series)| series.as_str()))?;
         Ok(Self {
             name: name.to_owned(),
             path: path.into(),
@@ -253,7 +240,7 @@ pub(crate) fn parse_csv_table(
                 .iter()
                 .filter_map(|(day, row)| Some((*day, row[index]?)));
             DailySeries {
-                name: series.clone(),
+                name: SeriesName::of_chart(series),
                 values: values.collect::<Vec<DayValue>>(),
             }
         });
@@ -352,13 +339,15 @@ mod tests {
     fn names_are_checked() {
         let source =
             |to: &str| FileSource::new("x", "x.csv", ColumnMapping::new("d").with("a", to));
-        assert!(source("hash_rate").is_ok());
-        for name in ["", "Close", "hash-rate", "date", "../x"] {
+        for name in ["hash_rate", "Close", "hash-rate"] {
+            assert!(source(name).is_ok(), "{name}");
+        }
+        for name in ["", "date", "../x"] {
             assert!(source(name).is_err(), "{name}");
         }
         let twice = ColumnMapping::new("d")
-            .with("a", "close")
-            .with("b", "close");
+            .with("a", "hash-rate")
+            .with("b", "Hash_Rate");
         assert!(FileSource::new("x", "x.csv", twice).is_err());
         assert!(FileSource::new("x", "x.csv", ColumnMapping::new("d")).is_err());
     }

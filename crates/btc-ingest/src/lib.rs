@@ -55,6 +55,7 @@ mod progress;
 mod pull;
 mod quarantine;
 mod report;
+mod series;
 mod source;
 mod status;
 mod store;
@@ -77,6 +78,7 @@ pub use pull::{planned_requests, pull, pull_sample, pull_source};
 pub use report::{
     PlannedRequest, PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource,
 };
+pub use series::SeriesName;
 pub use source::Source;
 pub use status::{DataStatus, Gap, SeriesStatusReport, status};
 pub use store::{

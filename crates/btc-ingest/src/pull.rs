@@ -8,7 +8,8 @@ use crate::blockchain::{BLOCKCHAIN, BlockchainCharts};
 use crate::error::{Error, Result};
 use crate::progress::{Progress, ProgressEvent};
 use crate::report::{PlannedRequest, PullConfig, PullReport, SeriesReport, SkippedSource};
-use crate::source::{DailySeries, OHLCV, Source, from_batch, snake};
+use crate::series::SeriesName;
+use crate::source::{DailySeries, Source, from_batch};
 use crate::store::{Manifest, RAW, Store, read_logs};
 use crate::synthetic::{SYNTHETIC, Synthetic};
 use crate::validate::set_aside_unfit;
@@ -85,16 +86,7 @@ pub async fn pull(config: &PullConfig, progress: &dyn Progress) -> Result<PullRe
             message: message.clone(),
         });
     }
-    let mut known = store
-        .manifest
-        .as_ref()
-        .map(|m| m.charts.clone())
-        .unwrap_or_default();
-    for chart in charts.charts() {
-        if !known.contains(chart) {
-            known.push(chart.clone());
-        }
-    }
+    let known = all_charts(&store, charts.charts());
     let (commit, report) = update.finish(config.market.clone(), known, today);
     let manifest = blocking(move || store.commit(commit)).await?;
     let mut report = report.complete(&config.data_dir, &manifest);
@@ -159,7 +151,7 @@ pub fn pull_sample(
     for DailySeries { name, values } in series {
         let report = SeriesReport {
             source: SYNTHETIC.to_owned(),
-            series: name,
+            series: name.to_string(),
             ..SeriesReport::default()
         };
         update.store(&mut store, report, &values);
@@ -232,8 +224,8 @@ pub async fn pull_source(
     let mut update = Update::new(now);
     let charts: Vec<String> = series
         .iter()
-        .filter(|series| !OHLCV.contains(&series.name.as_str()))
-        .map(|series| column_chart(&series.name))
+        .filter(|series| !series.name.is_price_column())
+        .map(|series| column_chart(series.name.as_str()))
         .collect();
     for DailySeries {
         name: column,
@@ -244,9 +236,9 @@ pub async fn pull_source(
             source: name.to_owned(),
             rejected: rejected
                 .iter()
-                .filter(|rejected| rejected.series == column)
+                .filter(|rejected| column == *rejected.series)
                 .count(),
-            series: column,
+            series: column.to_string(),
             ..SeriesReport::default()
         };
         update.store(&mut store, report, &values);
@@ -276,7 +268,7 @@ pub fn planned_requests(config: &PullConfig) -> Result<Vec<PlannedRequest>> {
     for chart in charts.charts() {
         let known = logs
             .get(BLOCKCHAIN)
-            .and_then(|list| list.get(&snake(chart))?.last_day());
+            .and_then(|list| list.get(&SeriesName::of_chart(chart))?.last_day());
         let days = days_to_ask(config, known, config.now.date_naive());
         requests.extend(charts.requests(chart, &days)?);
     }
@@ -291,7 +283,7 @@ pub fn planned_requests(config: &PullConfig) -> Result<Vec<PlannedRequest>> {
 fn column_chart(column: &str) -> String {
     let known = crate::DEFAULT_CHARTS
         .into_iter()
-        .find(|chart| snake(chart) == column);
+        .find(|chart| SeriesName::of_chart(chart) == *column);
     known.unwrap_or(column).to_owned()
 }
 
@@ -303,7 +295,8 @@ fn all_charts(store: &Store, charts: &[String]) -> Vec<String> {
         .map(|m: &Manifest| m.charts.clone())
         .unwrap_or_default();
     for chart in charts {
-        if !all.iter().any(|known| snake(known) == snake(chart)) {
+        let name = SeriesName::of_chart(chart);
+        if !all.iter().any(|known| SeriesName::of_chart(known) == name) {
             all.push(chart.clone());
         }
     }

@@ -1,4 +1,7 @@
+//! The trait of all sources, and tables of daily values.
+
 use crate::error::{Error, Result};
+use crate::series::{SeriesName, check_distinct};
 use arrow::array::{ArrayRef, Date32Array, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -45,7 +48,7 @@ pub(crate) type DayValue = (NaiveDate, f64);
 /// The values of one series, by ascending day.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DailySeries {
-    pub(crate) name: String,
+    pub(crate) name: SeriesName,
     pub(crate) values: Vec<DayValue>,
 }
 
@@ -69,7 +72,9 @@ pub(crate) fn to_batch(schema: SchemaRef, series: &[DailySeries]) -> Result<Reco
         days.iter().map(|day| days_since_epoch(*day)),
     ))];
     for field in &schema.fields()[1..] {
-        let values = series.iter().find(|series| series.name == *field.name());
+        let values = series
+            .iter()
+            .find(|series| series.name == *field.name().as_str());
         let mut values = values
             .map_or(&[][..], |series| &series.values)
             .iter()
@@ -101,6 +106,8 @@ pub(crate) fn from_batch(source: &str, batch: &RecordBatch) -> Result<Vec<DailyS
         return Err(wrong("the dates do not ascend"));
     }
     let schema = batch.schema();
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    check_distinct(names).map_err(|problem| wrong(&problem.to_string()))?;
     let columns = schema.fields().iter().zip(batch.columns());
     columns
         .filter(|(field, _)| field.name() != DATE)
@@ -116,7 +123,8 @@ pub(crate) fn from_batch(source: &str, batch: &RecordBatch) -> Result<Vec<DailyS
                 .zip(values)
                 .filter_map(|(day, value)| Some((*day, value?)));
             Ok(DailySeries {
-                name: field.name().clone(),
+                name: SeriesName::new(field.name())
+                    .map_err(|problem| wrong(&problem.to_string()))?,
                 values: values.collect(),
             })
         })
@@ -133,11 +141,6 @@ pub(crate) fn day_of_epoch(days: i32) -> Option<NaiveDate> {
     NaiveDate::from_num_days_from_ce_opt(days.checked_add(EPOCH.num_days_from_ce())?)
 }
 
-/// Replaces hyphens, so that a chart's name can be a column's.
-pub(crate) fn snake(name: &str) -> String {
-    name.replace('-', "_")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,11 +152,11 @@ mod tests {
     #[test]
     fn series_of_different_days_share_one_table() {
         let a = DailySeries {
-            name: "a".into(),
+            name: SeriesName::of_chart("a"),
             values: vec![(day(1), 1.0), (day(3), 3.0)],
         };
         let b = DailySeries {
-            name: "b".into(),
+            name: SeriesName::of_chart("b"),
             values: vec![(day(2), 2.0), (day(3), 4.0)],
         };
         let batch = to_batch(daily_schema(["a", "b"]), &[b.clone(), a.clone()]).unwrap();

@@ -83,7 +83,7 @@ pub fn status(data_dir: &Path, now: DateTime<Utc>) -> Result<DataStatus> {
             let last = days.last().copied();
             series.push(SeriesStatusReport {
                 source: source.clone(),
-                series: name,
+                series: name.into(),
                 unit: record.and_then(|record| record.unit.clone()),
                 first: days.first().copied(),
                 last,

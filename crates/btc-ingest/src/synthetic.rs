@@ -2,7 +2,8 @@
 
 use crate::blockchain::DEFAULT_CHARTS;
 use crate::error::{Error, Result};
-use crate::source::{DailySeries, OHLCV, Source, daily_schema, snake, to_batch};
+use crate::series::SeriesName;
+use crate::source::{DailySeries, OHLCV, Source, daily_schema, to_batch};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -57,9 +58,9 @@ impl Synthetic {
             return Err(Error::config(problem));
         }
         let names = OHLCV
-            .map(str::to_owned)
             .into_iter()
-            .chain(DEFAULT_CHARTS.map(snake));
+            .chain(DEFAULT_CHARTS)
+            .map(SeriesName::of_chart);
         let mut series: Vec<DailySeries> = names
             .map(|name| DailySeries {
                 name,
@@ -89,8 +90,12 @@ impl Source for Synthetic {
     }
 
     fn schema(&self) -> SchemaRef {
-        let charts = DEFAULT_CHARTS.map(snake);
-        daily_schema(OHLCV.into_iter().chain(charts.iter().map(String::as_str)))
+        let charts = DEFAULT_CHARTS.map(SeriesName::of_chart);
+        daily_schema(
+            OHLCV
+                .into_iter()
+                .chain(charts.iter().map(SeriesName::as_str)),
+        )
     }
 
     async fn fetch(&self, days: RangeInclusive<NaiveDate>) -> Result<RecordBatch> {

@@ -4,9 +4,10 @@
 //! at an earlier time can be rebuilt.
 
 use crate::alpha_vantage::ALPHA_VANTAGE;
-use crate::blockchain::{BLOCKCHAIN, MARKET_PRICE};
+use crate::blockchain::{BLOCKCHAIN, MARKET_PRICE, MARKET_PRICE_COLUMN};
 use crate::error::Result;
-use crate::source::{DATE, OHLCV, days_since_epoch, snake};
+use crate::series::SeriesName;
+use crate::source::{DATE, OHLCV, days_since_epoch};
 use crate::store::{
     CREATED_TIMESTAMP, EVENT_TIMESTAMP, Logs, SeriesLog, nanos, timestamp_type, timestamps,
 };
@@ -51,7 +52,7 @@ pub(crate) fn ohlcv(logs: &Logs, market: &str) -> Result<RecordBatch> {
     }
     let price = logs
         .get(BLOCKCHAIN)
-        .and_then(|series| series.get(&snake(MARKET_PRICE)));
+        .and_then(|series| series.get(MARKET_PRICE_COLUMN));
     let mut columns = vec![&none; OHLCV.len()];
     columns[3] = price.unwrap_or(&none);
     sources.push(Prices {
@@ -90,19 +91,18 @@ pub(crate) fn ohlcv(logs: &Logs, market: &str) -> Result<RecordBatch> {
     }
     let labels = StringArray::from_iter_values(rows.iter().map(|(_, label)| label));
     let rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();
-    let names: Vec<String> = OHLCV.map(str::to_owned).to_vec();
-    to_table(&rows, &names, Some((PRICE_SOURCE, Arc::new(labels))))
+    to_table(&rows, &OHLCV, Some((PRICE_SOURCE, Arc::new(labels))))
 }
 
 /// Puts the charts side by side, one column each.
 pub(crate) fn blockchain(logs: &Logs, charts: &[String]) -> Result<RecordBatch> {
-    let names: Vec<String> = charts.iter().map(|chart| snake(chart)).collect();
+    let names: Vec<SeriesName> = charts.iter().map(|c| SeriesName::of_chart(c)).collect();
     let columns: Vec<SeriesLog> = names
         .iter()
         .map(|name| {
             let mut candidates: Vec<(&String, &SeriesLog)> = logs
                 .iter()
-                .filter_map(|(source, list)| Some((source, list.get(name)?)))
+                .filter_map(|(source, list)| Some((source, list.get(name.as_str())?)))
                 .collect();
             candidates.sort_by_key(|(source, _)| *source != BLOCKCHAIN);
             effective(
@@ -118,6 +118,7 @@ pub(crate) fn blockchain(logs: &Logs, charts: &[String]) -> Result<RecordBatch> 
         .into_iter()
         .flat_map(|day| rows_of(day, &columns))
         .collect();
+    let names: Vec<&str> = names.iter().map(SeriesName::as_str).collect();
     to_table(&rows, &names, None)
 }
 
@@ -210,11 +211,7 @@ impl Reach {
     }
 }
 
-fn to_table(
-    rows: &[Row],
-    names: &[String],
-    label: Option<(&str, ArrayRef)>,
-) -> Result<RecordBatch> {
+fn to_table(rows: &[Row], names: &[&str], label: Option<(&str, ArrayRef)>) -> Result<RecordBatch> {
     let mut fields = vec![
         Field::new(DATE, DataType::Date32, false),
         Field::new(EVENT_TIMESTAMP, timestamp_type(), false),
@@ -223,7 +220,7 @@ fn to_table(
     fields.extend(
         names
             .iter()
-            .map(|name| Field::new(name, DataType::Float64, true)),
+            .map(|name| Field::new(*name, DataType::Float64, true)),
     );
     let day = |row: &Row| days_since_epoch(row.day);
     let mut columns: Vec<ArrayRef> = vec![
@@ -268,7 +265,7 @@ mod tests {
         let log = logs
             .entry(source.into())
             .or_default()
-            .entry(series.into())
+            .entry(SeriesName::of_chart(series))
             .or_default();
         log.merge(values, time(hours));
     }

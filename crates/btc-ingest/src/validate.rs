@@ -1,9 +1,10 @@
 //! What looks odd in the values that are stored: hints for people, not reasons to refuse.
 
 use crate::alpha_vantage::ALPHA_VANTAGE;
-use crate::blockchain::{BLOCKCHAIN, MARKET_PRICE};
+use crate::blockchain::{BLOCKCHAIN, MARKET_PRICE_COLUMN};
 use crate::clean::{Reason, Rejected};
-use crate::source::{DailySeries, DayValue, OHLCV, snake};
+use crate::series::SeriesName;
+use crate::source::{DailySeries, DayValue, OHLCV};
 use crate::store::Logs;
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
@@ -15,13 +16,13 @@ const ENOUGH: usize = 30;
 pub(crate) fn check(logs: &Logs) -> Vec<String> {
     let mut warnings = Vec::new();
     for (source, list) in logs {
-        let series: Vec<(&String, Vec<DayValue>)> = list
+        let series: Vec<(&SeriesName, Vec<DayValue>)> = list
             .iter()
             .map(|(name, log)| (name, log.latest().collect()))
             .collect();
         for (name, values) in &series {
-            warnings.extend(constant(source, name, values));
-            warnings.extend(jump(source, name, values));
+            warnings.extend(constant(source, name.as_str(), values));
+            warnings.extend(jump(source, name.as_str(), values));
         }
         for (index, (name, values)) in series.iter().enumerate() {
             for (other, other_values) in &series[..index] {
@@ -108,7 +109,7 @@ fn price_mismatch(logs: &Logs) -> Option<String> {
     let close = logs.get(ALPHA_VANTAGE)?.get("close")?;
     let price: BTreeMap<NaiveDate, f64> = logs
         .get(BLOCKCHAIN)?
-        .get(&snake(MARKET_PRICE))?
+        .get(MARKET_PRICE_COLUMN)?
         .latest()
         .collect();
     let mut gaps: Vec<f64> = close
@@ -142,7 +143,7 @@ pub(crate) fn set_aside_unfit(series: &mut [DailySeries], today: NaiveDate) -> V
         });
     };
     for DailySeries { name, values } in series.iter_mut() {
-        let is_price = OHLCV[..4].contains(&name.as_str()) || *name == snake(MARKET_PRICE);
+        let is_price = OHLCV[..4].contains(&name.as_str()) || *name == MARKET_PRICE_COLUMN;
         values.retain(|&(day, value)| {
             let reason = if day >= today {
                 Reason::Future
@@ -153,12 +154,12 @@ pub(crate) fn set_aside_unfit(series: &mut [DailySeries], today: NaiveDate) -> V
             } else {
                 return true;
             };
-            unfit(name, (day, value), reason);
+            unfit(name.as_str(), (day, value), reason);
             false
         });
     }
     let column = |name: &str| -> BTreeMap<NaiveDate, f64> {
-        let found = series.iter().find(|series| series.name == name);
+        let found = series.iter().find(|series| series.name == *name);
         found
             .map(|series| series.values.iter().copied().collect())
             .unwrap_or_default()
@@ -175,7 +176,7 @@ pub(crate) fn set_aside_unfit(series: &mut [DailySeries], today: NaiveDate) -> V
             values.retain(|&(day, value)| {
                 let keep = !inconsistent(&day);
                 if !keep {
-                    unfit(name, (day, value), Reason::Inconsistent);
+                    unfit(name.as_str(), (day, value), Reason::Inconsistent);
                 }
                 keep
             });
@@ -214,7 +215,7 @@ mod tests {
                 .collect();
             let source = logs.entry((*source).to_owned()).or_default();
             source
-                .entry((*name).to_owned())
+                .entry(SeriesName::of_chart(name))
                 .or_default()
                 .merge(&values, DateTime::UNIX_EPOCH);
         }
@@ -246,7 +247,7 @@ mod tests {
     fn unfit_values_are_set_aside_by_the_row_where_prices_contradict() {
         let day = |day| NaiveDate::from_ymd_opt(2021, 1, day).unwrap();
         let column = |name: &str, values: [f64; 4]| DailySeries {
-            name: name.to_owned(),
+            name: SeriesName::of_chart(name),
             values: (1..).map(day).zip(values).collect(),
         };
         let mut series = [

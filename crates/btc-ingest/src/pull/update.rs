@@ -6,7 +6,8 @@ use crate::blockchain::{BLOCKCHAIN, BodyOrigin, ChartDays};
 use crate::clean::Rejected;
 use crate::error::Error;
 use crate::report::{PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource};
-use crate::source::{DailySeries, DayValue, snake};
+use crate::series::SeriesName;
+use crate::source::{DailySeries, DayValue};
 use crate::store::{BodyRecord, Commit, Manifest, SeriesRecord, Store};
 use crate::validate;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -99,7 +100,9 @@ impl Update {
             ..SeriesReport::default()
         };
         for DailySeries { name, values } in prices.series() {
-            let merged = store.log_mut(ALPHA_VANTAGE, &name).merge(&values, self.now);
+            let merged = store
+                .log_mut(ALPHA_VANTAGE, name.as_str())
+                .merge(&values, self.now);
             // One row of the report stands for five columns.
             report.new_rows = report.new_rows.max(merged.new);
             report.changed_rows = report.changed_rows.max(merged.changed);
@@ -139,7 +142,7 @@ impl Update {
             rejected: days.rejected.len(),
             ..SeriesReport::default()
         };
-        let name = format!("{BLOCKCHAIN}/{}", snake(chart));
+        let name = format!("{BLOCKCHAIN}/{}", SeriesName::of_chart(chart));
         self.warn_of_new_unit(chart, &name, days.unit.as_deref(), store);
         let record = self.record(days.unit);
         self.records.insert(name, record);

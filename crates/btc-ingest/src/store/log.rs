@@ -1,5 +1,6 @@
 //! Every value ever fetched, with the time of fetching: the raw data.
 
+use crate::series::SeriesName;
 use crate::source::DayValue;
 use chrono::{DateTime, NaiveDate, Utc};
 use std::collections::BTreeMap;
@@ -100,7 +101,7 @@ impl SeriesLog {
 }
 
 /// All sources, by name, with their series, by name.
-pub(crate) type Logs = BTreeMap<String, BTreeMap<String, SeriesLog>>;
+pub(crate) type Logs = BTreeMap<String, BTreeMap<SeriesName, SeriesLog>>;
 
 #[cfg(test)]
 mod tests {

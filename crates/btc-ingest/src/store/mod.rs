@@ -18,7 +18,7 @@ pub(crate) use transaction::Transaction;
 
 use crate::clean::Rejected;
 use crate::error::{Error, Result};
-use crate::source::snake;
+use crate::series::SeriesName;
 use crate::tables;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
@@ -324,14 +324,14 @@ impl Store {
     }
 
     pub(crate) fn log(&self, source: &str, series: &str) -> Option<&SeriesLog> {
-        self.logs.get(source)?.get(&snake(series))
+        self.logs.get(source)?.get(&SeriesName::of_chart(series))
     }
 
     pub(crate) fn log_mut(&mut self, source: &str, series: &str) -> &mut SeriesLog {
         self.logs
             .entry(source.to_owned())
             .or_default()
-            .entry(snake(series))
+            .entry(SeriesName::of_chart(series))
             .or_default()
     }
 }

@@ -3,6 +3,7 @@
 use super::log::{Logs, Revision, SeriesLog};
 use crate::error::{Error, Result};
 use crate::http::hex;
+use crate::series::SeriesName;
 use crate::source::{day_of_epoch, days_since_epoch};
 use arrow::array::{
     Array, ArrayRef, AsArray, Date32Array, Float64Array, RecordBatch, StringArray,
@@ -150,7 +151,7 @@ fn raw_schema() -> SchemaRef {
 
 /// One table a year with all series of a source, sorted by series, day and time of fetching.
 pub(crate) fn raw_tables(
-    series: &BTreeMap<String, SeriesLog>,
+    series: &BTreeMap<SeriesName, SeriesLog>,
 ) -> Result<BTreeMap<i32, RecordBatch>> {
     let mut years: BTreeMap<i32, Vec<(&str, Revision)>> = BTreeMap::new();
     for (name, log) in series {
@@ -158,7 +159,7 @@ pub(crate) fn raw_tables(
             years
                 .entry(revision.day.year())
                 .or_default()
-                .push((name, *revision));
+                .push((name.as_str(), *revision));
         }
     }
     let table = |rows: Vec<(&str, Revision)>| -> Result<RecordBatch> {
@@ -185,7 +186,7 @@ pub(crate) fn raw_tables(
 pub(crate) fn read_logs(folder: &Path) -> Result<Logs> {
     let mut logs = Logs::new();
     for source in entries(folder)? {
-        let mut revisions: BTreeMap<String, Vec<Revision>> = BTreeMap::new();
+        let mut revisions: BTreeMap<SeriesName, Vec<Revision>> = BTreeMap::new();
         for path in entries(&source)?
             .into_iter()
             .filter(|path| is_year_file(path))
@@ -206,7 +207,7 @@ pub(crate) fn read_logs(folder: &Path) -> Result<Logs> {
     Ok(logs)
 }
 
-fn read_revisions(path: &Path, revisions: &mut BTreeMap<String, Vec<Revision>>) -> Result<()> {
+fn read_revisions(path: &Path, revisions: &mut BTreeMap<SeriesName, Vec<Revision>>) -> Result<()> {
     let batch = read_parquet(path)?;
     let is_raw = batch.schema().fields() == raw_schema().fields()
         && batch
@@ -232,7 +233,11 @@ fn read_revisions(path: &Path, revisions: &mut BTreeMap<String, Vec<Revision>>) 
         };
         match revisions.get_mut(name) {
             Some(list) => list.push(revision),
-            None => drop(revisions.insert(name.to_owned(), vec![revision])),
+            None => {
+                let name = SeriesName::new(name)
+                    .map_err(|problem| Error::invalid(path, problem.to_string()))?;
+                revisions.entry(name).or_default().push(revision);
+            }
         }
     }
     Ok(())

@@ -369,3 +369,52 @@ async fn a_change_that_the_disk_cuts_off_is_finished_by_the_next_pull() {
     );
     assert_eq!(contents(folder.path()), contents(other.path()));
 }
+
+#[tokio::test]
+async fn a_chart_and_a_column_of_one_name_are_one_series() {
+    let service = Service::start(World::up_to("2021-03-20")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = folder.path().join("x.csv");
+    fs::write(&file, "d,a\n2020-12-30,1\n2020-12-31,2\n").unwrap();
+    let columns = ColumnMapping::new("d").with("a", "Hash_Rate");
+    let source = FileSource::new("old", &file, columns).unwrap();
+    let days = day("2009-01-01")..=day("2100-01-01");
+    pull_source(&data, &source, days, noon(day("2021-03-20")))
+        .await
+        .unwrap();
+    service.pull(&data).await.unwrap();
+    let table = read_table(&data, Table::Blockchain, Revisions::Latest).unwrap();
+    let named = |name: &str| {
+        table
+            .schema()
+            .fields()
+            .iter()
+            .filter(|f| f.name() == name)
+            .count()
+    };
+    assert_eq!(named("hash_rate"), 1);
+    let mut names: Vec<String> = table
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().clone())
+        .collect();
+    names.sort();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all, "every column has a name of its own");
+    let values = table
+        .column_by_name("hash_rate")
+        .unwrap()
+        .as_primitive::<Float64Type>();
+    assert_eq!(values.values()[..2], [1.0, 2.0]);
+
+    // Two charts that would share a column, and one that would share it with a price.
+    for charts in [&["n-tx", "n-tx", "hash-rate", "HASH-RATE"][..], &["close"]] {
+        let mut config = service.config(&data);
+        config.charts = charts.iter().map(|chart| (*chart).to_owned()).collect();
+        let error = btc_ingest::pull(&config, &()).await.unwrap_err();
+        assert!(matches!(error, Error::Config { .. }), "{error:?}");
+    }
+}
