@@ -59,6 +59,32 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A source whose files changed while a request read them: what had been
+    /// planned for the old files was not carried out on the new.
+    #[error(
+        "source {name:?} changed while it was read ({} is another file now); ask again",
+        path.display()
+    )]
+    SourceChanged {
+        /// The source.
+        name: String,
+        /// The file, or where the files are.
+        path: PathBuf,
+    },
+
+    /// A value that is not what its column is wanted for.
+    #[error("{place}, column {column:?}, row {row} (from 0): {reason}")]
+    InvalidValue {
+        /// Where it is: a file, the entity rows, a registered table.
+        place: String,
+        /// The column.
+        column: String,
+        /// The number of the row there, from 0.
+        row: usize,
+        /// The value, and why it cannot be used.
+        reason: String,
+    },
+
     /// Two columns of a result would have one name.
     #[error("two columns of the result would be called {column:?}: {reason}")]
     Collision {

@@ -59,6 +59,7 @@
 pub use arrow;
 pub use datafusion;
 
+mod cast;
 mod dataset;
 mod definition;
 mod error;

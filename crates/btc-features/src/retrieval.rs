@@ -8,16 +8,18 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
-use datafusion::error::DataFusionError;
-use datafusion::prelude::ParquetReadOptions;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
 
 use crate::error::{Error, Result};
+use crate::files::absolute;
 #[cfg(feature = "sqlite")]
 use crate::historical::newest_rows;
-use crate::historical::{HistoricalTable, Request, entity_rows_of_period, time_range};
+use crate::historical::{HistoricalTable, Request, blocking, entity_rows_of_period, time_range};
 use crate::selection::FeatureSelection;
 use crate::store::FeatureStore;
 
@@ -123,21 +125,7 @@ impl FeatureStore {
                 range = time_range(&batch)?;
                 Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)
             }
-            EntityRows::Parquet(path) => {
-                let text = path.to_str().ok_or_else(|| {
-                    Error::InvalidRequest(format!("{} is not Unicode", path.display()))
-                })?;
-                if !path.is_file() {
-                    return Err(Error::InvalidRequest(format!(
-                        "there is no file of entity rows at {}",
-                        path.display()
-                    )));
-                }
-                self.context()
-                    .read_parquet(text, ParquetReadOptions::default())
-                    .await?
-                    .into_view()
-            }
+            EntityRows::Parquet(path) => self.parquet_rows(path).await?,
             EntityRows::Table(table) => table,
             EntityRows::DataFrame(frame) => frame.into_view(),
             EntityRows::Period(period) => {
@@ -145,15 +133,57 @@ impl FeatureStore {
                 Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)
             }
         };
-        HistoricalTable::plan(
-            self.context(),
-            &self.registry().definitions,
-            self.repo_dir(),
-            self.tables(),
-            table,
-            range,
-            selection,
-        )
+        let context = self.context().clone();
+        let definitions = self.registry().definitions.clone();
+        let (repo_dir, tables) = (self.repo_dir().to_path_buf(), self.tables().clone());
+        let selection = selection.clone();
+        // The footers of the sources' files are read here.
+        blocking(move || {
+            HistoricalTable::plan(
+                &context,
+                &definitions,
+                &repo_dir,
+                &tables,
+                table,
+                range,
+                &selection,
+            )
+        })
+        .await
+    }
+
+    /// The rows of a Parquet file, whatever it is called.
+    async fn parquet_rows(&self, path: PathBuf) -> Result<Arc<dyn TableProvider>> {
+        let url = blocking(move || {
+            if !path.is_file() {
+                return Err(Error::InvalidRequest(format!(
+                    "there is no file of entity rows at {}",
+                    path.display()
+                )));
+            }
+            let mut start = [0; 4];
+            let read = std::fs::File::open(&path)
+                .and_then(|mut file| std::io::Read::read(&mut file, &mut start))
+                .map_err(Error::io("read", &path))?;
+            if start[..read] != *b"PAR1" {
+                return Err(Error::InvalidRequest(format!(
+                    "{} is not a Parquet file; entity rows come from Parquet",
+                    path.display()
+                )));
+            }
+            // As a URL, a path has no characters of a pattern.
+            url::Url::from_file_path(absolute(&path))
+                .map_err(|()| Error::InvalidRequest(format!("{} cannot be a URL", path.display())))
+        })
+        .await?;
+        let format = ParquetFormat::default()
+            .with_options(self.context().state().table_options().parquet.clone());
+        let options = ListingOptions::new(Arc::new(format)).with_file_extension("");
+        let config = ListingTableConfig::new(ListingTableUrl::try_new(url, None)?)
+            .with_listing_options(options)
+            .infer_schema(&self.context().state())
+            .await?;
+        Ok(Arc::new(ListingTable::try_new(config)?))
     }
 }
 
@@ -167,12 +197,15 @@ impl FeatureStore {
         let mut request = Request::resolve(selection, &definitions)?;
         request.parse_on_demand(self.context(), &definitions, &[])?;
         let period = nanos(period.start())?..=nanos(period.end())?;
-        let (repo_dir, tables) = (self.repo_dir().to_path_buf(), self.tables().clone());
-        SpawnedTask::spawn_blocking(move || {
-            entity_rows_of_period(&request, &definitions, &repo_dir, &tables, period)
-        })
+        entity_rows_of_period(
+            self.context(),
+            &request,
+            &definitions,
+            self.repo_dir(),
+            self.tables(),
+            period,
+        )
         .await
-        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))?
     }
 }
 

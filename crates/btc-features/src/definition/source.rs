@@ -117,7 +117,11 @@ impl FileSource {
 
     /// The path, seen from the working directory, for a store in `repo_dir`.
     pub fn resolved_path(&self, repo_dir: &Path) -> PathBuf {
-        let path = self.path.strip_prefix("file://").unwrap_or(&self.path);
-        repo_dir.join(path)
+        repo_dir.join(self.local_path())
+    }
+
+    /// The path as a path, without a URL's scheme.
+    pub(crate) fn local_path(&self) -> &str {
+        self.path.strip_prefix("file://").unwrap_or(&self.path)
     }
 }
