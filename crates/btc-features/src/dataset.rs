@@ -424,3 +424,60 @@ fn manifest_path(path: &Path) -> PathBuf {
     name.push(".manifest.json");
     path.with_file_name(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Float64Array, TimestampMillisecondArray};
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+    use crate::{Definitions, FeatureView, Field, ValueType};
+
+    async fn write(path: &Path, x: f64) {
+        let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![0]));
+        let values: ArrayRef = Arc::new(Float64Array::from(vec![x]));
+        let batch = RecordBatch::try_from_iter([("event_timestamp", times), ("x", values)]);
+        let frame = SessionContext::new().read_batch(batch.unwrap()).unwrap();
+        write_parquet(frame, path).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn sources_that_change_after_they_were_hashed_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        write(&data.join("1.parquet"), 1.0).await;
+        let mut store = FeatureStore::init(dir.path(), "p").unwrap();
+        let view = FeatureView::new("v", "s").with_features([Field::new("x", ValueType::Float64)]);
+        let source = FileSource::new("s", "data", "event_timestamp");
+        let definitions = Definitions::new()
+            .with_source(source)
+            .with_feature_view(view);
+        store.apply(&definitions).unwrap();
+        let selection = FeatureSelection::features(["v:x"]);
+        let (files, unchanged) = store.source_hashes(&selection).await.unwrap();
+        assert_eq!(files.len(), 1);
+        unchanged().unwrap();
+        // Replaced by a file of the same size, and joined by another.
+        let (_, replaced) = store.source_hashes(&selection).await.unwrap();
+        write(&data.join("1.parquet"), 2.0).await;
+        let (_, more) = store.source_hashes(&selection).await.unwrap();
+        write(&data.join("2.parquet"), 3.0).await;
+        for error in [replaced().unwrap_err(), more().unwrap_err()] {
+            assert!(matches!(error, Error::SourceChanged { .. }), "{error:?}");
+        }
+        // A file that may not be finished does not appear.
+        let frame = store
+            .historical_features(EntityRows::at([DateTime::UNIX_EPOCH]).unwrap(), &selection)
+            .await
+            .unwrap();
+        let path = dir.path().join("set.parquet");
+        let refused = || Err(Error::InvalidRequest("no".into()));
+        write_stream_if(frame, &path, refused).await.err().unwrap();
+        assert!(!path.exists());
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            4,
+            "settings, registry, its lock and data"
+        );
+    }
+}

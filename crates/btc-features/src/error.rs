@@ -154,7 +154,52 @@ pub enum Error {
     DataFusion(#[source] Box<DataFusionError>),
 }
 
+/// What an error means for who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Something named is not there: an object, or the files of a source.
+    NotFound,
+    /// What was asked for or declared cannot work, whatever the data.
+    Invalid,
+    /// The data are not what they are declared as.
+    Data,
+    /// Another try may go well: files changed meanwhile.
+    Retry,
+    /// A limit was reached.
+    Limit,
+    /// The machine or a file failed.
+    Failure,
+}
+
 impl Error {
+    /// What the error means for who asked, as for an exit code or a status.
+    ///
+    /// ```
+    /// # use btc_features::{Definitions, ErrorKind};
+    /// let error = Definitions::new().entity("driver").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// ```
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownObject { .. } | Self::SourceMissing { .. } => ErrorKind::NotFound,
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ErrorKind::NotFound
+            }
+            Self::Conflict(_)
+            | Self::InvalidDefinition { .. }
+            | Self::Collision { .. }
+            | Self::InvalidRequest(_) => ErrorKind::Invalid,
+            Self::SchemaMismatch { .. }
+            | Self::InvalidValue { .. }
+            | Self::Corrupt { .. }
+            | Self::Parquet { .. } => ErrorKind::Data,
+            Self::SourceChanged { .. } => ErrorKind::Retry,
+            Self::MemoryLimit(_) => ErrorKind::Limit,
+            _ => ErrorKind::Failure,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io {

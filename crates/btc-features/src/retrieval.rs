@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow::compute::concat_batches;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
@@ -41,6 +41,31 @@ pub enum EntityRows {
 }
 
 impl EntityRows {
+    /// One row an instant, in their order, for views without entities: its
+    /// only column is `event_timestamp`.
+    ///
+    /// ```
+    /// # use btc_features::{EntityRows, chrono::DateTime};
+    /// let noon = DateTime::from_timestamp(43_200, 0).unwrap_or_default();
+    /// let rows = EntityRows::at([noon])?;
+    /// # Ok::<(), btc_features::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidRequest`] for an instant outside the years 1677 to 2262.
+    pub fn at(instants: impl IntoIterator<Item = DateTime<Utc>>) -> Result<Self> {
+        let nanos = instants
+            .into_iter()
+            .map(|instant| nanos(&instant))
+            .collect::<Result<Vec<_>>>()?;
+        let times: ArrayRef = Arc::new(TimestampNanosecondArray::from(nanos).with_timezone("UTC"));
+        Ok(Self::Batch(RecordBatch::try_from_iter([(
+            "event_timestamp",
+            times,
+        )])?))
+    }
+
     /// Every key that the views have values for from `start` to `end`, both
     /// included, as of `end`. The result has the columns `event_timestamp` and
     /// the keys, in the order of the keys.
@@ -58,6 +83,13 @@ impl From<RecordBatch> for EntityRows {
 impl From<PathBuf> for EntityRows {
     fn from(path: PathBuf) -> Self {
         Self::Parquet(path)
+    }
+}
+
+impl From<&str> for EntityRows {
+    /// The rows of the Parquet file at a path.
+    fn from(path: &str) -> Self {
+        Self::Parquet(path.into())
     }
 }
 

@@ -352,6 +352,6 @@ async fn feast_opens_joins_and_reads_what_we_wrote_and_we_what_it_applied() {
                 .with_join_key_map([("driver_id", "cab_id")]),
         ]
     );
-    let mut other = FeatureStore::init(&dir.path().join("other"), "bitcoin").unwrap();
+    let mut other = FeatureStore::init(dir.path().join("other"), "bitcoin").unwrap();
     other.apply(&imported).unwrap();
 }
