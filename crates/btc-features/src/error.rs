@@ -98,6 +98,16 @@ pub enum Error {
     #[error("{0}")]
     InvalidRequest(String),
 
+    /// Another process is writing, and has been for longer than a write takes.
+    #[error(
+        "another process has held {} for a minute; try again when it is done",
+        path.display()
+    )]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+
     /// A file of the store that cannot be understood.
     #[error("{} cannot be used: {reason}", path.display())]
     Corrupt {
@@ -164,7 +174,8 @@ pub enum ErrorKind {
     Invalid,
     /// The data are not what they are declared as.
     Data,
-    /// Another try may go well: files changed meanwhile.
+    /// Another try may go well: files changed meanwhile, or another process is
+    /// writing.
     Retry,
     /// A limit was reached.
     Limit,
@@ -194,7 +205,7 @@ impl Error {
             | Self::InvalidValue { .. }
             | Self::Corrupt { .. }
             | Self::Parquet { .. } => ErrorKind::Data,
-            Self::SourceChanged { .. } => ErrorKind::Retry,
+            Self::SourceChanged { .. } | Self::Locked { .. } => ErrorKind::Retry,
             Self::MemoryLimit(_) => ErrorKind::Limit,
             _ => ErrorKind::Failure,
         }

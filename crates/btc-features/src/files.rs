@@ -1,8 +1,9 @@
 //! Files that appear whole, folders that last, and locks.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
@@ -138,17 +139,35 @@ fn sync_dir(_: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the lock that `path` stands for; it is free again when the value
-/// is dropped or its process ends.
+/// So long a lock is waited for: a writer holds it for the time of one file.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+
+/// Waits for the lock that `path` stands for, a minute at most; it is free
+/// again when the value is dropped or its process ends.
 pub(crate) fn lock(path: &Path) -> Result<File> {
+    lock_within(path, LOCK_WAIT)
+}
+
+fn lock_within(path: &Path, wait: Duration) -> Result<File> {
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(path)
         .map_err(Error::io("open", path))?;
-    file.lock().map_err(Error::io("lock", path))?;
-    Ok(file)
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
+            Err(TryLockError::WouldBlock) if wait <= started.elapsed() => {
+                return Err(Error::Locked {
+                    path: path.to_path_buf(),
+                });
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -191,5 +210,16 @@ mod tests {
         drop(given_up);
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_lock_that_stays_taken_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("l");
+        let held = lock(&path).unwrap();
+        let error = lock_within(&path, Duration::ZERO).unwrap_err();
+        assert!(matches!(&error, Error::Locked { path: told } if *told == path));
+        drop(held);
+        lock_within(&path, Duration::ZERO).unwrap();
     }
 }

@@ -10,10 +10,9 @@ use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{
-    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
-};
+use datafusion::datasource::file_format::options::ReadOptions as _;
+use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::prelude::ParquetReadOptions;
 
 use crate::error::{Error, Result};
 use crate::files::absolute;
@@ -208,12 +207,13 @@ impl FeatureStore {
                 .map_err(|()| Error::InvalidRequest(format!("{} cannot be a URL", path.display())))
         })
         .await?;
-        let format = ParquetFormat::default()
-            .with_options(self.context().state().table_options().parquet.clone());
-        let options = ListingOptions::new(Arc::new(format)).with_file_extension("");
+        let state = self.context().state();
+        let options = ParquetReadOptions::default()
+            .file_extension("")
+            .to_listing_options(state.config(), state.default_table_options());
         let config = ListingTableConfig::new(ListingTableUrl::try_new(url, None)?)
             .with_listing_options(options)
-            .infer_schema(&self.context().state())
+            .infer_schema(&state)
             .await?;
         Ok(Arc::new(ListingTable::try_new(config)?))
     }

@@ -314,6 +314,17 @@ async fn int96_does_not_wrap_and_keeps_its_nanoseconds() {
         micros.iter().collect::<Vec<_>>(),
         [Some(DAY * 1_000_000), None, Some(-62_135_596_800_000_000)]
     );
+    // As a file of entity rows, they are not wrapped either.
+    let selection = FeatureSelection::features(["v:x"]).with_full_feature_names(true);
+    let file = dir.path().join("s.parquet");
+    let error = store
+        .get_historical_features(file, &selection)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::InvalidValue { column, row: 1, .. } if column == "event_timestamp"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
