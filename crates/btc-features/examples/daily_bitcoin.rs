@@ -49,7 +49,7 @@ async fn main() -> Result<()> {
         |day| 180.0 + day,
     )?;
 
-    let mut store = FeatureStore::init(&folder.join("features"), "bitcoin")?;
+    let mut store = FeatureStore::init(folder.join("features"), "bitcoin")?;
     let plan = store.apply(&definitions())?;
     println!("applied:\n{plan}");
 

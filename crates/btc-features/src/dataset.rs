@@ -2,10 +2,16 @@
 //! made from.
 
 use std::fs::File;
-use std::io::{Read as _, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use chrono::{DateTime, Utc};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
@@ -13,9 +19,11 @@ use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::cast::cast_exact;
+use crate::definition::FileSource;
 use crate::error::{Error, Result};
-use crate::files::{absolute, draft_in, folder_of, keep_permissions, sync_dir, write_atomic};
-use crate::historical::{Request, source_files};
+use crate::files::{WholeFile, absolute, folder_of, relative, write_whole};
+use crate::historical::{Identity, Request, blocking, source_files};
 use crate::registry::DatasetEntry;
 use crate::retrieval::EntityRows;
 use crate::selection::{FeatureSelection, Wanted};
@@ -88,11 +96,13 @@ impl FeatureStore {
     /// as the data set `name`, made at `now`.
     ///
     /// File and manifest appear whole. A data set of the same name is replaced
-    /// in the registry; its file stays.
+    /// in the registry; its file stays. The sources are hashed before they are
+    /// read, and compared when all is written.
     ///
     /// # Errors
     ///
-    /// As [`Self::get_historical_features`], and [`Error::Io`] or
+    /// As [`Self::get_historical_features`], [`Error::SourceChanged`] if a file
+    /// of a source is not the one that was hashed, and [`Error::Io`] or
     /// [`Error::Parquet`] if the file cannot be written.
     pub async fn save_dataset(
         &mut self,
@@ -102,9 +112,10 @@ impl FeatureStore {
         path: &Path,
         now: DateTime<Utc>,
     ) -> Result<SavedDataset> {
+        let hashed = self.source_hashes(selection).await?;
         let frame = self.historical_features(entity_rows, selection).await?;
-        let written = write_stream(frame, path).await?;
-        let sources = self.source_hashes(selection)?;
+        let (sources, unchanged) = hashed;
+        let written = write_stream_if(frame, path, unchanged).await?;
         let (service, features) = match &selection.wanted {
             Wanted::Service(name) => (Some(name.clone()), Vec::new()),
             Wanted::Features(features) => (None, features.clone()),
@@ -128,9 +139,16 @@ impl FeatureStore {
             sources,
         };
         let manifest = manifest_path(path);
-        let text = serde_json::to_string_pretty(&dataset)
+        // As the file itself, what lies in the same project may be moved with it.
+        let folder = absolute(folder_of(path));
+        let mut stored = dataset.clone();
+        stored.path = relative(&stored.path, &folder);
+        for source in &mut stored.sources {
+            source.path = relative(&source.path, &folder);
+        }
+        let text = serde_json::to_string_pretty(&stored)
             .expect("a manifest is made of strings and numbers");
-        write_atomic(&manifest, text.as_bytes())?;
+        blocking(move || write_whole(&manifest, text.as_bytes())).await?;
         self.register_dataset(DatasetEntry {
             name: name.to_owned(),
             path: dataset.path.clone(),
@@ -154,14 +172,28 @@ impl FeatureStore {
         })?;
         let path = manifest_path(&entry.path);
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        serde_json::from_str(&text).map_err(|error| Error::Corrupt {
-            path,
-            reason: error.to_string(),
-        })
+        let mut dataset: SavedDataset =
+            serde_json::from_str(&text).map_err(|error| Error::Corrupt {
+                path: path.clone(),
+                reason: error.to_string(),
+            })?;
+        let folder = folder_of(&path);
+        dataset.path = absolute(&folder.join(&dataset.path));
+        for source in &mut dataset.sources {
+            source.path = absolute(&folder.join(&source.path));
+        }
+        Ok(dataset)
     }
 
-    /// The files of the sources that a selection reads, with their hashes.
-    fn source_hashes(&self, selection: &FeatureSelection) -> Result<Vec<SourceFile>> {
+    /// The files of the sources that a selection reads, with their hashes, and
+    /// a check that they are still the same.
+    async fn source_hashes(
+        &self,
+        selection: &FeatureSelection,
+    ) -> Result<(
+        Vec<SourceFile>,
+        impl FnOnce() -> Result<()> + Send + 'static,
+    )> {
         let definitions = &self.registry().definitions;
         let mut request = Request::resolve(selection, definitions)?;
         request.add_on_demand_sources(definitions)?;
@@ -169,25 +201,55 @@ impl FeatureStore {
             .views
             .iter()
             .map(|view| view.view.source.as_str())
+            .filter(|name| !self.has_table(name))
             .collect();
         names.sort_unstable();
         names.dedup();
-        let mut files = Vec::new();
-        for name in names {
-            if self.has_table(name) {
-                continue;
+        let sources = names
+            .into_iter()
+            .map(|name| Ok(definitions.source(name)?.clone()))
+            .collect::<Result<Vec<FileSource>>>()?;
+        let repo_dir = self.repo_dir().to_path_buf();
+        SpawnedTask::spawn_blocking(move || {
+            let mut files = Vec::new();
+            let mut seen = Vec::new();
+            for source in sources {
+                let paths = source_files(&source, &repo_dir)?;
+                let mut identities = Vec::new();
+                for path in &paths {
+                    let mut file = File::open(path).map_err(Error::io("open", path))?;
+                    let identity = Identity::of_file(&file, path)?;
+                    let (bytes, sha256) = hash_file(&mut file, path)?;
+                    files.push(SourceFile {
+                        source: source.name.clone(),
+                        path: absolute(path),
+                        bytes,
+                        sha256,
+                    });
+                    identities.push((path.clone(), identity));
+                }
+                seen.push((source, identities));
             }
-            for path in source_files(definitions.source(name)?, self.repo_dir())? {
-                let (bytes, sha256) = hash_file(&path)?;
-                files.push(SourceFile {
-                    source: name.to_owned(),
-                    path: absolute(&path),
-                    bytes,
-                    sha256,
-                });
-            }
-        }
-        Ok(files)
+            Ok((files, move || {
+                for (source, identities) in seen {
+                    let paths = source_files(&source, &repo_dir)?;
+                    let same = identities.len() == paths.len()
+                        && identities
+                            .iter()
+                            .zip(&paths)
+                            .all(|((path, identity), now)| path == now && identity.is_at(now));
+                    if !same {
+                        return Err(Error::SourceChanged {
+                            path: source.resolved_path(&repo_dir),
+                            name: source.name,
+                        });
+                    }
+                }
+                Ok(())
+            }))
+        })
+        .await
+        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))?
     }
 }
 
@@ -197,7 +259,7 @@ impl FeatureStore {
 ///
 /// The errors of the frame, and [`Error::Io`] or [`Error::Parquet`] if the file
 /// cannot be written; what is at `path` is then as it was.
-pub async fn write_parquet(frame: datafusion::dataframe::DataFrame, path: &Path) -> Result<usize> {
+pub async fn write_parquet(frame: DataFrame, path: &Path) -> Result<usize> {
     Ok(write_stream(frame, path).await?.rows)
 }
 
@@ -207,35 +269,92 @@ struct Written {
     sha256: String,
 }
 
-async fn write_stream(frame: datafusion::dataframe::DataFrame, path: &Path) -> Result<Written> {
-    let dir = folder_of(path);
-    std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-    let mut file = draft_in(dir)?;
+async fn write_stream(frame: DataFrame, path: &Path) -> Result<Written> {
+    write_stream_if(frame, path, || Ok(())).await
+}
+
+/// The same if `may_finish` agrees when everything is written. The file is
+/// encoded on a thread of its own while the next rows are joined.
+async fn write_stream_if(
+    frame: DataFrame,
+    path: &Path,
+    may_finish: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Result<Written> {
     let mut stream = frame.execute_stream().await?;
-    let schema = stream.schema();
+    let schema = stored_schema(&stream.schema());
+    // `None` says that everything has come; a channel that closes without it
+    // was given up.
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Option<RecordBatch>>(2);
+    let path = path.to_path_buf();
+    let writer = SpawnedTask::spawn_blocking(move || encode(receiver, schema, &path, may_finish));
+    let mut failed = None;
+    loop {
+        let batch = match stream.next().await {
+            Some(Ok(batch)) => Some(batch),
+            Some(Err(error)) => {
+                failed = Some(Error::from(error));
+                break;
+            }
+            None => None,
+        };
+        let last = batch.is_none();
+        // A writer that has failed hears no more, and says why below.
+        if sender.send(batch).await.is_err() || last {
+            break;
+        }
+    }
+    drop(sender);
+    let written = writer
+        .await
+        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))?;
+    match failed {
+        Some(error) => Err(error),
+        None => written,
+    }
+}
+
+fn encode(
+    mut batches: tokio::sync::mpsc::Receiver<Option<RecordBatch>>,
+    schema: SchemaRef,
+    path: &Path,
+    may_finish: impl FnOnce() -> Result<()>,
+) -> Result<Written> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .build();
-    let mut writer = ArrowWriter::try_new(
-        Hashing::new(file.as_file_mut()),
-        schema.clone(),
-        Some(properties),
-    )
-    .map_err(Error::parquet(path))?;
+    let file = Hashing::new(WholeFile::create(path)?);
+    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))
+        .map_err(Error::parquet(path))?;
     let mut rows = 0;
-    while let Some(batch) = stream.next().await {
-        let batch = batch?;
+    loop {
+        let batch = match batches.blocking_recv() {
+            Some(Some(batch)) => batch,
+            Some(None) => break,
+            None => {
+                return Err(Error::InvalidRequest(format!(
+                    "writing {} was given up before its last row",
+                    path.display()
+                )));
+            }
+        };
+        let columns = batch
+            .columns()
+            .iter()
+            .zip(schema.fields())
+            .map(|(column, field)| {
+                cast_exact(column, field.data_type())
+                    .map_err(|unfit| unfit.after(rows).at("the result", field.name()))
+            })
+            .collect::<Result<_>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         rows += batch.num_rows();
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?;
         writer.write(&batch).map_err(Error::parquet(path))?;
     }
-    let sha256 = writer.into_inner().map_err(Error::parquet(path))?.finish();
-    file.as_file()
-        .sync_all()
-        .map_err(Error::io("write", path))?;
-    keep_permissions(file.as_file(), path)?;
-    file.persist(path)
-        .map_err(|error| Error::io("replace", path)(error.error))?;
-    sync_dir(dir)?;
+    let file = writer.into_inner().map_err(Error::parquet(path))?;
+    let sha256 = format!("{:x}", file.hash.finalize());
+    may_finish()?;
+    file.file.finish()?;
     let columns = schema
         .fields()
         .iter()
@@ -248,26 +367,41 @@ async fn write_stream(frame: datafusion::dataframe::DataFrame, path: &Path) -> R
     })
 }
 
+/// The columns as they are stored: Parquet has no timestamps in seconds and no
+/// dates in milliseconds, and other readers would see bare integers.
+fn stored_schema(schema: &Schema) -> SchemaRef {
+    let stored = |data_type: &DataType| match data_type {
+        DataType::Timestamp(TimeUnit::Second, zone) => {
+            DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
+        }
+        DataType::Date64 => DataType::Timestamp(TimeUnit::Millisecond, None),
+        other => other.clone(),
+    };
+    let fields = schema.fields().iter().map(|field| {
+        field
+            .as_ref()
+            .clone()
+            .with_data_type(stored(field.data_type()))
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
 /// Hashes what passes through to a file.
-struct Hashing<'a> {
-    file: &'a mut File,
+struct Hashing {
+    file: WholeFile,
     hash: Sha256,
 }
 
-impl<'a> Hashing<'a> {
-    fn new(file: &'a mut File) -> Self {
+impl Hashing {
+    fn new(file: WholeFile) -> Self {
         Self {
             file,
             hash: Sha256::new(),
         }
     }
-
-    fn finish(self) -> String {
-        hex(&self.hash.finalize())
-    }
 }
 
-impl Write for Hashing<'_> {
+impl Write for Hashing {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hash.update(&bytes[..written]);
@@ -279,27 +413,71 @@ impl Write for Hashing<'_> {
     }
 }
 
-fn hash_file(path: &Path) -> Result<(u64, String)> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
+fn hash_file(file: &mut File, path: &Path) -> Result<(u64, String)> {
     let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    let mut bytes = 0;
-    loop {
-        let read = file.read(&mut buffer).map_err(Error::io("read", path))?;
-        if read == 0 {
-            return Ok((bytes, hex(&hash.finalize())));
-        }
-        bytes += read as u64;
-        hash.update(&buffer[..read]);
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let bytes = std::io::copy(file, &mut hash).map_err(Error::io("read", path))?;
+    Ok((bytes, format!("{:x}", hash.finalize())))
 }
 
 fn manifest_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".manifest.json");
     path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Float64Array, TimestampMillisecondArray};
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+    use crate::{Definitions, FeatureView, Field, ValueType};
+
+    async fn write(path: &Path, x: f64) {
+        let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![0]));
+        let values: ArrayRef = Arc::new(Float64Array::from(vec![x]));
+        let batch = RecordBatch::try_from_iter([("event_timestamp", times), ("x", values)]);
+        let frame = SessionContext::new().read_batch(batch.unwrap()).unwrap();
+        write_parquet(frame, path).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn sources_that_change_after_they_were_hashed_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        write(&data.join("1.parquet"), 1.0).await;
+        let mut store = FeatureStore::init(dir.path(), "p").unwrap();
+        let view = FeatureView::new("v", "s").with_features([Field::new("x", ValueType::Float64)]);
+        let source = FileSource::new("s", "data", "event_timestamp");
+        let definitions = Definitions::new()
+            .with_source(source)
+            .with_feature_view(view);
+        store.apply(&definitions).unwrap();
+        let selection = FeatureSelection::features(["v:x"]);
+        let (files, unchanged) = store.source_hashes(&selection).await.unwrap();
+        assert_eq!(files.len(), 1);
+        unchanged().unwrap();
+        // Replaced by a file of the same size, and joined by another.
+        let (_, replaced) = store.source_hashes(&selection).await.unwrap();
+        write(&data.join("1.parquet"), 2.0).await;
+        let (_, more) = store.source_hashes(&selection).await.unwrap();
+        write(&data.join("2.parquet"), 3.0).await;
+        for error in [replaced().unwrap_err(), more().unwrap_err()] {
+            assert!(matches!(error, Error::SourceChanged { .. }), "{error:?}");
+        }
+        // A file that may not be finished does not appear.
+        let frame = store
+            .historical_features(EntityRows::at([DateTime::UNIX_EPOCH]).unwrap(), &selection)
+            .await
+            .unwrap();
+        let path = dir.path().join("set.parquet");
+        let refused = || Err(Error::InvalidRequest("no".into()));
+        write_stream_if(frame, &path, refused).await.err().unwrap();
+        assert!(!path.exists());
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            4,
+            "settings, registry, its lock and data"
+        );
+    }
 }

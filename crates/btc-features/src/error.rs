@@ -59,6 +59,32 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A source whose files changed while a request read them: what had been
+    /// planned for the old files was not carried out on the new.
+    #[error(
+        "source {name:?} changed while it was read ({} is another file now); ask again",
+        path.display()
+    )]
+    SourceChanged {
+        /// The source.
+        name: String,
+        /// The file, or where the files are.
+        path: PathBuf,
+    },
+
+    /// A value that is not what its column is wanted for.
+    #[error("{place}, column {column:?}, row {row} (from 0): {reason}")]
+    InvalidValue {
+        /// Where it is: a file, the entity rows, a registered table.
+        place: String,
+        /// The column.
+        column: String,
+        /// The number of the row there, from 0.
+        row: usize,
+        /// The value, and why it cannot be used.
+        reason: String,
+    },
+
     /// Two columns of a result would have one name.
     #[error("two columns of the result would be called {column:?}: {reason}")]
     Collision {
@@ -71,6 +97,16 @@ pub enum Error {
     /// Entity rows or a selection of features that cannot be answered.
     #[error("{0}")]
     InvalidRequest(String),
+
+    /// Another process is writing, and has been for longer than a write takes.
+    #[error(
+        "another process has held {} for a minute; try again when it is done",
+        path.display()
+    )]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
 
     /// A file of the store that cannot be understood.
     #[error("{} cannot be used: {reason}", path.display())]
@@ -128,7 +164,53 @@ pub enum Error {
     DataFusion(#[source] Box<DataFusionError>),
 }
 
+/// What an error means for who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Something named is not there: an object, or the files of a source.
+    NotFound,
+    /// What was asked for or declared cannot work, whatever the data.
+    Invalid,
+    /// The data are not what they are declared as.
+    Data,
+    /// Another try may go well: files changed meanwhile, or another process is
+    /// writing.
+    Retry,
+    /// A limit was reached.
+    Limit,
+    /// The machine or a file failed.
+    Failure,
+}
+
 impl Error {
+    /// What the error means for who asked, as for an exit code or a status.
+    ///
+    /// ```
+    /// # use btc_features::{Definitions, ErrorKind};
+    /// let error = Definitions::new().entity("driver").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// ```
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownObject { .. } | Self::SourceMissing { .. } => ErrorKind::NotFound,
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ErrorKind::NotFound
+            }
+            Self::Conflict(_)
+            | Self::InvalidDefinition { .. }
+            | Self::Collision { .. }
+            | Self::InvalidRequest(_) => ErrorKind::Invalid,
+            Self::SchemaMismatch { .. }
+            | Self::InvalidValue { .. }
+            | Self::Corrupt { .. }
+            | Self::Parquet { .. } => ErrorKind::Data,
+            Self::SourceChanged { .. } | Self::Locked { .. } => ErrorKind::Retry,
+            Self::MemoryLimit(_) => ErrorKind::Limit,
+            _ => ErrorKind::Failure,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io {

@@ -57,8 +57,10 @@
 //! ```
 
 pub use arrow;
+pub use chrono;
 pub use datafusion;
 
+mod cast;
 mod dataset;
 mod definition;
 mod error;
@@ -80,7 +82,7 @@ pub use definition::{
     Definitions, Entity, FeatureService, FeatureView, FeatureViewProjection, Field, FileSource,
     ObjectKind, OnDemandFeature, OnDemandFeatureView, Tags, ValueType,
 };
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use interchange::Imported;
 #[cfg(feature = "sqlite")]
 pub use online::{

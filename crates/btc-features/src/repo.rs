@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::write_atomic;
+use crate::files::write_whole;
 
 /// The settings of a store, in its folder.
 pub(crate) const CONFIG_FILE: &str = "feature_store.toml";
@@ -77,7 +77,7 @@ impl StoreConfig {
         let path = repo_dir.join(CONFIG_FILE);
         self.check(&path)?;
         let text = toml::to_string(self).expect("the settings are a table of strings");
-        write_atomic(&path, text.as_bytes())
+        write_whole(&path, text.as_bytes())
     }
 
     fn check(&self, path: &Path) -> Result<()> {
@@ -87,6 +87,18 @@ impl StoreConfig {
                 path: path.to_path_buf(),
                 reason: format!(
                     "the project is called {:?}; use letters, digits, '_' and '-'",
+                    self.project
+                ),
+            });
+        }
+        // Tables of the online store start with the project's name.
+        let folded = self.project.to_ascii_lowercase();
+        if folded == "sqlite" || folded.starts_with("sqlite_") {
+            return Err(Error::Corrupt {
+                path: path.to_path_buf(),
+                reason: format!(
+                    "the project is called {:?}, and SQLite keeps names that start with \
+                     \"sqlite_\" to itself; choose another",
                     self.project
                 ),
             });

@@ -4,20 +4,21 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow::compute::concat_batches;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
-use datafusion::error::DataFusionError;
+use datafusion::datasource::file_format::options::ReadOptions as _;
+use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::ParquetReadOptions;
 
 use crate::error::{Error, Result};
+use crate::files::absolute;
 #[cfg(feature = "sqlite")]
 use crate::historical::newest_rows;
-use crate::historical::{HistoricalTable, Request, entity_rows_of_period, time_range};
+use crate::historical::{HistoricalTable, Request, blocking, entity_rows_of_period, time_range};
 use crate::selection::FeatureSelection;
 use crate::store::FeatureStore;
 
@@ -39,6 +40,31 @@ pub enum EntityRows {
 }
 
 impl EntityRows {
+    /// One row an instant, in their order, for views without entities: its
+    /// only column is `event_timestamp`.
+    ///
+    /// ```
+    /// # use btc_features::{EntityRows, chrono::DateTime};
+    /// let noon = DateTime::from_timestamp(43_200, 0).unwrap_or_default();
+    /// let rows = EntityRows::at([noon])?;
+    /// # Ok::<(), btc_features::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidRequest`] for an instant outside the years 1677 to 2262.
+    pub fn at(instants: impl IntoIterator<Item = DateTime<Utc>>) -> Result<Self> {
+        let nanos = instants
+            .into_iter()
+            .map(|instant| nanos(&instant))
+            .collect::<Result<Vec<_>>>()?;
+        let times: ArrayRef = Arc::new(TimestampNanosecondArray::from(nanos).with_timezone("UTC"));
+        Ok(Self::Batch(RecordBatch::try_from_iter([(
+            "event_timestamp",
+            times,
+        )])?))
+    }
+
     /// Every key that the views have values for from `start` to `end`, both
     /// included, as of `end`. The result has the columns `event_timestamp` and
     /// the keys, in the order of the keys.
@@ -56,6 +82,13 @@ impl From<RecordBatch> for EntityRows {
 impl From<PathBuf> for EntityRows {
     fn from(path: PathBuf) -> Self {
         Self::Parquet(path)
+    }
+}
+
+impl From<&str> for EntityRows {
+    /// The rows of the Parquet file at a path.
+    fn from(path: &str) -> Self {
+        Self::Parquet(path.into())
     }
 }
 
@@ -123,21 +156,7 @@ impl FeatureStore {
                 range = time_range(&batch)?;
                 Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)
             }
-            EntityRows::Parquet(path) => {
-                let text = path.to_str().ok_or_else(|| {
-                    Error::InvalidRequest(format!("{} is not Unicode", path.display()))
-                })?;
-                if !path.is_file() {
-                    return Err(Error::InvalidRequest(format!(
-                        "there is no file of entity rows at {}",
-                        path.display()
-                    )));
-                }
-                self.context()
-                    .read_parquet(text, ParquetReadOptions::default())
-                    .await?
-                    .into_view()
-            }
+            EntityRows::Parquet(path) => self.parquet_rows(path).await?,
             EntityRows::Table(table) => table,
             EntityRows::DataFrame(frame) => frame.into_view(),
             EntityRows::Period(period) => {
@@ -145,15 +164,58 @@ impl FeatureStore {
                 Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)
             }
         };
-        HistoricalTable::plan(
-            self.context(),
-            &self.registry().definitions,
-            self.repo_dir(),
-            self.tables(),
-            table,
-            range,
-            selection,
-        )
+        let context = self.context().clone();
+        let definitions = self.registry().definitions.clone();
+        let (repo_dir, tables) = (self.repo_dir().to_path_buf(), self.tables().clone());
+        let selection = selection.clone();
+        // The footers of the sources' files are read here.
+        blocking(move || {
+            HistoricalTable::plan(
+                &context,
+                &definitions,
+                &repo_dir,
+                &tables,
+                table,
+                range,
+                &selection,
+            )
+        })
+        .await
+    }
+
+    /// The rows of a Parquet file, whatever it is called.
+    async fn parquet_rows(&self, path: PathBuf) -> Result<Arc<dyn TableProvider>> {
+        let url = blocking(move || {
+            if !path.is_file() {
+                return Err(Error::InvalidRequest(format!(
+                    "there is no file of entity rows at {}",
+                    path.display()
+                )));
+            }
+            let mut start = [0; 4];
+            let read = std::fs::File::open(&path)
+                .and_then(|mut file| std::io::Read::read(&mut file, &mut start))
+                .map_err(Error::io("read", &path))?;
+            if start[..read] != *b"PAR1" {
+                return Err(Error::InvalidRequest(format!(
+                    "{} is not a Parquet file; entity rows come from Parquet",
+                    path.display()
+                )));
+            }
+            // As a URL, a path has no characters of a pattern.
+            url::Url::from_file_path(absolute(&path))
+                .map_err(|()| Error::InvalidRequest(format!("{} cannot be a URL", path.display())))
+        })
+        .await?;
+        let state = self.context().state();
+        let options = ParquetReadOptions::default()
+            .file_extension("")
+            .to_listing_options(state.config(), state.default_table_options());
+        let config = ListingTableConfig::new(ListingTableUrl::try_new(url, None)?)
+            .with_listing_options(options)
+            .infer_schema(&state)
+            .await?;
+        Ok(Arc::new(ListingTable::try_new(config)?))
     }
 }
 
@@ -167,12 +229,15 @@ impl FeatureStore {
         let mut request = Request::resolve(selection, &definitions)?;
         request.parse_on_demand(self.context(), &definitions, &[])?;
         let period = nanos(period.start())?..=nanos(period.end())?;
-        let (repo_dir, tables) = (self.repo_dir().to_path_buf(), self.tables().clone());
-        SpawnedTask::spawn_blocking(move || {
-            entity_rows_of_period(&request, &definitions, &repo_dir, &tables, period)
-        })
+        entity_rows_of_period(
+            self.context(),
+            &request,
+            &definitions,
+            self.repo_dir(),
+            self.tables(),
+            period,
+        )
         .await
-        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))?
     }
 }
 

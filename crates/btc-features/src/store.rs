@@ -1,20 +1,22 @@
 //! A feature store: definitions applied to a folder.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::definition::Definitions;
+use crate::definition::{Definitions, Entity, ValueType};
 use crate::error::{Error, Result};
-use crate::files::write_atomic;
-use crate::historical::{Input, Tables, feature_columns, parse_on_demand};
+use crate::files::{create_folders, write_whole};
+use crate::historical::{Input, Tables, check_type, feature_columns, parse_on_demand};
 use crate::registry::{DatasetEntry, Plan, Registry, RegistryStore};
-use crate::repo::{CONFIG_FILE, StoreConfig};
+use crate::repo::{CONFIG_FILE, REGISTRY_FILE, StoreConfig};
 
 /// A feature store in a folder.
 ///
@@ -60,7 +62,8 @@ impl FeatureStore {
     /// [`Self::init`]) or a file cannot be read, [`Error::Corrupt`] if one is
     /// not understood, [`Error::Conflict`] if the registry belongs to another
     /// project.
-    pub fn open(repo_dir: &Path) -> Result<Self> {
+    pub fn open(repo_dir: impl AsRef<Path>) -> Result<Self> {
+        let repo_dir = repo_dir.as_ref();
         Self::with_config(repo_dir, StoreConfig::read(repo_dir)?)
     }
 
@@ -70,8 +73,9 @@ impl FeatureStore {
     /// # Errors
     ///
     /// As [`Self::open`], and [`Error::Io`] if the folder cannot be written.
-    pub fn init(repo_dir: &Path, project: &str) -> Result<Self> {
-        std::fs::create_dir_all(repo_dir).map_err(Error::io("create", repo_dir))?;
+    pub fn init(repo_dir: impl AsRef<Path>, project: &str) -> Result<Self> {
+        let repo_dir = repo_dir.as_ref();
+        create_folders(repo_dir)?;
         if !repo_dir.join(CONFIG_FILE).exists() {
             StoreConfig::new(project).write(repo_dir)?;
         }
@@ -93,8 +97,8 @@ impl FeatureStore {
             read => read?,
         };
         let mut store = Self::with_config(repo_dir, config)?;
-        let merged = store.registry.definitions.merged(definitions);
-        store.planned(&store.registry.definitions, &merged)?;
+        let mut merged = store.registry.definitions.merged(definitions);
+        store.planned(&store.registry.definitions, &mut merged)?;
         store.registry.definitions = merged;
         Ok(store)
     }
@@ -102,14 +106,13 @@ impl FeatureStore {
     fn with_config(repo_dir: &Path, config: StoreConfig) -> Result<Self> {
         let registry_store = RegistryStore::new(repo_dir, &config.project);
         let registry = registry_store.read()?;
-        let limits = Limits::default();
         Ok(Self {
             repo_dir: repo_dir.to_path_buf(),
             config,
             registry_store,
             registry,
-            context: limits.context()?,
-            limits,
+            context: new_context(),
+            limits: Limits::default(),
             tables: Tables::new(),
         })
     }
@@ -122,7 +125,29 @@ impl FeatureStore {
     /// [`Error::DataFusion`] if DataFusion refuses the limit.
     pub fn with_memory_limit(mut self, bytes: usize) -> Result<Self> {
         self.limits.memory = Some(bytes);
-        self.context = self.limits.context()?;
+        self.limit()
+    }
+
+    /// Brings the session to the limits; what is registered in it stays.
+    fn limit(mut self) -> Result<Self> {
+        let state = self.context.state();
+        // The catalog that is there is kept.
+        let mut config = state
+            .config()
+            .clone()
+            .with_create_default_catalog_and_schema(false);
+        if let Some(partitions) = self.limits.partitions {
+            config = config.with_target_partitions(partitions.max(1));
+        }
+        let mut runtime = RuntimeEnvBuilder::from_runtime_env(state.runtime_env());
+        if let Some(bytes) = self.limits.memory {
+            runtime = runtime.with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes)));
+        }
+        let state = SessionStateBuilder::new_from_existing(state)
+            .with_config(config)
+            .with_runtime_env(runtime.build_arc()?)
+            .build();
+        self.context = SessionContext::new_with_state(state);
         Ok(self)
     }
 
@@ -134,8 +159,7 @@ impl FeatureStore {
     /// [`Error::DataFusion`] if DataFusion refuses the number.
     pub fn with_target_partitions(mut self, partitions: usize) -> Result<Self> {
         self.limits.partitions = Some(partitions);
-        self.context = self.limits.context()?;
-        Ok(self)
+        self.limit()
     }
 
     /// Reads the rows of the source called `source` from a table instead of
@@ -184,7 +208,7 @@ impl FeatureStore {
     /// As [`Self::apply`].
     pub fn plan(&self, definitions: &Definitions) -> Result<Plan> {
         let current = self.registry_store.read()?.definitions;
-        self.planned(&current, &current.merged(definitions))
+        self.planned(&current, &mut current.merged(definitions))
     }
 
     /// Adds definitions to the registry, in place of those of the same names.
@@ -200,7 +224,9 @@ impl FeatureStore {
     /// cannot work; [`Error::Io`] or [`Error::Corrupt`] if the registry cannot
     /// be read or written. The registry is then as it was.
     pub fn apply(&mut self, definitions: &Definitions) -> Result<Plan> {
-        self.update(|current| Ok(current.merged(definitions)))
+        let (plan, ()) =
+            self.update(|current| Ok((current.merged(definitions), ())), |()| Ok(()))?;
+        Ok(plan)
     }
 
     /// Says what [`Self::apply_dir`] would do.
@@ -210,7 +236,7 @@ impl FeatureStore {
     /// As [`Self::apply_dir`].
     pub fn plan_dir(&self) -> Result<Plan> {
         let current = self.registry_store.read()?.definitions;
-        self.planned(&current, &Definitions::from_dir(&self.repo_dir)?)
+        self.planned(&current, &mut Definitions::from_dir(&self.repo_dir)?)
     }
 
     /// Makes the registry what the definitions in the store's folder say:
@@ -224,7 +250,8 @@ impl FeatureStore {
     /// As [`Self::apply`] and [`Definitions::from_dir`].
     pub fn apply_dir(&mut self) -> Result<Plan> {
         let dir = self.repo_dir.clone();
-        self.update(|_| Definitions::from_dir(&dir))
+        let (plan, ()) = self.update(|_| Ok((Definitions::from_dir(&dir)?, ())), |()| Ok(()))?;
+        Ok(plan)
     }
 
     /// Writes definitions into the file `name` of the store's folder, in place
@@ -234,13 +261,31 @@ impl FeatureStore {
     ///
     /// As [`Self::apply`]; nothing is written then.
     pub fn declare(&mut self, definitions: &Definitions, name: &str) -> Result<Plan> {
-        self.plan(definitions)?;
-        // Objects that other files declare stay there.
-        let others = Definitions::from_dir_but(&self.repo_dir, name)?;
-        let mut own = definitions.clone();
-        own.without(&others);
-        write_atomic(&self.repo_dir.join(name), own.to_toml().as_bytes())?;
-        let mut plan = self.apply(definitions)?;
+        let plain = Path::new(name).file_name() == Some(std::ffi::OsStr::new(name))
+            && name.ends_with(".toml")
+            && !name.starts_with('.');
+        let taken = [CONFIG_FILE, REGISTRY_FILE];
+        if !plain || taken.iter().any(|taken| name.eq_ignore_ascii_case(taken)) {
+            return Err(Error::InvalidRequest(format!(
+                "{name:?} cannot be a file of definitions; it is the name of a *.toml file in the \
+                 folder of the store, and neither of {}",
+                taken.join(" and ")
+            )));
+        }
+        let path = self.repo_dir.join(name);
+        let dir = self.repo_dir.clone();
+        // Checked first and written under the registry's lock: what cannot be
+        // applied leaves the file as it was.
+        let (mut plan, (others, own)) = self.update(
+            |current| {
+                // Objects that other files declare stay there.
+                let others = Definitions::from_dir_but(&dir, name)?;
+                let mut own = definitions.clone();
+                own.without(&others);
+                Ok((current.merged(definitions), (others, own)))
+            },
+            |(_, own)| write_whole(&path, own.to_toml().as_bytes()),
+        )?;
         let mut shared = definitions.clone();
         shared.without(&own);
         for change in Plan::between(&others, &others.merged(&shared)).changes {
@@ -274,7 +319,8 @@ impl FeatureStore {
                 database.drop_view(view)?;
             }
         }
-        self.update(|_| Ok(Definitions::new()))
+        let (plan, ()) = self.update(|_| Ok((Definitions::new(), ())), |()| Ok(()))?;
+        Ok(plan)
     }
 
     /// Adds a data set to the registry.
@@ -298,23 +344,76 @@ impl FeatureStore {
         self.tables.contains_key(source)
     }
 
-    fn update(&mut self, next: impl FnOnce(&Definitions) -> Result<Definitions>) -> Result<Plan> {
-        let (registry, plan) = self.registry_store.update(|current| {
-            let definitions = next(&current.definitions)?;
-            let plan = self.planned(&current.definitions, &definitions)?;
+    /// Turns the definitions into the next and, between the checks and the
+    /// writing of the registry, does what goes with them.
+    fn update<T>(
+        &mut self,
+        next: impl FnOnce(&Definitions) -> Result<(Definitions, T)>,
+        along: impl FnOnce(&T) -> Result<()>,
+    ) -> Result<(Plan, T)> {
+        let (registry, answer) = self.registry_store.update(|current| {
+            let (mut definitions, value) = next(&current.definitions)?;
+            let plan = self.planned(&current.definitions, &mut definitions)?;
+            along(&value)?;
             let next = (!plan.is_empty()).then(|| Registry {
                 definitions,
                 ..current.clone()
             });
-            Ok((next, plan))
+            Ok((next, (plan, value)))
         })?;
         self.registry = registry;
-        Ok(plan)
+        Ok(answer)
+    }
+
+    /// Gives entities that declare no type that of their columns, as far as
+    /// there are any; else the type they had.
+    fn type_entities(&self, current: &Definitions, next: &mut Definitions) -> Result<()> {
+        let mut types = BTreeMap::new();
+        for view in next.feature_views.values() {
+            let source = next.source(&view.source)?;
+            let untyped = next
+                .join_keys(view)?
+                .into_iter()
+                .filter(|entity| entity.value_type.is_none());
+            let mut untyped = untyped.peekable();
+            if untyped.peek().is_none() {
+                continue;
+            }
+            let Ok(input) = Input::open(source, &self.repo_dir, &self.tables) else {
+                continue;
+            };
+            for entity in untyped {
+                let column = source.column_of(&entity.join_key);
+                let found = input
+                    .column_types(column)
+                    .into_iter()
+                    .filter_map(|(_, data_type)| ValueType::from_data_type(data_type));
+                for found in found {
+                    let known = types.entry(entity.name.clone()).or_insert(found);
+                    // The wider of two integers holds both.
+                    if (*known, found) == (ValueType::Int32, ValueType::Int64) {
+                        *known = found;
+                    }
+                }
+            }
+        }
+        for (name, entity) in &mut next.entities {
+            if entity.value_type.is_none() {
+                let before = current
+                    .entities
+                    .get(name)
+                    .and_then(|known| known.value_type);
+                entity.value_type = types.get(name).copied().or(before);
+            }
+        }
+        Ok(())
     }
 
     /// Checks the next definitions and compares them with the current ones.
-    fn planned(&self, current: &Definitions, next: &Definitions) -> Result<Plan> {
+    fn planned(&self, current: &Definitions, next: &mut Definitions) -> Result<Plan> {
         next.validate()?;
+        self.type_entities(current, next)?;
+        let next = &*next;
         let mut plan = Plan::between(current, next);
         for view in next.on_demand_feature_views.values() {
             for feature in &view.features {
@@ -323,7 +422,12 @@ impl FeatureStore {
         }
         for view in next.feature_views.values() {
             let source = next.source(&view.source)?;
+            let entities = |set: &Definitions| -> Vec<Option<Entity>> {
+                let find = |name| set.entities.get(name).cloned();
+                view.entities.iter().map(find).collect()
+            };
             let same = current.feature_views.get(&view.name) == Some(view)
+                && entities(current) == entities(next)
                 && current.sources.get(&view.source) == Some(source);
             if same {
                 continue;
@@ -336,6 +440,11 @@ impl FeatureStore {
                         .map(|entity| source.column_of(&entity.join_key).to_owned())
                         .collect();
                     input.check(&keys)?;
+                    for (entity, column) in next.join_keys(view)?.into_iter().zip(&keys) {
+                        let declared = input.key_type(entity, column);
+                        let object = format!("entity {:?}", entity.name);
+                        check_type(&object, &entity.join_key, declared, column, &input)?;
+                    }
                     let names: Vec<String> = view
                         .features
                         .iter()
@@ -356,25 +465,13 @@ impl FeatureStore {
     }
 }
 
-impl Limits {
-    fn context(&self) -> Result<SessionContext> {
-        let mut config = SessionConfig::new();
-        // Partitions that take each other's files would mix up the order of
-        // entity rows, and that of source rows of one key and time.
-        config
-            .options_mut()
-            .execution
-            .enable_file_stream_work_stealing = false;
-        if let Some(partitions) = self.partitions {
-            config = config.with_target_partitions(partitions.max(1));
-        }
-        let mut runtime = RuntimeEnvBuilder::new();
-        if let Some(bytes) = self.memory {
-            runtime = runtime.with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes)));
-        }
-        Ok(SessionContext::new_with_config_rt(
-            config,
-            runtime.build_arc()?,
-        ))
-    }
+fn new_context() -> SessionContext {
+    let mut config = SessionConfig::new();
+    let execution = &mut config.options_mut().execution;
+    // Partitions that take each other's files would mix up the order of entity
+    // rows, and that of source rows of one key and time.
+    execution.enable_file_stream_work_stealing = false;
+    // Nanoseconds, the default, wrap before 1677 and after 2262.
+    execution.parquet.coerce_int96 = Some("us".into());
+    SessionContext::new_with_config(config)
 }

@@ -8,6 +8,7 @@ use super::{Tags, ValueType};
 /// # use btc_features::{Entity, ValueType};
 /// let driver = Entity::new("driver").with_join_key("driver_id").with_value_type(ValueType::Int64);
 /// assert_eq!(driver.join_key, "driver_id");
+/// assert_eq!(Entity::new("driver").value_type, None);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Declared")]
@@ -17,8 +18,10 @@ pub struct Entity {
     pub name: String,
     /// The column that holds its key, in sources and entity rows.
     pub join_key: String,
-    /// The type of the key.
-    pub value_type: ValueType,
+    /// The type of the key; without one, that of the column which holds it in
+    /// the first source that is applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_type: Option<ValueType>,
     /// What it is, for people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
@@ -31,13 +34,14 @@ pub struct Entity {
 }
 
 impl Entity {
-    /// An entity whose join key has the entity's own name and is a string.
+    /// An entity whose join key has the entity's own name, and the type that its
+    /// column has.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
             join_key: name.clone(),
             name,
-            value_type: ValueType::String,
+            value_type: None,
             description: String::new(),
             owner: String::new(),
             tags: Tags::new(),
@@ -54,7 +58,7 @@ impl Entity {
     /// Sets the type of the key.
     #[must_use]
     pub fn with_value_type(mut self, value_type: ValueType) -> Self {
-        self.value_type = value_type;
+        self.value_type = Some(value_type);
         self
     }
 
@@ -86,18 +90,14 @@ impl Entity {
 struct Declared {
     name: String,
     join_key: Option<String>,
-    #[serde(default = "string")]
-    value_type: ValueType,
+    #[serde(default)]
+    value_type: Option<ValueType>,
     #[serde(default)]
     description: String,
     #[serde(default)]
     owner: String,
     #[serde(default)]
     tags: Tags,
-}
-
-fn string() -> ValueType {
-    ValueType::String
 }
 
 impl From<Declared> for Entity {

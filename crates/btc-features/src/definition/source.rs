@@ -118,12 +118,16 @@ impl FileSource {
 
     /// The path, seen from the working directory, for a store in `repo_dir`.
     pub fn resolved_path(&self, repo_dir: &Path) -> PathBuf {
-        let path = self.path.strip_prefix("file://").unwrap_or(&self.path);
-        let joined = repo_dir.join(path);
+        let joined = repo_dir.join(self.local_path());
         // `..` leads nowhere from a folder that is not there, as a previewed store's may be.
         match repo_dir.exists() {
             true => joined,
             false => absolute(&joined),
         }
+    }
+
+    /// The path as a path, without a URL's scheme.
+    pub(crate) fn local_path(&self) -> &str {
+        self.path.strip_prefix("file://").unwrap_or(&self.path)
     }
 }

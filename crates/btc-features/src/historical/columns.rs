@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 
-use super::exec::Origin;
+use super::exec::{Origin, ViewJoin};
 use super::input::{FeatureColumn, Input};
 use super::request::{Output, Request};
 use super::time::{is_text, is_time, utc_type};
-use crate::definition::FeatureView;
+use crate::definition::{FeatureView, ValueType};
 use crate::error::{Error, Result};
 
 /// The name of the column of entity rows that holds their times, if several
@@ -29,7 +29,7 @@ pub(crate) fn feature_columns(
         .map(|feature| {
             let column = input.source().column_of(&feature.name).to_owned();
             let data_type = feature.value_type.data_type();
-            let Some(found) = input.column_type(&column) else {
+            if input.column_type(&column).is_none() {
                 let known = input
                     .schema()
                     .fields()
@@ -44,21 +44,83 @@ pub(crate) fn feature_columns(
                         feature.name
                     ),
                 ));
-            };
-            let meaningless = is_text(found) != is_text(&data_type) && *found != DataType::Null;
-            if !can_cast_types(found, &data_type) || meaningless {
-                return Err(Error::mismatch(
-                    &object,
-                    format!(
-                        "the feature {:?} is declared {}, its column {column:?} holds {found}; \
-                         declare the type it has",
-                        feature.name, feature.value_type
-                    ),
-                ));
             }
+            check_type(&object, &feature.name, feature.value_type, &column, input)?;
+            // An instant keeps the unit that it has in the source: a coarser one
+            // reaches further than nanoseconds do.
+            let data_type = match feature.value_type {
+                ValueType::UnixTimestamp => input
+                    .column_types(&column)
+                    .into_iter()
+                    .filter(|(_, found)| **found != DataType::Null)
+                    .map(|(_, found)| utc_type(found))
+                    .max()
+                    .unwrap_or(data_type),
+                _ => data_type,
+            };
             Ok(FeatureColumn { column, data_type })
         })
         .collect()
+}
+
+/// Checks that a column can hold values of a declared type, in every file.
+pub(crate) fn check_type(
+    object: &str,
+    name: &str,
+    declared: ValueType,
+    column: &str,
+    input: &Input,
+) -> Result<()> {
+    let data_type = declared.data_type();
+    for (place, found) in input.column_types(column) {
+        if !means_the_same(found, &data_type) || !can_cast_types(found, &data_type) {
+            return Err(Error::mismatch(
+                object,
+                format!(
+                    "{name:?} is declared {declared}, its column {column:?} holds {found} in \
+                     {place}; declare the type it has"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether values of one type can stand for values of another: text is not
+/// read as numbers, and numbers not as instants, for nothing says their unit.
+fn means_the_same(found: &DataType, declared: &DataType) -> bool {
+    #[derive(PartialEq)]
+    enum Kind {
+        Text,
+        Number,
+        Time,
+        Bytes,
+        Other,
+    }
+    let kind = |data_type: &DataType| match data_type {
+        other if is_text(other) => Kind::Text,
+        other if is_time(other) => Kind::Time,
+        DataType::Boolean => Kind::Number,
+        other if other.is_numeric() => Kind::Number,
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => Kind::Bytes,
+        _ => Kind::Other,
+    };
+    match (found, declared) {
+        (DataType::Null, _) => true,
+        (DataType::Dictionary(_, value), _) => means_the_same(value, declared),
+        (
+            DataType::List(a)
+            | DataType::LargeList(a)
+            | DataType::ListView(a)
+            | DataType::LargeListView(a)
+            | DataType::FixedSizeList(a, _),
+            DataType::List(b),
+        ) => means_the_same(a.data_type(), b.data_type()),
+        _ => kind(found) != Kind::Other && kind(found) == kind(declared),
+    }
 }
 
 /// The number of the column of entity rows that holds their times.
@@ -94,6 +156,7 @@ pub(crate) fn event_time_column(entity_rows: &Schema) -> Result<usize> {
 /// needed to compute others are called `label:feature`.
 pub(crate) fn result_columns(
     request: &Request,
+    joins: &[ViewJoin],
     entity_rows: &Schema,
     event_time: usize,
 ) -> (SchemaRef, Vec<Origin>) {
@@ -110,11 +173,7 @@ pub(crate) fn result_columns(
         if columns.contains(&origin) && name.contains(':') {
             return;
         }
-        let wanted = &request.views[view];
-        let data_type = wanted
-            .view
-            .feature(&wanted.features[feature])
-            .map_or(DataType::Null, |field| field.value_type.data_type());
+        let data_type = joins[view].features[feature].data_type.clone();
         fields.push(ArrowField::new(name, data_type, true));
         columns.push(origin);
     };

@@ -12,8 +12,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::join::Join;
 use super::keys::KeyForm;
-use super::time::{fits_nanos, to_nanos, to_utc};
+use super::time::{beyond_nanos, to_nanos, to_utc};
 use super::timeline::Timeline;
+use crate::cast::Unfit;
 use crate::error::{Error, Result};
 
 /// The columns of entity rows that keys are in, and how they are compared.
@@ -41,11 +42,13 @@ impl Join {
         .await?;
         let mut left = self.spec.fetch.unwrap_or(usize::MAX);
         let mut batches = Vec::new();
+        let mut rows = 0;
         for batch in parts.into_iter().flatten() {
             let batch = batch.slice(0, batch.num_rows().min(left));
             left -= batch.num_rows();
             if batch.num_rows() != 0 {
-                batches.push(with_utc_times(&batch, self.spec.event_time)?);
+                batches.push(with_utc_times(&batch, self.spec.event_time, rows)?);
+                rows += batch.num_rows();
             }
         }
         Ok(batches)
@@ -81,32 +84,33 @@ impl Join {
     ) -> Result<Arc<Timeline>> {
         let event_time = self.spec.event_time;
         let join = self.clone();
+        // There is a batch: views are only joined to rows.
         self.blocking(move || {
             let _timer = join.metrics.sort_time.timer();
             let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
             // Sorting holds numbers, pairs and columns at once.
             let sorting = rows * 40;
             join.reserve(sorting)?;
-            let times = batches
-                .iter()
-                .map(|batch| Ok(Arc::new(to_nanos(batch.column(event_time))?) as ArrayRef))
-                .collect::<Result<Vec<_>>>()?;
+            let name = |column: usize| batches[0].schema_ref().field(column).name().clone();
+            let unfit = |unfit: Unfit, column: usize| unfit.at(ENTITY_ROWS, &name(column));
+            let times = per_batch(&batches, event_time, |column| {
+                to_nanos(column).map(|nanos| Arc::new(nanos) as ArrayRef)
+            })
+            .map_err(|error| unfit(error, event_time))?;
             let times = concat_all(&times)?;
             let times = times.as_primitive::<Int64Type>();
-            if !fits_nanos(times) {
-                return Err(Error::InvalidRequest(
-                    "an entity row's time is outside the years 1677 to 2262, which is as far as \
-                     nanoseconds reach"
-                        .into(),
-                ));
+            if let Some(row) = beyond_nanos(times) {
+                let reason =
+                    "it is outside the years 1677 to 2262, which is as far as nanoseconds \
+                              reach"
+                        .into();
+                return Err(unfit(Unfit { row, reason }, event_time));
             }
             let columns = keys
                 .iter()
                 .map(|(column, form)| {
-                    let parts = batches
-                        .iter()
-                        .map(|batch| form.canonical(batch.column(*column)))
-                        .collect::<Result<Vec<_>, _>>()?;
+                    let parts = per_batch(&batches, *column, |part| form.canonical(part))
+                        .map_err(|error| unfit(error, *column))?;
                     concat_all(&parts)
                 })
                 .collect::<Result<Vec<_>>>()?;
@@ -125,14 +129,33 @@ fn concat_all(parts: &[ArrayRef]) -> Result<ArrayRef> {
     Ok(concat(&parts)?)
 }
 
-fn with_utc_times(batch: &RecordBatch, event_time: usize) -> Result<RecordBatch> {
-    let times = to_utc(batch.column(event_time)).map_err(|error| {
-        Error::InvalidRequest(format!(
-            "column {:?} of the entity rows holds no timestamps: {error}",
-            batch.schema().field(event_time).name()
-        ))
-    })?;
+/// What errors call the entity rows.
+const ENTITY_ROWS: &str = "the entity rows";
+
+/// Converts a column batch by batch; a row is counted over all of them.
+fn per_batch(
+    batches: &[RecordBatch],
+    column: usize,
+    convert: impl Fn(&ArrayRef) -> Result<ArrayRef, Unfit>,
+) -> Result<Vec<ArrayRef>, Unfit> {
+    let mut rows = 0;
+    batches
+        .iter()
+        .map(|batch| {
+            let part = convert(batch.column(column)).map_err(|error| error.after(rows))?;
+            rows += batch.num_rows();
+            Ok(part)
+        })
+        .collect()
+}
+
+fn with_utc_times(batch: &RecordBatch, event_time: usize, before: usize) -> Result<RecordBatch> {
     let schema = batch.schema();
+    let times = to_utc(batch.column(event_time)).map_err(|unfit| {
+        unfit
+            .after(before)
+            .at(ENTITY_ROWS, schema.field(event_time).name())
+    })?;
     let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
     fields[event_time] = Arc::new(
         fields[event_time]

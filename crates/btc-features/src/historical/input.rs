@@ -1,24 +1,29 @@
 //! Where the rows of a view come from: Parquet files, or any table.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, ident, lit};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionContext;
+use futures::StreamExt as _;
 
 use super::scan::{FileScan, KeyRows};
 use super::time::{is_text, is_time, to_nanos};
-use crate::definition::FileSource;
+use crate::cast::{Unfit, cast_exact};
+use crate::definition::{Entity, FileSource, ValueType};
 use crate::error::{Error, Result};
 
 /// Tables that stand in for the files of sources, by the source's name.
 pub(crate) type Tables = HashMap<String, Arc<dyn TableProvider>>;
+
+/// What errors call the table that stands in for files.
+const TABLE: &str = "the registered table";
 
 /// The rows of a source.
 #[derive(Debug, Clone)]
@@ -63,15 +68,35 @@ impl Input {
         }
     }
 
-    /// The type of a column.
-    pub(crate) fn column_type(&self, column: &str) -> Option<&DataType> {
+    /// The type of a column; in the first file that has it.
+    pub(crate) fn column_type<'a>(&'a self, column: &'a str) -> Option<&'a DataType> {
+        let (_, data_type) = self.column_types(column).into_iter().next()?;
+        Some(data_type)
+    }
+
+    /// The types of a column, by the file that has it.
+    pub(crate) fn column_types<'a>(&'a self, column: &'a str) -> Vec<(String, &'a DataType)> {
         match self {
-            Self::Files(scan) => scan.column_type(column),
+            Self::Files(scan) => scan
+                .column_types(column)
+                .map(|(path, data_type)| (path.display().to_string(), data_type))
+                .collect(),
             Self::Table(table) => table
                 .schema
                 .column_with_name(column)
-                .map(|(_, field)| field.data_type()),
+                .map(|(_, field)| (TABLE.to_owned(), field.data_type()))
+                .into_iter()
+                .collect(),
         }
+    }
+
+    /// The type of an entity's key: as it is declared, or as the column that
+    /// holds it says.
+    pub(crate) fn key_type(&self, entity: &Entity, column: &str) -> ValueType {
+        entity
+            .value_type
+            .or_else(|| ValueType::from_data_type(self.column_type(column)?))
+            .unwrap_or(ValueType::String)
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -86,9 +111,7 @@ impl Input {
     pub(crate) fn check(&self, keys: &[String]) -> Result<()> {
         match self {
             Self::Files(scan) => scan.check(keys),
-            Self::Table(table) => {
-                check_columns(&table.source, &table.schema, keys, "the registered table")
-            }
+            Self::Table(table) => check_columns(&table.source, &table.schema, keys, TABLE),
         }
     }
 }
@@ -101,6 +124,15 @@ pub(super) fn check_columns(
     place: &str,
 ) -> Result<()> {
     let object = format!("source {:?}", source.name);
+    let mut names = HashSet::new();
+    if let Some(twice) = schema
+        .fields()
+        .iter()
+        .find(|field| !names.insert(field.name()))
+    {
+        let problem = format!("{place} has two columns {:?}; rename one", twice.name());
+        return Err(Error::mismatch(&object, problem));
+    }
     let find = |column: &str| {
         schema
             .column_with_name(column)
@@ -132,6 +164,20 @@ pub(super) fn check_columns(
     }
     for key in keys {
         find(key)?;
+    }
+    for (column, name) in &source.field_mapping {
+        let both = schema.column_with_name(column).is_some()
+            && column != name
+            && schema.column_with_name(name).is_some();
+        if both {
+            return Err(Error::mismatch(
+                &object,
+                format!(
+                    "{place} has the column {column:?}, which is called {name:?} here, and one \
+                     called {name:?} itself; map it to another name"
+                ),
+            ));
+        }
     }
     Ok(())
 }
@@ -169,6 +215,32 @@ impl SourceTable {
             .await
     }
 
+    /// Reads the rows between two instants (and others, if the table cannot
+    /// tell them apart): keys and timestamps, and features.
+    pub(crate) async fn for_each(
+        &self,
+        context: &SessionContext,
+        keys: &[String],
+        features: &[FeatureColumn],
+        between: (i64, i64),
+        mut each: impl FnMut(KeyRows, Vec<ArrayRef>) -> Result<()>,
+    ) -> Result<()> {
+        let plan = self
+            .scan(&context.state(), keys, features, Some(between))
+            .await?;
+        let mut stream = execute_stream(plan, context.task_ctx())?;
+        let mut before = 0;
+        while let Some(batch) = stream.next().await {
+            let batch = batch?;
+            each(
+                self.keys(&batch, keys, before)?,
+                self.features(&batch, features)?,
+            )?;
+            before += batch.num_rows();
+        }
+        Ok(())
+    }
+
     fn filters(&self, (from, to): (i64, i64)) -> Vec<Expr> {
         let Some((_, field)) = self.schema.column_with_name(&self.source.timestamp_field) else {
             return Vec::new();
@@ -194,17 +266,31 @@ impl SourceTable {
     }
 
     /// The keys and timestamps of some rows.
-    pub(crate) fn keys(&self, batch: &RecordBatch, keys: &[String]) -> Result<KeyRows> {
+    /// `before` rows came before them.
+    pub(crate) fn keys(
+        &self,
+        batch: &RecordBatch,
+        keys: &[String],
+        before: usize,
+    ) -> Result<KeyRows> {
+        let nanos = |name: &String| {
+            to_nanos(&self.column(batch, name)?)
+                .map_err(|unfit| unfit.after(before).at(TABLE, name))
+        };
         Ok(KeyRows {
+            place: TABLE.to_owned(),
+            before,
             keys: keys
                 .iter()
                 .map(|key| self.column(batch, key))
                 .collect::<Result<_>>()?,
-            times: to_nanos(&self.column(batch, &self.source.timestamp_field)?)?,
-            created: match &self.source.created_timestamp_column {
-                Some(name) => Some(to_nanos(&self.column(batch, name)?)?),
-                None => None,
-            },
+            times: nanos(&self.source.timestamp_field)?,
+            created: self
+                .source
+                .created_timestamp_column
+                .as_ref()
+                .map(nanos)
+                .transpose()?,
         })
     }
 
@@ -217,7 +303,9 @@ impl SourceTable {
         features
             .iter()
             .map(|feature| match batch.column_by_name(&feature.column) {
-                Some(column) => convert(&self.source, column, feature, "the registered table"),
+                Some(column) => {
+                    convert(column, feature).map_err(|unfit| unfit.at(TABLE, &feature.column))
+                }
                 None => Ok(new_null_array(&feature.data_type, batch.num_rows())),
             })
             .collect()
@@ -233,28 +321,13 @@ impl SourceTable {
     }
 }
 
-/// Brings the values of a feature to its declared type.
-pub(super) fn convert(
-    source: &FileSource,
-    column: &ArrayRef,
-    feature: &FeatureColumn,
-    place: &str,
-) -> Result<ArrayRef> {
-    if column.data_type() == &feature.data_type {
-        return Ok(Arc::clone(column));
-    }
-    let options = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
-    cast_with_options(column, &feature.data_type, &options).map_err(|error| {
-        Error::mismatch(
-            format!("source {:?}", source.name),
-            format!(
-                "column {:?} of {place} does not hold {}: {error}; declare the feature with \
-                 another type",
-                feature.column, feature.data_type
-            ),
-        )
+/// Brings the values of a feature to its type in the result.
+pub(super) fn convert(column: &ArrayRef, feature: &FeatureColumn) -> Result<ArrayRef, Unfit> {
+    cast_exact(column, &feature.data_type).map_err(|unfit| Unfit {
+        reason: format!(
+            "{}; declare the feature with a type that holds it",
+            unfit.reason
+        ),
+        ..unfit
     })
 }

@@ -213,8 +213,9 @@ impl Join {
                         let batch = batch?;
                         let _timer = join.metrics.match_time.timer();
                         join.metrics.source_rows.add(batch.num_rows());
+                        let before = retained.rows();
                         let first = retained.next_address(batch.num_rows())?;
-                        let rows = source.keys(&batch, &view.source_keys)?;
+                        let rows = source.keys(&batch, &view.source_keys, before)?;
                         find(view, &mut finder, &rows, first)?;
                         let mut best = lock(&best)?;
                         best.offer(&finder.candidates);
@@ -332,8 +333,12 @@ fn find(view: &ViewJoin, finder: &mut Finder<'_>, rows: &KeyRows, first: u64) ->
         .keys
         .iter()
         .zip(&rows.keys)
-        .map(|((_, form), column)| form.canonical(column))
-        .collect::<Result<Vec<_>, _>>()?;
+        .zip(&view.source_keys)
+        .map(|(((_, form), column), name)| {
+            form.canonical(column)
+                .map_err(|unfit| unfit.after(rows.before).at(&rows.place, name))
+        })
+        .collect::<Result<Vec<_>>>()?;
     Ok(finder.find(&keys, &rows.times, rows.created.as_ref(), first)?)
 }
 

@@ -10,7 +10,8 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 
-use super::time::{is_text, is_time, to_nanos};
+use super::time::{beyond_nanos, is_text, is_time, to_nanos};
+use crate::cast::{Unfit, cast_exact};
 
 /// The number of a key that no entity row has.
 pub(crate) const NO_KEY: u32 = u32::MAX;
@@ -63,23 +64,43 @@ impl KeyForm {
 
     /// Brings a column to this form: 64-bit integers wherever that is exact.
     /// Values that the form cannot hold become null, and so match nothing.
-    pub(crate) fn canonical(&self, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    ///
+    /// A float that several integers round to is refused: it may have been any
+    /// of them.
+    pub(crate) fn canonical(&self, column: &ArrayRef) -> Result<ArrayRef, Unfit> {
+        let kernel = |error: ArrowError| Unfit {
+            row: 0,
+            reason: error.to_string(),
+        };
         if let DataType::Dictionary(_, value) = column.data_type() {
-            return self.canonical(&cast(column, value)?);
+            return self.canonical(&cast_exact(column, value)?);
         }
         Ok(match self {
             Self::Integer if column.data_type().is_floating() => {
-                let floats = cast(column, &DataType::Float64)?;
-                let exact = floats
-                    .as_primitive::<Float64Type>()
-                    .unary_opt::<_, Int64Type>(|x| {
-                        (x.fract() == 0.0 && x.abs() < 9.2e18).then_some(x as i64)
-                    });
-                Arc::new(exact)
+                let exact_below = match column.data_type() {
+                    DataType::Float64 => 9_007_199_254_740_992.0, // 2^53
+                    DataType::Float32 => 16_777_216.0,            // 2^24
+                    _ => 2_048.0,                                 // 2^11
+                };
+                let floats = cast_exact(column, &DataType::Float64)?;
+                let floats = floats.as_primitive::<Float64Type>();
+                let many = floats
+                    .iter()
+                    .position(|x| x.is_some_and(|x| x.is_finite() && exact_below <= x.abs()));
+                if let Some(row) = many {
+                    return Err(Unfit::new(
+                        column,
+                        row,
+                        "is a float that several integers round to; write keys as integers or text",
+                    ));
+                }
+                Arc::new(
+                    floats.unary_opt::<_, Int64Type>(|x| (x.fract() == 0.0).then_some(x as i64)),
+                )
             }
-            Self::Integer | Self::Boolean => cast(column, &DataType::Int64)?,
+            Self::Integer | Self::Boolean => cast(column, &DataType::Int64).map_err(kernel)?,
             Self::Unsigned => {
-                let unsigned = cast(column, &DataType::UInt64)?;
+                let unsigned = cast(column, &DataType::UInt64).map_err(kernel)?;
                 Arc::new(
                     unsigned
                         .as_primitive::<UInt64Type>()
@@ -87,7 +108,7 @@ impl KeyForm {
                 )
             }
             Self::Float => {
-                let floats = cast(column, &DataType::Float64)?;
+                let floats = cast_exact(column, &DataType::Float64)?;
                 let bits = floats
                     .as_primitive::<Float64Type>()
                     .unary_opt::<_, Int64Type>(|x| {
@@ -96,10 +117,17 @@ impl KeyForm {
                     });
                 Arc::new(bits)
             }
-            Self::Instant => Arc::new(to_nanos(column)?),
-            Self::Text => cast(column, &DataType::Utf8)?,
-            Self::Bytes => cast(column, &DataType::Binary)?,
-            Self::Other(data_type) => cast(column, data_type)?,
+            Self::Instant => {
+                let nanos = to_nanos(column)?;
+                if let Some(row) = beyond_nanos(&nanos) {
+                    let why = "is outside the years 1677 to 2262";
+                    return Err(Unfit::new(column, row, why));
+                }
+                Arc::new(nanos)
+            }
+            Self::Text => cast_exact(column, &DataType::Utf8)?,
+            Self::Bytes => cast_exact(column, &DataType::Binary)?,
+            Self::Other(data_type) => cast_exact(column, data_type)?,
         })
     }
 }

@@ -41,7 +41,9 @@ mod matching;
 #[cfg(feature = "sqlite")]
 mod newest;
 mod on_demand;
+mod open_file;
 mod output;
+mod paths;
 mod period;
 mod request;
 mod retained;
@@ -50,14 +52,17 @@ mod table;
 mod time;
 mod timeline;
 
-pub(crate) use columns::feature_columns;
-pub(crate) use input::{Input, Tables};
+pub(crate) use columns::{check_type, feature_columns};
+pub(crate) use input::{FeatureColumn, Input, Tables};
 #[cfg(feature = "sqlite")]
 pub(crate) use newest::newest_rows;
+#[cfg(feature = "sqlite")]
+pub(crate) use on_demand::evaluate as evaluate_on_demand;
 pub(crate) use on_demand::parse as parse_on_demand;
-pub(crate) use period::entity_rows as entity_rows_of_period;
+pub(crate) use open_file::Identity;
+pub(crate) use paths::source_files;
+pub(crate) use period::{blocking, entity_rows as entity_rows_of_period};
 pub(crate) use request::Request;
 #[cfg(feature = "sqlite")]
 pub(crate) use request::{Output, RequestView};
-pub(crate) use scan::{FileScan, source_files};
 pub(crate) use table::{HistoricalTable, time_range};

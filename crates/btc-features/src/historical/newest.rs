@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use datafusion::common::runtime::SpawnedTask;
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 
 use super::exec::Origin;
 use super::input::{FeatureColumn, Tables};
-use super::period::entity_rows;
+use super::period::{blocking, entity_rows};
 use super::request::Request;
 use super::table::HistoricalTable;
-use super::time::to_nanos;
+use super::time::{beyond_nanos, to_nanos, utc_type};
+use crate::cast::Unfit;
 use crate::definition::{Definitions, FeatureView};
 use crate::error::{Error, Result};
 use crate::selection::FeatureSelection;
@@ -47,24 +47,18 @@ pub(crate) async fn newest_rows(
         &FeatureSelection::features(features),
         &definitions,
     )?);
-    let keys = {
-        let (request, definitions) = (Arc::clone(&request), definitions.clone());
-        let (repo_dir, tables) = (repo_dir.to_path_buf(), tables.clone());
-        SpawnedTask::spawn_blocking(move || {
-            entity_rows(
-                &request,
-                &definitions,
-                &repo_dir,
-                &tables,
-                period.0..=period.1,
-            )
-        })
-        .await
-        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))??
-    };
-    let mut joins = request.joins(&keys.schema(), repo_dir, tables)?;
+    let keys = entity_rows(
+        context,
+        &request,
+        &definitions,
+        repo_dir,
+        tables,
+        period.0..=period.1,
+    )
+    .await?;
+    let (schema, dir, own) = (keys.schema(), repo_dir.to_path_buf(), tables.clone());
+    let mut joins = blocking(move || request.joins(&schema, &dir, &own)).await?;
     let source = definitions.source(&view.source)?;
-    let nanos = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
     let times = [
         Some(&source.timestamp_field),
         source.created_timestamp_column.as_ref(),
@@ -73,9 +67,11 @@ pub(crate) async fn newest_rows(
         .first_mut()
         .ok_or_else(|| Error::from(DataFusionError::Internal("a view gave no join".into())))?;
     for column in times.into_iter().flatten() {
+        let types = join.input.column_types(column);
+        let finest = types.iter().map(|(_, data_type)| utc_type(data_type)).max();
         join.features.push(FeatureColumn {
             column: column.clone(),
-            data_type: nanos.clone(),
+            data_type: finest.unwrap_or(utc_type(&DataType::Null)),
         });
     }
     let mut columns: Vec<Origin> = (1..keys.num_columns()).map(Origin::Entity).collect();
@@ -106,7 +102,17 @@ pub(crate) async fn newest_rows(
         .map(|field| field.as_ref().clone())
         .collect();
     for place in first_time..arrays.len() {
-        arrays[place] = Arc::new(to_nanos(&arrays[place])?);
+        let name = if place == first_time {
+            source.timestamp_field.as_str()
+        } else {
+            "created"
+        };
+        let nanos = to_nanos(&arrays[place]).map_err(|unfit| unfit.at("the newest rows", name))?;
+        if let Some(row) = beyond_nanos(&nanos).filter(|_| place == first_time) {
+            let why = "is outside the years 1677 to 2262";
+            return Err(Unfit::new(&arrays[place], row, why).at("the newest rows", name));
+        }
+        arrays[place] = Arc::new(nanos);
         fields[place].set_data_type(DataType::Int64);
     }
     // Without a row in the period there is nothing, not a row of nulls.

@@ -3,11 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+#[cfg(feature = "sqlite")]
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field as ArrowField};
-use datafusion::common::tree_node::{Transformed, TreeNode as _};
-use datafusion::common::{Column, DFSchema, TableReference};
+#[cfg(feature = "sqlite")]
+use datafusion::common::ToDFSchema as _;
+use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, ExprSchema as _, TableReference};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, cast};
+#[cfg(feature = "sqlite")]
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Expr, Volatility, cast};
+#[cfg(feature = "sqlite")]
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::prelude::SessionContext;
 
 use super::exec::Origin;
@@ -48,31 +56,70 @@ pub(crate) fn parse(
     let expression = context
         .parse_sql_expr(&feature.expression, &schema)
         .map_err(wrong)?;
-    if expression
-        .exists(|part| Ok(part.is_volatile_node() || is_aggregate(part)))
-        .map_err(wrong)?
-    {
+    let mut refused = None;
+    expression
+        .apply(|part| {
+            refused = match part {
+                Expr::ScalarFunction(call) => (call.func.signature().volatility
+                    != Volatility::Immutable)
+                    .then(|| format!("{}()", call.func.name())),
+                Expr::AggregateFunction(_) => Some("an aggregate".into()),
+                Expr::WindowFunction(_) => Some("a window".into()),
+                Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) => {
+                    Some("a subquery".into())
+                }
+                _ => None,
+            };
+            Ok(match refused {
+                Some(_) => TreeNodeRecursion::Stop,
+                None => TreeNodeRecursion::Continue,
+            })
+        })
+        .map_err(wrong)?;
+    if let Some(refused) = refused {
         return Err(Error::invalid(
             format!("on-demand feature view {:?}", view.name),
             format!(
-                "the expression of {:?} must give the same value for the same row; leave out \
-                 aggregates, windows and random values",
+                "the expression of {:?} must give the same value for the same row at any time, \
+                 and {refused} does not; bring what it needs along as a column of the request",
                 feature.name
             ),
         ));
     }
+    // Offline a column may have another type than it is declared with, online
+    // it never has: the expression sees the declared one both times.
+    let expression = expression
+        .transform_up(|part| {
+            let Expr::Column(column) = &part else {
+                return Ok(Transformed::no(part));
+            };
+            let data_type = schema.field_from_column(column)?.data_type().clone();
+            Ok(Transformed::yes(cast(part, data_type)))
+        })
+        .map_err(wrong)?
+        .data;
     Ok(cast(expression, feature.value_type.data_type()))
 }
 
-fn is_aggregate(expression: &Expr) -> bool {
-    matches!(
-        expression,
-        Expr::AggregateFunction(_)
-            | Expr::WindowFunction(_)
-            | Expr::Exists(_)
-            | Expr::InSubquery(_)
-            | Expr::ScalarSubquery(_)
-    )
+/// The values of a bound expression for the rows of a batch. Simplified first,
+/// as it is in a query: some functions exist only as what they stand for.
+#[cfg(feature = "sqlite")]
+pub(crate) fn evaluate(
+    context: &SessionContext,
+    expression: Expr,
+    batch: &RecordBatch,
+) -> Result<ArrayRef> {
+    let schema = Arc::new(batch.schema().to_dfschema()?);
+    let state = context.state();
+    let simplify = SimplifyContext::builder()
+        .with_schema(Arc::clone(&schema))
+        .with_config_options(Arc::clone(state.config_options()))
+        .build();
+    let simplifier = ExprSimplifier::new(simplify);
+    let expression = simplifier.coerce(expression, &schema)?;
+    let expression = simplifier.simplify(expression)?;
+    let physical = state.create_physical_expr(expression, &schema)?;
+    Ok(physical.evaluate(batch)?.into_array(batch.num_rows())?)
 }
 
 /// The expressions of a request, by the number of their output.
@@ -143,10 +190,36 @@ impl Request {
 
     /// The projection of `view` that the request has already, or a plain one.
     fn source_view(&mut self, definitions: &Definitions, view: &str) -> Result<usize> {
-        match self.views.iter().position(|known| known.view.name == view) {
-            Some(number) => Ok(number),
-            None => self.view(definitions, &FeatureViewProjection::new(view)),
+        let found: Vec<(usize, &str)> = self
+            .views
+            .iter()
+            .enumerate()
+            .filter(|(_, known)| known.view.name == view)
+            .map(|(number, known)| (number, known.label.as_str()))
+            .collect();
+        match found[..] {
+            [] => self.view(definitions, &FeatureViewProjection::new(view)),
+            [(number, _)] => Ok(number),
+            _ => found
+                .iter()
+                .find_map(|(number, label)| (*label == view).then_some(*number))
+                .ok_or_else(|| {
+                    let labels: Vec<&str> = found.iter().map(|(_, label)| *label).collect();
+                    Error::InvalidRequest(format!(
+                        "an on-demand feature is computed from {view:?}, which is asked for \
+                         several times, as {}; ask for it under its own name as well, or for the \
+                         on-demand feature apart",
+                        labels.join(" and ")
+                    ))
+                }),
         }
+    }
+
+    /// The number of the projection that stands for `view` in expressions.
+    fn bound_view(&self, view: &str) -> Option<usize> {
+        let own = self.views.iter().position(|known| known.label == view);
+        own.filter(|number| self.views[*number].view.name == view)
+            .or_else(|| self.views.iter().position(|known| known.view.name == view))
     }
 
     /// Turns qualified columns into columns called `label:feature`.
@@ -162,10 +235,8 @@ impl Request {
                 return Ok(Transformed::no(part));
             };
             let label = self
-                .views
-                .iter()
-                .find(|view| view.view.name == source.table())
-                .map_or(source.table(), |view| view.label.as_str());
+                .bound_view(source.table())
+                .map_or(source.table(), |view| self.views[view].label.as_str());
             let name = format!("{label}:{name}");
             Ok(Transformed::yes(Expr::Column(Column::new_unqualified(
                 name,
@@ -189,9 +260,7 @@ impl Request {
                 None => name.as_str(),
                 Some(source) => {
                     let place = self
-                        .views
-                        .iter()
-                        .position(|view| view.view.name == source.table())
+                        .bound_view(source.table())
                         .and_then(|view| {
                             let feature =
                                 self.views[view].features.iter().position(|f| f == name)?;

@@ -5,112 +5,168 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, TimestampNanosecondArray};
-use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{Field, Schema};
+use arrow::array::{Array as _, ArrayRef, BooleanArray, RecordBatch, TimestampNanosecondArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::row::{OwnedRow, RowConverter, SortField};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::prelude::SessionContext;
 
 use super::input::{Input, Tables};
 use super::request::Request;
+use super::scan::KeyRows;
+use crate::cast::cast_exact;
 use crate::definition::Definitions;
 use crate::error::{Error, Result};
 
+/// What a key in the set takes besides its bytes.
+const KEY_OVERHEAD: usize = 64;
+
 /// The distinct keys that the keyed views of a request have values for in
 /// `period`, each at the end of the period; in the order of the keys.
-pub(crate) fn entity_rows(
+pub(crate) async fn entity_rows(
+    context: &SessionContext,
     request: &Request,
     definitions: &Definitions,
     repo_dir: &Path,
     tables: &Tables,
     period: RangeInclusive<i64>,
 ) -> Result<RecordBatch> {
-    let mut columns: Option<Vec<&str>> = None;
-    let mut fields = vec![Field::new(
-        "event_timestamp",
-        arrow::datatypes::DataType::Timestamp(
-            arrow::datatypes::TimeUnit::Nanosecond,
-            Some("UTC".into()),
-        ),
-        false,
-    )];
-    let mut converter = None;
-    let mut found: BTreeSet<OwnedRow> = BTreeSet::new();
+    let mut names: Option<Vec<String>> = None;
+    let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let mut fields = vec![Field::new("event_timestamp", utc, false)];
+    let mut keys: Option<Keys> = None;
     for view in request.views.iter().filter(|view| !view.keys().is_empty()) {
-        let of_rows: Vec<&str> = view
-            .keys()
-            .iter()
-            .map(|(column, _)| column.as_str())
-            .collect();
-        let types: Vec<_> = definitions
-            .join_keys(&view.view)?
+        let of_rows: Vec<String> = view.keys().iter().map(|(name, _)| name.clone()).collect();
+        let columns: Vec<String> = view.keys().iter().map(|(_, name)| name.clone()).collect();
+        let (source, dir, own) = (
+            view.source().clone(),
+            repo_dir.to_path_buf(),
+            tables.clone(),
+        );
+        let input = blocking(move || Input::open(&source, &dir, &own)).await?;
+        input.check(&columns)?;
+        let entities = definitions.join_keys(&view.view)?;
+        let types: Vec<DataType> = entities
             .into_iter()
-            .map(|entity| entity.value_type.data_type())
+            .zip(&columns)
+            .map(|(entity, column)| input.key_type(entity, column).data_type())
             .collect();
-        match &columns {
-            Some(columns) if *columns != of_rows => {
+        match &names {
+            Some(names) if *names != of_rows => {
                 return Err(Error::InvalidRequest(format!(
-                    "a request for a period needs views with the same keys, not {columns:?} and \
+                    "a request for a period needs views with the same keys, not {names:?} and \
                      {of_rows:?}; ask for them one by one, or bring entity rows"
                 )));
             }
             Some(_) => {}
             None => {
-                fields.extend(
-                    of_rows
-                        .iter()
-                        .zip(&types)
-                        .map(|(name, t)| Field::new(*name, t.clone(), true)),
-                );
-                let sort = types.iter().map(|t| SortField::new(t.clone())).collect();
-                converter = Some(RowConverter::new(sort)?);
-                columns = Some(of_rows);
+                let of_keys = of_rows.iter().zip(&types);
+                fields.extend(of_keys.map(|(name, t)| Field::new(name, t.clone(), true)));
+                names = Some(of_rows);
             }
         }
-        let Some(converter) = &converter else {
-            continue;
+        let mut found = match keys.take() {
+            Some(found) => found,
+            None => Keys::new(context, types, period.clone())?,
         };
-        let Input::Files(scan) = Input::open(view.source(), repo_dir, tables)? else {
-            return Err(Error::InvalidRequest(format!(
-                "a request for a period needs files, and source {:?} is a table; bring entity \
-                 rows",
-                view.source().name
-            )));
-        };
-        let source_keys: Vec<String> = view.keys().iter().map(|(_, c)| c.clone()).collect();
-        scan.check(&source_keys)?;
-        for unit in scan.units_between(*period.start(), *period.end()) {
-            scan.read_keys(unit, &source_keys, |_, rows| {
-                let keys = rows
-                    .keys
-                    .iter()
-                    .zip(&types)
-                    .map(|(column, data_type)| cast(column, data_type))
-                    .collect::<Result<Vec<ArrayRef>, _>>()?;
-                let within: arrow::array::BooleanArray = (0..rows.times.len())
-                    .map(|row| {
-                        Some(
-                            rows.times.is_valid(row)
-                                && period.contains(&rows.times.value(row))
-                                && keys.iter().all(|key| key.is_valid(row)),
-                        )
+        keys = Some(match input {
+            Input::Files(scan) => {
+                blocking(move || {
+                    for unit in scan.units_between(*found.period.start(), *found.period.end()) {
+                        scan.read_keys(unit, &columns, |_, rows| found.add(&rows, &columns))?;
+                    }
+                    Ok(found)
+                })
+                .await?
+            }
+            Input::Table(table) => {
+                let between = (*period.start(), *period.end());
+                table
+                    .for_each(context, &columns, &[], between, |rows, _| {
+                        found.add(&rows, &columns)
                     })
-                    .collect();
-                let names = keys
-                    .iter()
-                    .enumerate()
-                    .map(|(n, k)| (n.to_string(), Arc::clone(k)));
-                let keys = filter_record_batch(&RecordBatch::try_from_iter(names)?, &within)?;
-                let encoded = converter.convert_columns(keys.columns())?;
-                found.extend(encoded.iter().map(|row| row.owned()));
-                Ok(())
-            })?;
-        }
+                    .await?;
+                found
+            }
+        });
     }
-    let rows = if converter.is_some() { found.len() } else { 1 };
+    let rows = keys.as_ref().map_or(1, |keys| keys.found.len());
     let times = TimestampNanosecondArray::from(vec![*period.end(); rows]).with_timezone("UTC");
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(times)];
-    if let Some(converter) = converter {
-        arrays.extend(converter.convert_rows(found.iter().map(OwnedRow::row))?);
+    if let Some(keys) = keys {
+        arrays.extend(
+            keys.converter
+                .convert_rows(keys.found.iter().map(OwnedRow::row))?,
+        );
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+}
+
+/// The distinct keys of a period.
+struct Keys {
+    converter: RowConverter,
+    types: Vec<DataType>,
+    period: RangeInclusive<i64>,
+    found: BTreeSet<OwnedRow>,
+    memory: MemoryReservation,
+}
+
+impl Keys {
+    fn new(
+        context: &SessionContext,
+        types: Vec<DataType>,
+        period: RangeInclusive<i64>,
+    ) -> Result<Self> {
+        let sort = types.iter().map(|t| SortField::new(t.clone())).collect();
+        let pool = &context.runtime_env().memory_pool;
+        Ok(Self {
+            converter: RowConverter::new(sort)?,
+            types,
+            period,
+            found: BTreeSet::new(),
+            memory: MemoryConsumer::new("the keys of a period").register(pool),
+        })
+    }
+
+    fn add(&mut self, rows: &KeyRows, names: &[String]) -> Result<()> {
+        let within: BooleanArray = (0..rows.times.len())
+            .map(|row| {
+                let there = rows.times.is_valid(row) && rows.keys.iter().all(|k| k.is_valid(row));
+                Some(there && self.period.contains(&rows.times.value(row)))
+            })
+            .collect();
+        let keys = rows
+            .keys
+            .iter()
+            .zip(&self.types)
+            .zip(names)
+            .map(|((column, data_type), name)| {
+                cast_exact(column, data_type)
+                    .map_err(|unfit| unfit.after(rows.before).at(&rows.place, name))
+            })
+            .collect::<Result<Vec<ArrayRef>>>()?;
+        let named = keys.into_iter().enumerate();
+        let keys = RecordBatch::try_from_iter(named.map(|(n, key)| (n.to_string(), key)))?;
+        let keys = filter_record_batch(&keys, &within)?;
+        for row in &self.converter.convert_columns(keys.columns())? {
+            let row = row.owned();
+            let bytes = row.row().data().len() + KEY_OVERHEAD;
+            if self.found.insert(row) {
+                self.memory.try_grow(bytes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs what reads files beside the other tasks.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    SpawnedTask::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))?
 }

@@ -1,20 +1,24 @@
 //! The Parquet files of a source, whose rows are addressed by row group.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchReader as _, new_null_array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use datafusion::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowSelection,
 };
+use datafusion::parquet::basic::Type as PhysicalType;
 use datafusion::parquet::file::metadata::PageIndexPolicy;
 
 use super::input::{FeatureColumn, check_columns, convert};
+use super::open_file::{OpenFile, PositionedFile};
+use super::paths::source_files;
 use super::time::{is_time, to_nanos};
+use crate::cast::Unfit;
 use crate::definition::FileSource;
 use crate::error::{Error, Result};
 
@@ -22,6 +26,10 @@ use crate::error::{Error, Result};
 const MATCH_BATCH: usize = 32_768;
 /// Rows of features to decode at a time.
 const GATHER_BATCH: usize = 8_192;
+
+/// So many files of a source stay open while a request reads them; a process
+/// may often have no more than 1,024.
+const HELD_OPEN: usize = 128;
 
 /// The files of a source and what their footers say.
 #[derive(Debug)]
@@ -33,8 +41,11 @@ pub(crate) struct FileScan {
 
 #[derive(Debug)]
 struct ParquetFile {
-    path: PathBuf,
+    file: OpenFile,
     metadata: ArrowReaderMetadata,
+    /// The same with `INT96` columns in nanoseconds, if it has such: exact, but
+    /// what nanoseconds do not reach wraps.
+    nanos: Option<ArrowReaderMetadata>,
 }
 
 /// A row group.
@@ -48,6 +59,9 @@ struct Unit {
 /// Keys and timestamps of some rows of a source.
 #[derive(Debug)]
 pub(crate) struct KeyRows {
+    /// Where the rows are, and how many come before them there.
+    pub(crate) place: String,
+    pub(crate) before: usize,
     pub(crate) keys: Vec<ArrayRef>,
     pub(crate) times: Int64Array,
     pub(crate) created: Option<Int64Array>,
@@ -62,9 +76,10 @@ impl FileScan {
         let mut files = Vec::with_capacity(paths.len());
         let mut units = Vec::new();
         for path in paths {
-            let file = File::open(&path).map_err(Error::io("open", &path))?;
-            let metadata =
-                ArrowReaderMetadata::load(&file, options.clone()).map_err(Error::parquet(&path))?;
+            let (file, content) = OpenFile::open(&path, &source.name, files.len() < HELD_OPEN)?;
+            let metadata = ArrowReaderMetadata::load(&content, options.clone())
+                .map_err(Error::parquet(&path))?;
+            file.check(&content)?;
             for (row_group, group) in metadata.metadata().row_groups().iter().enumerate() {
                 let rows = usize::try_from(group.num_rows()).unwrap_or(0);
                 if u32::try_from(rows).is_err() {
@@ -79,7 +94,21 @@ impl FileScan {
                     rows,
                 });
             }
-            files.push(ParquetFile { path, metadata });
+            let (metadata, nanos) = match micros_schema(&metadata) {
+                None => (metadata, None),
+                Some(schema) => {
+                    let options = options.clone().with_schema(schema);
+                    let footer = Arc::clone(metadata.metadata());
+                    let micros = ArrowReaderMetadata::try_new(footer, options)
+                        .map_err(Error::parquet(&path))?;
+                    (micros, Some(metadata))
+                }
+            };
+            files.push(ParquetFile {
+                file,
+                metadata,
+                nanos,
+            });
         }
         Ok(Self {
             source: source.clone(),
@@ -88,13 +117,14 @@ impl FileScan {
         })
     }
 
-    /// The type of a column, in the first file that has it.
-    pub(crate) fn column_type(&self, column: &str) -> Option<&DataType> {
-        self.files.iter().find_map(|file| {
-            file.metadata
-                .schema()
-                .column_with_name(column)
-                .map(|(_, field)| field.data_type())
+    /// The types of a column, in the files that have it.
+    pub(crate) fn column_types<'a>(
+        &'a self,
+        column: &'a str,
+    ) -> impl Iterator<Item = (&'a Path, &'a DataType)> {
+        self.files.iter().filter_map(move |file| {
+            let (_, field) = file.metadata.schema().column_with_name(column)?;
+            Some((file.file.path.as_path(), field.data_type()))
         })
     }
 
@@ -116,7 +146,7 @@ impl FileScan {
     /// names, and the `keys`.
     pub(crate) fn check(&self, keys: &[String]) -> Result<()> {
         self.files.iter().try_for_each(|file| {
-            let place = file.path.display().to_string();
+            let place = file.file.path.display().to_string();
             check_columns(&self.source, file.metadata.schema(), keys, &place)
         })
     }
@@ -161,27 +191,54 @@ impl FileScan {
         mut each: impl FnMut(usize, KeyRows) -> Result<()>,
     ) -> Result<()> {
         let mut columns: Vec<&str> = keys.iter().map(String::as_str).collect();
-        columns.push(&self.source.timestamp_field);
-        columns.extend(self.source.created_timestamp_column.as_deref());
-        let path = &self.files[self.units[unit].file].path;
-        let reader = self.reader(unit, &columns, MATCH_BATCH, None)?;
+        let mut times = vec![self.source.timestamp_field.as_str()];
+        times.extend(self.source.created_timestamp_column.as_deref());
+        columns.extend(&times);
+        let file = &self.files[self.units[unit].file];
+        let path = &file.file.path;
+        let place = path.display().to_string();
+        let content = file.file.content()?;
+        let reader = self.reader(&content, unit, &file.metadata, &columns, MATCH_BATCH, None)?;
+        let mut exact = match &file.nanos {
+            Some(nanos) => Some(self.reader(&content, unit, nanos, &times, MATCH_BATCH, None)?),
+            None => None,
+        };
+        let before = self.rows_before(unit);
         let mut first = 0;
         for batch in reader {
             let batch = batch.map_err(|error| Error::parquet(path)(error.into()))?;
+            let exact = exact
+                .as_mut()
+                .and_then(Iterator::next)
+                .transpose()
+                .map_err(|error| Error::parquet(path)(error.into()))?;
             let column = |name: &str| self.column(&batch, name, path);
+            let nanos = |name: &str| {
+                let nanos = to_nanos(&column(name)?)
+                    .map_err(|unfit| unfit.after(before + first).at(&place, name))?;
+                Ok::<_, Error>(
+                    match exact.as_ref().and_then(|exact| exact.column_by_name(name)) {
+                        Some(exact) => finer(&nanos, exact),
+                        None => nanos,
+                    },
+                )
+            };
             let rows = KeyRows {
+                place: place.clone(),
+                before: before + first,
                 keys: keys.iter().map(|key| column(key)).collect::<Result<_>>()?,
-                times: to_nanos(&column(&self.source.timestamp_field)?)?,
+                times: nanos(&self.source.timestamp_field)?,
                 created: self
                     .source
                     .created_timestamp_column
                     .as_deref()
-                    .map(|name| Ok::<_, Error>(to_nanos(&column(name)?)?))
+                    .map(nanos)
                     .transpose()?,
             };
             each(first, rows)?;
             first += batch.num_rows();
         }
+        file.file.check(&content)?;
         if first != self.units[unit].rows {
             return Err(Error::Corrupt {
                 path: path.clone(),
@@ -192,6 +249,16 @@ impl FileScan {
             });
         }
         Ok(())
+    }
+
+    /// The rows of a row group's file that come before it.
+    fn rows_before(&self, unit: usize) -> usize {
+        let file = self.units[unit].file;
+        let units = self.units[..unit].iter();
+        units
+            .filter(|unit| unit.file == file)
+            .map(|unit| unit.rows)
+            .sum()
     }
 
     /// Reads features of the selected rows of a row group, batch by batch; each
@@ -217,13 +284,17 @@ impl FileScan {
                 .map(|feature| new_null_array(&feature.data_type, wanted));
             return each(0, nulls.collect());
         }
-        let selection = (wanted < place.rows)
-            .then(|| RowSelection::from_boolean_buffer(selected.into_parts().0));
-        let reader = self.reader(unit, &present, GATHER_BATCH, selection)?;
-        let place_name = file.path.display().to_string();
+        let selected = selected.into_parts().0;
+        let selection =
+            (wanted < place.rows).then(|| RowSelection::from_boolean_buffer(selected.clone()));
+        let path = &file.file.path;
+        let content = file.file.content()?;
+        let metadata = &file.metadata;
+        let reader = self.reader(&content, unit, metadata, &present, GATHER_BATCH, selection)?;
+        let place_name = path.display().to_string();
         let mut read = 0;
         for batch in reader {
-            let batch = batch.map_err(|error| Error::parquet(&file.path)(error.into()))?;
+            let batch = batch.map_err(|error| Error::parquet(path)(error.into()))?;
             let first = read;
             read += batch.num_rows();
             if read > wanted {
@@ -232,15 +303,21 @@ impl FileScan {
             let piece = features
                 .iter()
                 .map(|feature| match batch.column_by_name(&feature.column) {
-                    Some(column) => convert(&self.source, column, feature, &place_name),
+                    Some(column) => convert(column, feature).map_err(|unfit| {
+                        // The row of the file that the selected row is.
+                        let row = selected.set_indices().nth(first + unfit.row);
+                        let row = self.rows_before(unit) + row.unwrap_or_default();
+                        Unfit { row, ..unfit }.at(&place_name, &feature.column)
+                    }),
                     None => Ok(new_null_array(&feature.data_type, batch.num_rows())),
                 })
                 .collect::<Result<_>>()?;
             each(first, piece)?;
         }
+        file.file.check(&content)?;
         if read != wanted {
             return Err(Error::Corrupt {
-                path: file.path.clone(),
+                path: path.clone(),
                 reason: format!(
                     "row group {} gave {read} rows where {wanted} were asked for",
                     place.row_group
@@ -261,14 +338,14 @@ impl FileScan {
 
     fn reader(
         &self,
+        content: &PositionedFile,
         unit: usize,
+        metadata: &ArrowReaderMetadata,
         columns: &[&str],
         batch_size: usize,
         selection: Option<RowSelection>,
     ) -> Result<ParquetRecordBatchReader> {
         let unit = self.units[unit];
-        let ParquetFile { path, metadata } = &self.files[unit.file];
-        let file = File::open(path).map_err(Error::io("open", path))?;
         let roots = columns.iter().filter_map(|name| {
             metadata
                 .schema()
@@ -277,77 +354,67 @@ impl FileScan {
         });
         let projection = ProjectionMask::roots(metadata.parquet_schema(), roots);
         let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
+            ParquetRecordBatchReaderBuilder::new_with_metadata(content.clone(), metadata.clone())
                 .with_row_groups(vec![unit.row_group])
                 .with_projection(projection)
                 .with_batch_size(batch_size);
         if let Some(selection) = selection {
             builder = builder.with_row_selection(selection);
         }
+        let path = &self.files[unit.file].file.path;
         let reader = builder.build().map_err(Error::parquet(path))?;
         debug_assert!(reader.schema().fields().len() <= columns.len());
         Ok(reader)
     }
 }
 
-/// The files of a source, by name.
-pub(crate) fn source_files(source: &FileSource, repo_dir: &Path) -> Result<Vec<PathBuf>> {
-    let path = source.resolved_path(repo_dir);
-    let missing = || Error::SourceMissing {
-        name: source.name.clone(),
-        path: path.clone(),
+/// The schema of a file with its `INT96` columns in microseconds, if it has
+/// such: what Spark, Hive and Impala write reaches from the year 1 to 9999 and
+/// beyond, and wraps in nanoseconds.
+fn micros_schema(metadata: &ArrowReaderMetadata) -> Option<SchemaRef> {
+    let parquet = metadata.parquet_schema();
+    let int96 = |root: usize| {
+        let mut leaves = (0..parquet.num_columns())
+            .filter(|leaf| parquet.get_column_root_idx(*leaf) == root)
+            .peekable();
+        leaves.peek().is_some()
+            && leaves.all(|leaf| parquet.column(leaf).physical_type() == PhysicalType::INT96)
     };
-    if path.is_file() {
-        return Ok(vec![path]);
-    }
-    let mut found = Vec::new();
-    if path.is_dir() {
-        collect_parquet(&path, &mut found)?;
-    } else if source.path.contains(['*', '?', '[']) {
-        let wrong = |reason: String| {
-            Error::invalid(
-                format!("source {:?}", source.name),
-                format!("its path: {reason}"),
-            )
-        };
-        let text = path
-            .to_str()
-            .ok_or_else(|| wrong("it is not Unicode".into()))?;
-        for entry in glob::glob(text).map_err(|error| wrong(error.to_string()))? {
-            let file = entry.map_err(|error| {
-                let path = error.path().to_path_buf();
-                Error::io("read", &path)(error.into())
-            })?;
-            if file.is_file() {
-                found.push(file);
-            }
-        }
-    }
-    if found.is_empty() {
-        return Err(missing());
-    }
-    found.sort();
-    Ok(found)
+    let fields: Vec<Field> = metadata
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(root, field)| {
+            let field = field.as_ref().clone();
+            if int96(root) { in_micros(field) } else { field }
+        })
+        .collect();
+    let schema = Schema::new_with_metadata(fields, metadata.schema().metadata().clone());
+    (schema != **metadata.schema()).then(|| Arc::new(schema))
 }
 
-/// Adds the `*.parquet` below a folder; what starts with a dot is being
-/// written, or not meant to be read.
-fn collect_parquet(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(dir).map_err(Error::io("list", dir))? {
-        let entry = entry.map_err(Error::io("list", dir))?;
-        let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        let kind = entry.file_type().map_err(Error::io("list", dir))?;
-        if kind.is_dir() {
-            collect_parquet(&path, found)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "parquet")
-        {
-            found.push(path);
-        }
-    }
-    Ok(())
+fn in_micros(field: Field) -> Field {
+    let data_type = match field.data_type() {
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        DataType::List(item) => DataType::List(Arc::new(in_micros(item.as_ref().clone()))),
+        other => other.clone(),
+    };
+    field.with_data_type(data_type)
+}
+
+/// Instants in nanoseconds, of which `exact` has the last digits and `rough`
+/// those that did not wrap.
+fn finer(rough: &Int64Array, exact: &ArrayRef) -> Int64Array {
+    let Ok(exact) = to_nanos(exact) else {
+        return rough.clone();
+    };
+    rough
+        .iter()
+        .zip(exact.iter())
+        .map(|pair| match pair {
+            (Some(rough), Some(exact)) if rough.abs_diff(exact) < 1_000 => Some(exact),
+            (rough, _) => rough,
+        })
+        .collect()
 }

@@ -75,7 +75,7 @@ impl HistoricalTable {
             .collect();
         let mut expressions = request.parse_on_demand(context, definitions, &entity_columns)?;
         let views = request.joins(&entity_schema, repo_dir, tables)?;
-        let (schema, columns) = result_columns(&request, &entity_schema, event_time);
+        let (schema, columns) = result_columns(&request, &views, &entity_schema, event_time);
         let table = Self::new(entity_rows, event_time, range, views, columns, schema);
         let names: Vec<String> = table
             .schema

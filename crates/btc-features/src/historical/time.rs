@@ -1,19 +1,20 @@
 //! Timestamps as nanoseconds since 1970 in UTC.
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
-use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
-use arrow::error::ArrowError;
+
+use crate::cast::{Unfit, cast_exact};
 
 /// Whether a column of this type can be read as instants.
 pub(crate) fn is_time(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
-    )
+    match data_type {
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => true,
+        DataType::Dictionary(_, value) => is_time(value),
+        _ => false,
+    }
 }
 
 pub(crate) fn is_text(data_type: &DataType) -> bool {
@@ -25,11 +26,15 @@ pub(crate) fn is_text(data_type: &DataType) -> bool {
 }
 
 /// The type that a column of instants has in a result: UTC, in its own unit.
+/// Seconds become milliseconds: Parquet has no timestamps in seconds, and who
+/// reads a file of them without Arrow's hints sees bare integers.
 pub(crate) fn utc_type(data_type: &DataType) -> DataType {
     let unit = match data_type {
+        DataType::Timestamp(TimeUnit::Second, _) | DataType::Date32 | DataType::Date64 => {
+            TimeUnit::Millisecond
+        }
         DataType::Timestamp(unit, _) => *unit,
-        DataType::Date32 => TimeUnit::Second,
-        DataType::Date64 => TimeUnit::Millisecond,
+        DataType::Dictionary(_, value) => return utc_type(value),
         _ => TimeUnit::Nanosecond,
     };
     DataType::Timestamp(unit, Some("UTC".into()))
@@ -37,43 +42,36 @@ pub(crate) fn utc_type(data_type: &DataType) -> DataType {
 
 /// Converts a column of instants to UTC; a column without time zone is in UTC
 /// already.
-pub(crate) fn to_utc(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+pub(crate) fn to_utc(column: &ArrayRef) -> Result<ArrayRef, Unfit> {
+    let to = utc_type(column.data_type());
     match column.data_type() {
         DataType::Timestamp(unit, _) => {
             // A time zone is how an instant is shown, not which one it is.
             let data = column.to_data().into_builder();
             let data_type = DataType::Timestamp(*unit, Some("UTC".into()));
-            Ok(arrow::array::make_array(data.data_type(data_type).build()?))
+            let data = data.data_type(data_type).build().map_err(|error| Unfit {
+                row: 0,
+                reason: error.to_string(),
+            })?;
+            cast_exact(&arrow::array::make_array(data), &to)
         }
-        DataType::Date32 | DataType::Date64 => cast(
-            &cast(
-                column,
-                &DataType::Timestamp(
-                    match column.data_type() {
-                        DataType::Date32 => TimeUnit::Second,
-                        _ => TimeUnit::Millisecond,
-                    },
-                    None,
-                ),
-            )?,
-            &utc_type(column.data_type()),
-        ),
-        other if is_text(other) => {
-            let text = cast(column, &DataType::Utf8)?;
-            let options = arrow::compute::CastOptions {
-                safe: false,
-                ..Default::default()
-            };
-            arrow::compute::cast_with_options(&text, &utc_type(other), &options)
+        DataType::Dictionary(_, value) => to_utc(&cast_exact(column, value)?),
+        DataType::Date32 | DataType::Date64 => {
+            let local = DataType::Timestamp(TimeUnit::Millisecond, None);
+            cast_exact(&cast_exact(column, &local)?, &to)
         }
-        DataType::Null => cast(column, &utc_type(&DataType::Null)),
-        other => Err(ArrowError::CastError(format!("a {other} is no timestamp"))),
+        other if is_text(other) => cast_exact(&cast_exact(column, &DataType::Utf8)?, &to),
+        DataType::Null => cast_exact(column, &to),
+        other => Err(Unfit {
+            row: 0,
+            reason: format!("a {other} is no timestamp"),
+        }),
     }
 }
 
 /// The instants of a column in nanoseconds. An instant beyond what 64 bits
 /// hold (the years 1677 to 2262) becomes the nearest they do.
-pub(crate) fn to_nanos(column: &ArrayRef) -> Result<Int64Array, ArrowError> {
+pub(crate) fn to_nanos(column: &ArrayRef) -> Result<Int64Array, Unfit> {
     Ok(match column.data_type() {
         DataType::Timestamp(TimeUnit::Nanosecond, _) => column
             .as_primitive::<TimestampNanosecondType>()
@@ -100,10 +98,8 @@ pub(crate) fn to_nanos(column: &ArrayRef) -> Result<Int64Array, ArrowError> {
     })
 }
 
-/// Whether all instants of a column are exact in nanoseconds.
-pub(crate) fn fits_nanos(nanos: &Int64Array) -> bool {
-    nanos
-        .iter()
-        .flatten()
-        .all(|value| value != i64::MAX && value != i64::MIN)
+/// The first instant that is beyond what nanoseconds can tell.
+pub(crate) fn beyond_nanos(nanos: &Int64Array) -> Option<usize> {
+    (0..nanos.len())
+        .find(|row| nanos.is_valid(*row) && matches!(nanos.value(*row), i64::MIN | i64::MAX))
 }

@@ -121,7 +121,7 @@ impl Exporter<'_> {
         proto::Entity {
             spec: Some(proto::EntitySpec {
                 name: entity.name.clone(),
-                value_type: type_number(entity.value_type),
+                value_type: entity.value_type.map_or(0, type_number),
                 description: entity.description.clone(),
                 join_key: entity.join_key.clone(),
                 tags: entity.tags.clone(),
@@ -133,7 +133,8 @@ impl Exporter<'_> {
     }
 
     fn dummy(&self) -> proto::Entity {
-        self.entity(&Entity::new(DUMMY_ENTITY).with_join_key(DUMMY_KEY))
+        let dummy = Entity::new(DUMMY_ENTITY).with_join_key(DUMMY_KEY);
+        self.entity(&dummy.with_value_type(ValueType::String))
     }
 
     fn source(&self, source: &FileSource) -> proto::DataSource {
@@ -169,7 +170,10 @@ impl Exporter<'_> {
         let mut entities = view.entities.clone();
         let mut entity_columns: Vec<proto::Feature> = keys
             .into_iter()
-            .map(|entity| feature(&Field::new(&entity.join_key, entity.value_type)))
+            .map(|entity| {
+                let value_type = entity.value_type.unwrap_or(ValueType::String);
+                feature(&Field::new(&entity.join_key, value_type))
+            })
             .collect();
         if entities.is_empty() {
             entities.push(DUMMY_ENTITY.into());

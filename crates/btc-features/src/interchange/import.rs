@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -6,9 +6,9 @@ use prost::Message as _;
 use super::type_of;
 use crate::definition::{
     Definitions, Entity, FeatureService, FeatureView, FeatureViewProjection, Field, FileSource,
-    ValueType,
 };
 use crate::error::{Error, Result};
+use crate::files::{absolute, folder_of};
 use crate::proto::{self, BATCH_FILE, DUMMY_ENTITY, DUMMY_KEY};
 
 /// Definitions read from a registry of Feast.
@@ -17,6 +17,8 @@ use crate::proto::{self, BATCH_FILE, DUMMY_ENTITY, DUMMY_KEY};
 pub struct Imported {
     /// The definitions.
     pub definitions: Definitions,
+    /// The project that was read; empty if the file names none.
+    pub project: String,
     /// The projects in the file.
     pub projects: Vec<String>,
     /// What was left out, and why.
@@ -68,6 +70,7 @@ pub(crate) fn import(bytes: &[u8], path: &Path, project: Option<&str>) -> Result
     };
     let mut importer = Importer {
         project,
+        folder: repository_of(path),
         definitions: Definitions::new(),
         notes: Vec::new(),
     };
@@ -75,13 +78,27 @@ pub(crate) fn import(bytes: &[u8], path: &Path, project: Option<&str>) -> Result
     importer.definitions.validate()?;
     Ok(Imported {
         definitions: importer.definitions,
+        project: importer.project,
         projects,
         notes: importer.notes,
     })
 }
 
+/// The folder that relative paths in a registry of Feast start from: that of
+/// its `feature_store.yaml`, at or above the registry's own, which it is if
+/// there is none.
+fn repository_of(registry: &Path) -> PathBuf {
+    let registry = absolute(registry);
+    let own = folder_of(&registry);
+    own.ancestors()
+        .find(|dir| dir.join("feature_store.yaml").is_file())
+        .unwrap_or(own)
+        .to_path_buf()
+}
+
 struct Importer {
     project: String,
+    folder: PathBuf,
     definitions: Definitions,
     notes: Vec<String>,
 }
@@ -153,9 +170,9 @@ impl Importer {
 
     fn entity(&mut self, spec: &proto::EntitySpec) {
         let mut entity = Entity::new(&spec.name)
-            .with_value_type(type_of(spec.value_type).unwrap_or(ValueType::String))
             .with_description(&spec.description)
             .with_owner(&spec.owner);
+        entity.value_type = type_of(spec.value_type);
         if !spec.join_key.is_empty() {
             entity = entity.with_join_key(&spec.join_key);
         }
@@ -184,12 +201,21 @@ impl Importer {
             ));
             return None;
         };
+        let local = options.uri.strip_prefix("file://").unwrap_or(&options.uri);
+        if local.contains("://") {
+            self.notes.push(format!(
+                "source {:?} is left out: {} is not a file of this machine",
+                spec.name, options.uri
+            ));
+            return None;
+        }
+        let place = absolute(&self.folder.join(local));
         let name = if spec.name.is_empty() {
             source_name(&options.uri)
         } else {
             spec.name.clone()
         };
-        let mut source = FileSource::new(&name, &options.uri, &spec.timestamp_field)
+        let mut source = FileSource::new(&name, place.to_string_lossy(), &spec.timestamp_field)
             .with_description(&spec.description)
             .with_owner(&spec.owner);
         if !spec.created_timestamp_column.is_empty() {
@@ -250,7 +276,7 @@ impl Importer {
                     if let Some(entity) = self.definitions.entities.get_mut(name)
                         && entity.join_key == column.name
                     {
-                        entity.value_type = value_type;
+                        entity.value_type = Some(value_type);
                     }
                 }
             }

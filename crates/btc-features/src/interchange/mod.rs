@@ -21,7 +21,7 @@ use chrono::{DateTime, Utc};
 
 use crate::definition::{FileSource, ValueType};
 use crate::error::{Error, Result};
-use crate::files::{absolute, write_atomic};
+use crate::files::{absolute, write_whole};
 use crate::store::FeatureStore;
 
 impl FeatureStore {
@@ -51,13 +51,41 @@ impl FeatureStore {
             &materialized,
             now,
         )?;
-        write_atomic(path, &exported.bytes)?;
+        write_whole(path, &exported.bytes)?;
         Ok(exported.notes)
+    }
+
+    /// Opens the store in `repo_dir`, which is made if it is not there: then
+    /// under the name that the registry file of Feast at `path` gives its
+    /// project, so that online stores and registries of both agree.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::init`] and [`Self::read_feast`].
+    pub fn init_for_feast(
+        repo_dir: impl AsRef<Path>,
+        path: &Path,
+        project: Option<&str>,
+    ) -> Result<Self> {
+        let repo_dir = repo_dir.as_ref();
+        if repo_dir.join(crate::repo::CONFIG_FILE).exists() {
+            return Self::open(repo_dir);
+        }
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let imported = import(&bytes, path, project)?;
+        let name = match imported.project.as_str() {
+            "" => "feast",
+            name => name,
+        };
+        Self::init(repo_dir, name)
     }
 
     /// Reads the definitions in a registry file of Feast; [`Self::plan`] or
     /// [`Self::apply`] them then. A file of several projects needs the name of
     /// one.
+    ///
+    /// Relative paths start from the folder of Feast's `feature_store.yaml`, at
+    /// or above the registry, and become absolute.
     ///
     /// A source whose files this store knows by another way of writing their
     /// path keeps that path.

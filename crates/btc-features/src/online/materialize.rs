@@ -3,9 +3,8 @@
 use std::ops::RangeInclusive;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{DataType, Int64Type};
 use chrono::{DateTime, Utc};
-use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use serde::Serialize;
 
@@ -13,8 +12,9 @@ use super::key;
 use super::proto::Value;
 use super::sqlite::{NewRow, OnlineDatabase};
 use super::value::{from_column, to_text};
-use crate::definition::{Definitions, FeatureView};
+use crate::definition::{Definitions, Entity, FeatureView, ValueType};
 use crate::error::{Error, Result};
+use crate::historical::blocking;
 use crate::retrieval::nanos;
 use crate::store::FeatureStore;
 
@@ -73,11 +73,15 @@ impl FeatureStore {
     ) -> Result<Vec<MaterializeReport>> {
         let mut reports = Vec::new();
         for view in self.chosen(views)? {
-            let known =
-                match OnlineDatabase::open_existing(&self.online_path(), &self.config().project)? {
-                    Some(database) => database.progress(&view.name)?,
-                    None => None,
-                };
+            let (path, project) = (self.online_path(), self.config().project.clone());
+            let name = view.name.clone();
+            let known = blocking(
+                move || match OnlineDatabase::open_existing(&path, &project)? {
+                    Some(database) => database.progress(&name),
+                    None => Ok(None),
+                },
+            )
+            .await?;
             let start = match known {
                 Some((_, last)) => Some(DateTime::from_timestamp_nanos(last)),
                 None => view
@@ -127,13 +131,12 @@ impl FeatureStore {
         let rows = Rows::new(&self.registry().definitions, view, newest)?;
         let (path, project) = (self.online_path(), self.config().project.clone());
         let name = view.name.clone();
-        report.keys = SpawnedTask::spawn_blocking(move || {
+        report.keys = blocking(move || {
             let mut database = OnlineDatabase::open(&path, &project)?;
             let count = rows.len();
             database.write(&name, (0..count).map(|row| rows.row(row)), period)
         })
-        .await
-        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))??;
+        .await?;
         Ok(report)
     }
 }
@@ -144,6 +147,14 @@ struct Rows {
     features: Vec<(String, Vec<Value>)>,
     event_times: arrow::array::Int64Array,
     created: Option<arrow::array::Int64Array>,
+}
+
+/// The type of a key: as it is declared, or as its column says.
+fn key_type(entity: &Entity, column: &DataType) -> ValueType {
+    entity
+        .value_type
+        .or_else(|| ValueType::from_data_type(column))
+        .unwrap_or(ValueType::String)
 }
 
 impl Rows {
@@ -157,12 +168,14 @@ impl Rows {
                 "the newest rows lack a column".into(),
             ))
         };
+        let place = format!("the newest rows of feature view {:?}", view.name);
         let mut keys = Vec::new();
         for entity in entities {
             let column = columns.next().ok_or_else(missing)?;
             keys.push((
                 entity.join_key.clone(),
-                from_column(column, entity.value_type)?,
+                from_column(column, key_type(entity, column.data_type()))
+                    .map_err(|unfit| unfit.at(&place, &entity.join_key))?,
             ));
         }
         let mut features = Vec::new();
@@ -170,7 +183,8 @@ impl Rows {
             let column = columns.next().ok_or_else(missing)?;
             features.push((
                 feature.name.clone(),
-                from_column(column, feature.value_type)?,
+                from_column(column, feature.value_type)
+                    .map_err(|unfit| unfit.at(&place, &feature.name))?,
             ));
         }
         let event_times = columns
@@ -207,7 +221,7 @@ impl Rows {
                 .iter()
                 .map(|(name, values)| (name.clone(), values[row].clone(), to_text(&values[row])))
                 .collect(),
-            event_time: seconds(self.event_times.value(row)),
+            event_time: self.event_times.value(row),
             created: self
                 .created
                 .as_ref()

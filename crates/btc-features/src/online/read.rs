@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field as ArrowField, Schema};
 use chrono::{DateTime, Utc};
-use datafusion::common::{DFSchema, ToDFSchema as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -17,7 +16,7 @@ use super::sqlite::{OnlineDatabase, OnlineRow};
 use super::value::{from_column, from_json, time_text, to_column, to_json};
 use crate::definition::{Definitions, ValueType};
 use crate::error::{Error, Result};
-use crate::historical::{Output, Request};
+use crate::historical::{Output, Request, evaluate_on_demand};
 use crate::selection::FeatureSelection;
 use crate::store::FeatureStore;
 
@@ -121,7 +120,8 @@ pub enum FeatureStatus {
 struct Column {
     values: Vec<Value>,
     statuses: Vec<FeatureStatus>,
-    event_times: Vec<i64>,
+    /// In nanoseconds since 1970; 0 where there is no value.
+    event_times: Vec<i128>,
 }
 
 impl FeatureStore {
@@ -157,6 +157,11 @@ impl FeatureStore {
         let expressions = plan.parse_on_demand(self.context(), definitions, &columns)?;
         let rows = request.rows()?;
         let keys = request.typed(definitions, &plan)?;
+        plan.check_names(&Schema::new(
+            keys.iter()
+                .map(|(name, _)| ArrowField::new(name, arrow::datatypes::DataType::Null, true))
+                .collect::<Vec<_>>(),
+        ))?;
         let database = OnlineDatabase::open_existing(&self.online_path(), &self.config().project)?;
         let mut views = Vec::with_capacity(plan.views.len());
         for view in &plan.views {
@@ -193,8 +198,10 @@ impl FeatureStore {
                     let value_type = view
                         .feature(feature)
                         .map_or(ValueType::Float64, |feature| feature.value_type);
-                    let values =
-                        self.compute(expression, value_type, &plan, &views, &keys, definitions)?;
+                    let computed =
+                        self.compute(expression, rows, &plan, &views, &keys, definitions)?;
+                    let values = from_column(&computed, value_type)
+                        .map_err(|unfit| unfit.at("the answer", output.name()))?;
                     let status = |value: &Value| match value.val {
                         Some(_) => FeatureStatus::Present,
                         None => FeatureStatus::NullValue,
@@ -216,12 +223,12 @@ impl FeatureStore {
     fn compute(
         &self,
         expression: &datafusion::logical_expr::Expr,
-        value_type: ValueType,
+        rows: usize,
         plan: &Request,
         views: &[Vec<Column>],
         keys: &[(String, Vec<Value>)],
         definitions: &Definitions,
-    ) -> Result<Vec<Value>> {
+    ) -> Result<ArrayRef> {
         let mut fields = Vec::new();
         let mut arrays = Vec::new();
         for (view, columns) in plan.views.iter().zip(views) {
@@ -235,7 +242,8 @@ impl FeatureStore {
                     field.value_type.data_type(),
                     true,
                 ));
-                arrays.push(to_column(&column.values, field.value_type)?);
+                let values = to_column(&column.values, field.value_type);
+                arrays.push(values.map_err(|unfit| unfit.at("the online store", name))?);
             }
         }
         for (name, values) in keys {
@@ -243,18 +251,18 @@ impl FeatureStore {
                 continue;
             };
             fields.push(ArrowField::new(name, value_type.data_type(), true));
-            arrays.push(to_column(values, value_type)?);
+            let values = to_column(values, value_type);
+            arrays.push(values.map_err(|unfit| unfit.at("the request", name))?);
         }
         let schema = Arc::new(Schema::new(fields));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)?;
-        let bound = plan.bind_labels(expression.clone())?;
-        let df_schema: DFSchema = schema.to_dfschema()?;
-        let computed = self
-            .context()
-            .create_physical_expr(bound, &df_schema)?
-            .evaluate(&batch)?
-            .into_array(batch.num_rows())?;
-        from_column(&computed, value_type)
+        // Without a column, only the number of rows says how many values there are.
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(schema, arrays, &options)?;
+        evaluate_on_demand(
+            self.context(),
+            plan.bind_labels(expression.clone())?,
+            &batch,
+        )
     }
 }
 
@@ -314,7 +322,8 @@ fn request_type(definitions: &Definitions, plan: &Request, name: &str) -> Option
         let entities = definitions.join_keys(&view.view).unwrap_or_default();
         for (entity, (column, _)) in entities.iter().zip(view.keys()) {
             if column == name {
-                return Some(entity.value_type);
+                // Applied before its source had files, an entity may be untyped.
+                return Some(entity.value_type.unwrap_or(ValueType::String));
             }
         }
     }
@@ -373,10 +382,9 @@ fn view_columns(
         .iter()
         .map(|key| key.as_ref().and_then(|_| found.next().flatten()))
         .collect();
-    let ttl = view
-        .view
-        .ttl
-        .map(|ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
+    let ttl = view.view.ttl.map(|ttl| ttl.as_nanos().cast_signed());
+    let now =
+        i128::from(now.timestamp()) * 1_000_000_000 + i128::from(now.timestamp_subsec_nanos());
     let columns = view.features.iter().map(|feature| {
         let mut column = Column {
             values: Vec::new(),
@@ -387,8 +395,7 @@ fn view_columns(
             let (value, status, time) = match row {
                 None => (None, FeatureStatus::NotFound, 0),
                 Some(row) => {
-                    let old =
-                        ttl.is_some_and(|ttl| row.event_time < now.timestamp().saturating_sub(ttl));
+                    let old = ttl.is_some_and(|ttl| row.event_time < now - ttl);
                     match row.values.get(feature).and_then(|value| value.val.clone()) {
                         _ if old => (None, FeatureStatus::OutsideMaxAge, row.event_time),
                         Some(value) => (Some(value), FeatureStatus::Present, row.event_time),

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::cast;
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float32Array, Float64Array, Int32Array,
+    Int64Array, ListArray, StringArray,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
-    DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampNanosecondType,
+    DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampSecondType,
 };
 use chrono::{DateTime, SecondsFormat};
 use serde_json::Value as Json;
@@ -13,28 +16,74 @@ use serde_json::Value as Json;
 use super::proto::{
     BoolList, BytesList, DoubleList, FloatList, Int32List, Int64List, StringList, Val, Value,
 };
+use crate::cast::{Unfit, cast_exact};
 use crate::definition::ValueType;
 use crate::error::{Error, Result};
 
-/// The values of a column, as values of a type.
-pub(super) fn from_column(column: &ArrayRef, value_type: ValueType) -> Result<Vec<Value>> {
-    let column = cast(column, &value_type.data_type())?;
+/// The values of a column, as values of a type. Instants may be in any unit:
+/// the online store has them in seconds.
+pub(super) fn from_column(column: &ArrayRef, value_type: ValueType) -> Result<Vec<Value>, Unfit> {
+    let seconds = DataType::Timestamp(TimeUnit::Second, Some("UTC".into()));
+    let data_type = match value_type {
+        ValueType::UnixTimestamp => seconds,
+        ValueType::UnixTimestampList => {
+            DataType::List(Arc::new(Field::new_list_field(seconds, true)))
+        }
+        other => other.data_type(),
+    };
+    let cast_column = to_whole_seconds(column, &data_type)?;
     (0..column.len())
         .map(|row| {
-            let val = if column.is_null(row) {
+            let val = if cast_column.is_null(row) {
                 None
             } else {
-                Some(at(&column, row, value_type)?)
+                Some(at(&cast_column, row, value_type).ok_or_else(|| {
+                    Unfit::new(
+                        column,
+                        row,
+                        "is a list with a null, which Feast's online values have no place for; \
+                         leave it out of the source, or keep the view offline (online = false)",
+                    )
+                })?)
             };
             Ok(Value { val })
         })
         .collect()
 }
 
-fn at(column: &ArrayRef, row: usize, value_type: ValueType) -> Result<Val> {
-    let seconds = |nanos: i64| nanos.div_euclid(1_000_000_000);
-    let items = || column.as_list::<i32>().value(row);
-    Ok(match value_type {
+/// Casts a column; instants are rounded down, towards the past.
+fn to_whole_seconds(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, Unfit> {
+    let per_second = match (column.data_type(), to) {
+        (DataType::Timestamp(TimeUnit::Millisecond, _), DataType::Timestamp(..)) => 1_000,
+        (DataType::Timestamp(TimeUnit::Microsecond, _), DataType::Timestamp(..)) => 1_000_000,
+        (DataType::Timestamp(TimeUnit::Nanosecond, _), DataType::Timestamp(..)) => 1_000_000_000,
+        (DataType::List(_), DataType::List(item))
+            if matches!(item.data_type(), DataType::Timestamp(..)) =>
+        {
+            let list = column.as_list::<i32>();
+            let values = to_whole_seconds(list.values(), item.data_type())?;
+            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+            let list = ListArray::try_new(Arc::clone(item), offsets, values, nulls);
+            return list
+                .map(|list| Arc::new(list) as ArrayRef)
+                .map_err(|error| Unfit {
+                    row: 0,
+                    reason: error.to_string(),
+                });
+        }
+        _ => return cast_exact(column, to),
+    };
+    let counts = cast_exact(column, &DataType::Int64)?;
+    let seconds: Int64Array = counts
+        .as_primitive::<Int64Type>()
+        .unary(|count| count.div_euclid(per_second));
+    cast_exact(&(Arc::new(seconds) as ArrayRef), to)
+}
+
+/// One value; `None` for a list with a null in it.
+fn at(column: &ArrayRef, row: usize, value_type: ValueType) -> Option<Val> {
+    let items = || Some(column.as_list::<i32>().value(row)).filter(|items| items.null_count() == 0);
+    Some(match value_type {
         ValueType::Bytes => Val::Bytes(column.as_binary::<i32>().value(row).to_vec()),
         ValueType::String => Val::String(column.as_string::<i32>().value(row).to_owned()),
         ValueType::Int32 => Val::Int32(column.as_primitive::<Int32Type>().value(row)),
@@ -42,11 +91,11 @@ fn at(column: &ArrayRef, row: usize, value_type: ValueType) -> Result<Val> {
         ValueType::Float64 => Val::Double(column.as_primitive::<Float64Type>().value(row)),
         ValueType::Float32 => Val::Float(column.as_primitive::<Float32Type>().value(row)),
         ValueType::Bool => Val::Bool(column.as_boolean().value(row)),
-        ValueType::UnixTimestamp => Val::UnixTimestamp(seconds(
-            column.as_primitive::<TimestampNanosecondType>().value(row),
-        )),
+        ValueType::UnixTimestamp => {
+            Val::UnixTimestamp(column.as_primitive::<TimestampSecondType>().value(row))
+        }
         ValueType::BytesList => Val::BytesList(BytesList {
-            val: items()
+            val: items()?
                 .as_binary::<i32>()
                 .iter()
                 .flatten()
@@ -54,7 +103,7 @@ fn at(column: &ArrayRef, row: usize, value_type: ValueType) -> Result<Val> {
                 .collect(),
         }),
         ValueType::StringList => Val::StringList(StringList {
-            val: items()
+            val: items()?
                 .as_string::<i32>()
                 .iter()
                 .flatten()
@@ -62,42 +111,41 @@ fn at(column: &ArrayRef, row: usize, value_type: ValueType) -> Result<Val> {
                 .collect(),
         }),
         ValueType::Int32List => Val::Int32List(Int32List {
-            val: items()
+            val: items()?
                 .as_primitive::<Int32Type>()
                 .iter()
                 .flatten()
                 .collect(),
         }),
         ValueType::Int64List => Val::Int64List(Int64List {
-            val: items()
+            val: items()?
                 .as_primitive::<Int64Type>()
                 .iter()
                 .flatten()
                 .collect(),
         }),
         ValueType::Float64List => Val::DoubleList(DoubleList {
-            val: items()
+            val: items()?
                 .as_primitive::<Float64Type>()
                 .iter()
                 .flatten()
                 .collect(),
         }),
         ValueType::Float32List => Val::FloatList(FloatList {
-            val: items()
+            val: items()?
                 .as_primitive::<Float32Type>()
                 .iter()
                 .flatten()
                 .collect(),
         }),
         ValueType::BoolList => Val::BoolList(BoolList {
-            val: items().as_boolean().iter().flatten().collect(),
+            val: items()?.as_boolean().iter().flatten().collect(),
         }),
         ValueType::UnixTimestampList => Val::UnixTimestampList(Int64List {
-            val: items()
-                .as_primitive::<TimestampNanosecondType>()
+            val: items()?
+                .as_primitive::<TimestampSecondType>()
                 .iter()
                 .flatten()
-                .map(seconds)
                 .collect(),
         }),
     })
@@ -166,15 +214,21 @@ pub(super) fn from_json(name: &str, json: &Json, value_type: ValueType) -> Resul
         json.as_i64()
             .or_else(|| {
                 json.as_f64()
-                    .filter(|x| x.fract() == 0.0 && x.abs() < 9e18)
+                    // From 2^53 on a float may have been another integer.
+                    .filter(|x| x.fract() == 0.0 && x.abs() < 9_007_199_254_740_992.0)
                     .map(|x| x as i64)
             })
             .or_else(|| json.as_str()?.parse().ok())
     };
+    // Text stands for any type: a command line has nothing else.
+    let float = || json.as_f64().or_else(|| json.as_str()?.parse().ok());
     let val = match value_type {
         ValueType::String => match json {
             Json::String(text) => Val::String(text.clone()),
-            Json::Number(number) => Val::String(number.to_string()),
+            // Of a number with a fraction or an exponent the text is lost.
+            Json::Number(number) if number.is_i64() || number.is_u64() => {
+                Val::String(number.to_string())
+            }
             _ => return Err(wrong()),
         },
         ValueType::Int32 => {
@@ -184,13 +238,26 @@ pub(super) fn from_json(name: &str, json: &Json, value_type: ValueType) -> Resul
             Val::Int32(value)
         }
         ValueType::Int64 => Val::Int64(integer().ok_or_else(wrong)?),
-        ValueType::Float64 => Val::Double(json.as_f64().ok_or_else(wrong)?),
-        ValueType::Float32 => Val::Float(json.as_f64().ok_or_else(wrong)? as f32),
-        ValueType::Bool => Val::Bool(json.as_bool().ok_or_else(wrong)?),
+        ValueType::Float64 => Val::Double(float().ok_or_else(wrong)?),
+        ValueType::Float32 => {
+            let wide = float().ok_or_else(wrong)?;
+            let narrow = wide as f32;
+            if wide.is_finite() && narrow.is_infinite() {
+                return Err(wrong());
+            }
+            Val::Float(narrow)
+        }
+        ValueType::Bool => Val::Bool(
+            json.as_bool()
+                .or_else(|| json.as_str()?.to_ascii_lowercase().parse().ok())
+                .ok_or_else(wrong)?,
+        ),
         ValueType::UnixTimestamp => Val::UnixTimestamp(match json {
-            Json::String(text) => DateTime::parse_from_rfc3339(text)
-                .map_err(|_| wrong())?
-                .timestamp(),
+            Json::String(text) if text.parse::<i64>().is_err() => {
+                DateTime::parse_from_rfc3339(text)
+                    .map_err(|_| wrong())?
+                    .timestamp()
+            }
             _ => integer().ok_or_else(wrong)?,
         }),
         _ => return Err(wrong()),
@@ -199,59 +266,97 @@ pub(super) fn from_json(name: &str, json: &Json, value_type: ValueType) -> Resul
 }
 
 /// A column of values, for expressions to compute from.
-pub(super) fn to_column(values: &[Value], value_type: ValueType) -> Result<ArrayRef> {
-    let json: Vec<Json> = values.iter().map(to_json).collect();
-    let column: ArrayRef = match value_type {
-        ValueType::String => Arc::new(
-            json.iter()
-                .map(Json::as_str)
-                .collect::<arrow::array::StringArray>(),
-        ),
-        ValueType::Bool => Arc::new(
-            json.iter()
-                .map(Json::as_bool)
-                .collect::<arrow::array::BooleanArray>(),
-        ),
-        ValueType::Int32 | ValueType::Int64 => {
-            let integers: ArrayRef = Arc::new(
-                json.iter()
-                    .map(Json::as_i64)
-                    .collect::<arrow::array::Int64Array>(),
-            );
-            cast(&integers, &value_type.data_type())?
-        }
+pub(super) fn to_column(values: &[Value], value_type: ValueType) -> Result<ArrayRef, Unfit> {
+    /// A column of one type, from the values of the kind that holds it.
+    macro_rules! column {
+        ($array:ty, $kind:ident) => {
+            Arc::new(
+                values
+                    .iter()
+                    .map(|value| match &value.val {
+                        Some(Val::$kind(x)) => Some(x.clone()),
+                        _ => None,
+                    })
+                    .collect::<$array>(),
+            ) as ArrayRef
+        };
+    }
+    macro_rules! list {
+        ($array:ty, $kind:ident) => {{
+            let mut lengths = Vec::new();
+            let mut items = Vec::new();
+            for value in values {
+                let list = match &value.val {
+                    Some(Val::$kind(list)) => list.val.as_slice(),
+                    _ => &[],
+                };
+                lengths.push(list.len());
+                items.extend(list.iter().cloned().map(Some));
+            }
+            let items: ArrayRef = Arc::new(items.into_iter().collect::<$array>());
+            (lengths, items)
+        }};
+    }
+    let (lengths, items) = match value_type {
+        ValueType::Bytes => return Ok(column!(BinaryArray, Bytes)),
+        ValueType::String => return Ok(column!(StringArray, String)),
+        ValueType::Int32 => return Ok(column!(Int32Array, Int32)),
+        ValueType::Int64 => return Ok(column!(Int64Array, Int64)),
+        ValueType::Float64 => return Ok(column!(Float64Array, Double)),
+        ValueType::Float32 => return Ok(column!(Float32Array, Float)),
+        ValueType::Bool => return Ok(column!(BooleanArray, Bool)),
         ValueType::UnixTimestamp => {
-            let seconds: ArrayRef = Arc::new(
-                json.iter()
-                    .map(Json::as_i64)
-                    .collect::<arrow::array::Int64Array>(),
-            );
-            let times = DataType::Timestamp(TimeUnit::Second, Some("UTC".into()));
-            cast(&cast(&seconds, &times)?, &value_type.data_type())?
+            return instants(column!(Int64Array, UnixTimestamp), &value_type.data_type());
         }
-        ValueType::Float64 | ValueType::Float32 => {
-            let floats = values.iter().map(|value| match value.val {
-                Some(Val::Double(x)) => Some(x),
-                Some(Val::Float(x)) => Some(f64::from(x)),
-                _ => None,
-            });
-            let floats: ArrayRef = Arc::new(floats.collect::<arrow::array::Float64Array>());
-            cast(&floats, &value_type.data_type())?
-        }
-        other => {
-            return Err(Error::InvalidRequest(format!(
-                "on-demand features cannot be computed online from values of type {other}"
-            )));
+        ValueType::BytesList => list!(BinaryArray, BytesList),
+        ValueType::StringList => list!(StringArray, StringList),
+        ValueType::Int32List => list!(Int32Array, Int32List),
+        ValueType::Int64List => list!(Int64Array, Int64List),
+        ValueType::Float64List => list!(Float64Array, DoubleList),
+        ValueType::Float32List => list!(Float32Array, FloatList),
+        ValueType::BoolList => list!(BooleanArray, BoolList),
+        ValueType::UnixTimestampList => {
+            let (lengths, items) = list!(Int64Array, UnixTimestampList);
+            (
+                lengths,
+                instants(items, &ValueType::UnixTimestamp.data_type())?,
+            )
         }
     };
-    Ok(column)
+    let item = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+    let there = values.iter().map(|value| value.val.is_some());
+    let nulls = NullBuffer::from_iter(there);
+    ListArray::try_new(
+        item,
+        OffsetBuffer::from_lengths(lengths),
+        items,
+        Some(nulls),
+    )
+    .map(|list| Arc::new(list) as ArrayRef)
+    .map_err(|error| Unfit {
+        row: 0,
+        reason: error.to_string(),
+    })
 }
 
-/// An instant as protobuf's JSON writes it.
-pub(super) fn time_text(seconds: i64) -> String {
-    DateTime::from_timestamp(seconds, 0)
+/// Seconds since 1970 as instants.
+fn instants(seconds: ArrayRef, to: &DataType) -> Result<ArrayRef, Unfit> {
+    let utc = DataType::Timestamp(TimeUnit::Second, Some("UTC".into()));
+    cast_exact(&cast_exact(&seconds, &utc)?, to)
+}
+
+/// An instant in nanoseconds since 1970 as protobuf's JSON writes it: with as
+/// many digits after the second as it takes.
+pub(super) fn time_text(nanos: i128) -> String {
+    let (seconds, rest) = (
+        nanos.div_euclid(1_000_000_000),
+        nanos.rem_euclid(1_000_000_000),
+    );
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| DateTime::from_timestamp(seconds, u32::try_from(rest).ok()?))
         .unwrap_or_default()
-        .to_rfc3339_opts(SecondsFormat::Secs, true)
+        .to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -1,21 +1,21 @@
 //! Statistics of a view's rows in a period.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::{cast, filter};
 use arrow::datatypes::{DataType, Float64Type};
 use chrono::{DateTime, Utc};
-use datafusion::common::runtime::SpawnedTask;
-use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::prelude::SessionContext;
 use serde::Serialize;
 
 use super::drift::population_stability_index;
 use super::rules::{Violation, violations};
 use crate::definition::{FeatureView, FileSource};
 use crate::error::{Error, Result};
-use crate::historical::{FileScan, Input, Tables, feature_columns};
+use crate::historical::{FeatureColumn, Input, blocking, feature_columns};
 use crate::retrieval::nanos;
 use crate::store::FeatureStore;
 
@@ -118,12 +118,7 @@ impl FeatureStore {
         let mut all = Vec::with_capacity(views.len());
         for view in views {
             let source = definitions.source(&view.source)?.clone();
-            let (view, repo_dir) = (view.clone(), self.repo_dir().to_path_buf());
-            let one = SpawnedTask::spawn_blocking(move || {
-                describe(&view, &source, &repo_dir, period, reference, now)
-            })
-            .await
-            .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))??;
+            let one = describe(self, view, &source, period, reference, now).await?;
             all.push(one);
         }
         Ok(all)
@@ -179,30 +174,49 @@ struct Sample {
     last: Option<i64>,
 }
 
-fn describe(
+async fn describe(
+    store: &FeatureStore,
     view: &FeatureView,
     source: &FileSource,
-    repo_dir: &Path,
     period: (i64, i64),
     reference: Option<(i64, i64)>,
     now: i64,
 ) -> Result<ViewStatistics> {
-    let Input::Files(scan) = Input::open(source, repo_dir, &Tables::new())? else {
-        return Err(DataFusionError::Internal("a source without tables has files".into()).into());
-    };
-    scan.check(&[])?;
-    let (samples, range) = read(view, &scan, period)?;
+    let (own, dir, tables) = (
+        source.clone(),
+        store.repo_dir().to_path_buf(),
+        store.tables().clone(),
+    );
+    let input = blocking(move || Input::open(&own, &dir, &tables)).await?;
+    input.check(&[])?;
+    let names: Vec<String> = view
+        .features
+        .iter()
+        .map(|feature| feature.name.clone())
+        .collect();
+    let columns = feature_columns(view, &names, &input)?;
+    let context = store.context();
+    let Samples {
+        features: samples,
+        rows,
+        first,
+        last,
+        memory: _held,
+    } = read(context, &input, &columns, period).await?;
     let before = match reference {
-        Some(reference) => Some(read(view, &scan, reference)?.0),
+        Some(reference) => Some(read(context, &input, &columns, reference).await?),
         None => None,
+    };
+    let (mut reference, _also_held) = match before {
+        Some(before) => (Some(before.features), Some(before.memory)),
+        None => (None, None),
     };
     let at = |time: i64| DateTime::from_timestamp_nanos(time);
     let age = |time: i64| (now as f64 - time as f64) / 1e9;
     let mut features = Vec::with_capacity(samples.len());
     for (number, (field, mut sample)) in view.features.iter().zip(samples).enumerate() {
-        let drift = before.as_ref().and_then(|before| {
-            let mut reference = before[number].numbers.clone();
-            population_stability_index(&mut reference, &sample.numbers)
+        let drift = reference.as_mut().and_then(|reference| {
+            population_stability_index(&mut reference[number].numbers, &sample.numbers)
         });
         let nulls = sample.rows - sample.values;
         features.push(FeatureStatistics {
@@ -219,7 +233,6 @@ fn describe(
             drift,
         });
     }
-    let (rows, first, last) = range;
     let ttl = view.ttl.map(|ttl| ttl.as_secs_f64());
     Ok(ViewStatistics {
         view: view.name.clone(),
@@ -232,47 +245,89 @@ fn describe(
     })
 }
 
-type Range = (usize, Option<i64>, Option<i64>);
+/// The rows of a view in a period, and the memory that they hold.
+struct Samples {
+    features: Vec<Sample>,
+    rows: usize,
+    first: Option<i64>,
+    last: Option<i64>,
+    memory: MemoryReservation,
+}
 
-fn read(
-    view: &FeatureView,
-    scan: &std::sync::Arc<FileScan>,
+async fn read(
+    context: &SessionContext,
+    input: &Input,
+    columns: &[FeatureColumn],
     (from, to): (i64, i64),
-) -> Result<(Vec<Sample>, Range)> {
-    let names: Vec<String> = view
-        .features
-        .iter()
-        .map(|feature| feature.name.clone())
-        .collect();
-    let columns = feature_columns(view, &names, &Input::Files(scan.clone()))?;
-    let mut samples: Vec<Sample> = columns.iter().map(|_| Sample::default()).collect();
-    let mut range: Range = (0, None, None);
-    for unit in scan.units_between(from, to) {
-        let mut times = Vec::new();
-        scan.read_keys(unit, &[], |_, rows| {
-            times.extend(rows.times.iter());
-            Ok(())
-        })?;
-        let inside: BooleanArray = times
-            .iter()
-            .map(|time| Some(time.is_some_and(|time| (from..=to).contains(&time))))
-            .collect();
-        let kept: Vec<i64> = times
-            .into_iter()
-            .flatten()
-            .filter(|time| (from..=to).contains(time))
-            .collect();
-        range.0 += kept.len();
-        range.1 = range.1.into_iter().chain(kept.iter().copied()).min();
-        range.2 = range.2.into_iter().chain(kept.iter().copied()).max();
-        scan.read_features(unit, &columns, inside, |first, piece| {
-            for (sample, column) in samples.iter_mut().zip(&piece) {
-                sample.add(column, &kept[first..first + column.len()])?;
-            }
-            Ok(())
-        })?;
+) -> Result<Samples> {
+    let pool = &context.runtime_env().memory_pool;
+    let mut samples = Samples {
+        features: columns.iter().map(|_| Sample::default()).collect(),
+        rows: 0,
+        first: None,
+        last: None,
+        memory: MemoryConsumer::new("statistics").register(pool),
+    };
+    let inside = move |time: &Option<i64>| time.is_some_and(|time| (from..=to).contains(&time));
+    match input {
+        Input::Files(scan) => {
+            let (scan, columns) = (Arc::clone(scan), columns.to_vec());
+            blocking(move || {
+                for unit in scan.units_between(from, to) {
+                    let mut times = Vec::new();
+                    scan.read_keys(unit, &[], |_, rows| {
+                        times.extend(rows.times.iter());
+                        Ok(())
+                    })?;
+                    let mask: BooleanArray = times.iter().map(|time| Some(inside(time))).collect();
+                    let kept: Vec<i64> = times.into_iter().filter(inside).flatten().collect();
+                    samples.count(&kept);
+                    scan.read_features(unit, &columns, mask, |first, piece| {
+                        let rows = piece.first().map_or(0, |column| column.len());
+                        samples.add(&piece, &kept[first..first + rows])
+                    })?;
+                }
+                Ok(samples)
+            })
+            .await
+        }
+        Input::Table(table) => {
+            table
+                .for_each(context, &[], columns, (from, to), |rows, piece| {
+                    let mask: BooleanArray =
+                        rows.times.iter().map(|time| Some(inside(&time))).collect();
+                    let kept: Vec<i64> = rows.times.iter().filter(inside).flatten().collect();
+                    let piece = piece
+                        .iter()
+                        .map(|column| Ok(filter(column, &mask)?))
+                        .collect::<Result<Vec<_>>>()?;
+                    samples.count(&kept);
+                    samples.add(&piece, &kept)
+                })
+                .await?;
+            Ok(samples)
+        }
     }
-    Ok((samples, range))
+}
+
+impl Samples {
+    fn count(&mut self, times: &[i64]) {
+        self.rows += times.len();
+        self.first = self.first.into_iter().chain(times.iter().copied()).min();
+        self.last = self.last.into_iter().chain(times.iter().copied()).max();
+    }
+
+    fn add(&mut self, columns: &[ArrayRef], times: &[i64]) -> Result<()> {
+        for (sample, column) in self.features.iter_mut().zip(columns) {
+            let held = sample.numbers.capacity();
+            sample.add(column, times)?;
+            // A growing vector holds more than it shows, and the old one while
+            // it is copied.
+            let more = sample.numbers.capacity() - held;
+            self.memory.try_grow(more * size_of::<f64>())?;
+        }
+        Ok(())
+    }
 }
 
 impl Sample {

@@ -12,7 +12,7 @@ pub use plan::{Action, Change, FieldChange, Plan};
 
 use crate::definition::Definitions;
 use crate::error::{Error, Result};
-use crate::files::{lock, write_atomic};
+use crate::files::{absolute, folder_of, lock, relative, write_whole};
 use crate::repo::REGISTRY_FILE;
 
 const FORMAT_VERSION: u32 = 1;
@@ -74,6 +74,10 @@ impl RegistryStore {
         }
     }
 
+    fn folder(&self) -> &Path {
+        folder_of(&self.path)
+    }
+
     /// Reads what is applied; nothing, if there is no file yet.
     pub(crate) fn read(&self) -> Result<Registry> {
         let text = match std::fs::read_to_string(&self.path) {
@@ -107,7 +111,10 @@ impl RegistryStore {
         let saved_datasets = file
             .saved_dataset
             .into_iter()
-            .map(|entry| (entry.name.clone(), entry))
+            .map(|mut entry| {
+                entry.path = absolute(&self.folder().join(&entry.path));
+                (entry.name.clone(), entry)
+            })
             .collect();
         Ok(Registry {
             version: file.version,
@@ -134,11 +141,18 @@ impl RegistryStore {
             project: self.project.clone(),
             version: next.version,
             definitions: next.definitions.clone(),
-            saved_dataset: next.saved_datasets.values().cloned().collect(),
+            saved_dataset: next
+                .saved_datasets
+                .values()
+                .map(|entry| DatasetEntry {
+                    path: relative(&entry.path, &absolute(self.folder())),
+                    ..entry.clone()
+                })
+                .collect(),
         };
         let body = toml::to_string(&file).expect("the registry is a table of plain values");
         let text = format!("# Written by `apply`; change the definitions instead.\n\n{body}");
-        write_atomic(&self.path, text.as_bytes())?;
+        write_whole(&self.path, text.as_bytes())?;
         Ok((next, value))
     }
 }

@@ -87,3 +87,35 @@ async fn a_data_set_has_a_manifest_of_what_it_was_made_from() {
         .await;
     assert!(error.is_err());
 }
+
+#[tokio::test]
+async fn a_project_that_is_moved_keeps_its_data_sets() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (dir.path().join("before"), dir.path().join("after"));
+    let times: ArrayRef = Arc::new(TimestampSecondArray::from(vec![10]));
+    let values: ArrayRef = Arc::new(Float64Array::from(vec![1.5]));
+    let batch = RecordBatch::try_from_iter([("event_timestamp", times), ("x", values)]).unwrap();
+    write_parquet(&before.join("data/raw/1.parquet"), &[batch], 10);
+    let mut store = FeatureStore::init(before.join("features"), "p").unwrap();
+    let view = FeatureView::new("v", "s").with_features([Field::new("x", ValueType::Float64)]);
+    let source = FileSource::new("s", "../data/raw", "event_timestamp");
+    let definitions = Definitions::new()
+        .with_source(source)
+        .with_feature_view(view);
+    store.apply(&definitions).unwrap();
+    let now = DateTime::from_timestamp(30, 0).unwrap();
+    let selection = FeatureSelection::features(["v:x"]);
+    let path = before.join("data/training/train.parquet");
+    let rows = EntityRows::at([now]).unwrap();
+    store
+        .save_dataset("train", rows, &selection, &path, now)
+        .await
+        .unwrap();
+    std::fs::rename(&before, &after).unwrap();
+    let moved = FeatureStore::open(after.join("features")).unwrap();
+    let saved = moved.saved_dataset("train").unwrap();
+    assert_eq!(saved.path, after.join("data/training/train.parquet"));
+    assert_eq!(moved.registry().saved_datasets["train"].path, saved.path);
+    assert_eq!(saved.sources[0].path, after.join("data/raw/1.parquet"));
+    assert!(saved.path.is_file() && saved.sources[0].path.is_file());
+}

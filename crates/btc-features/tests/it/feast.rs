@@ -182,6 +182,43 @@ fn what_is_exported_reads_back() {
 }
 
 #[test]
+fn relative_paths_start_from_feasts_own_folder_and_the_project_travels() {
+    let dir = tempfile::tempdir().unwrap();
+    let ours = store(dir.path());
+    let path = dir.path().join("exported.db");
+    ours.export_feast(&path, at(50)).unwrap();
+    // As Feast's template lays it out: the registry below the folder that paths
+    // start from. The absolute paths become shorter and keep their length.
+    let repo = dir.path().join("feature_repo");
+    std::fs::create_dir_all(repo.join("data")).unwrap();
+    std::fs::write(repo.join("feature_store.yaml"), "project: bitcoin\n").unwrap();
+    let long = dir.path().join("data/chain.parquet").display().to_string();
+    let short = "./".repeat(long.len()) + "data/chain.parquet";
+    let short = &short[short.len() - long.len()..];
+    let short = short
+        .strip_prefix('/')
+        .map_or(short.to_owned(), |rest| format!(".{rest}"));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - long.len())
+        .filter(|place| bytes[*place..].starts_with(long.as_bytes()))
+        .collect();
+    assert!(!places.is_empty());
+    for place in places {
+        bytes[place..place + long.len()].copy_from_slice(short.as_bytes());
+    }
+    let registry = repo.join("data/registry.db");
+    std::fs::write(&registry, bytes).unwrap();
+    let other = dir.path().join("other");
+    let store = FeatureStore::init_for_feast(&other, &registry, None).unwrap();
+    assert_eq!(store.config().project, "bitcoin");
+    let imported = store.read_feast(&registry, None).unwrap();
+    assert_eq!(imported.project, "bitcoin");
+    let chain = imported.definitions.source("chain").unwrap();
+    let absolute = std::path::absolute(repo.join("data/chain.parquet")).unwrap();
+    assert_eq!(Path::new(&chain.path), absolute);
+}
+
+#[test]
 fn a_file_that_is_no_registry_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
@@ -315,6 +352,6 @@ async fn feast_opens_joins_and_reads_what_we_wrote_and_we_what_it_applied() {
                 .with_join_key_map([("driver_id", "cab_id")]),
         ]
     );
-    let mut other = FeatureStore::init(&dir.path().join("other"), "bitcoin").unwrap();
+    let mut other = FeatureStore::init(dir.path().join("other"), "bitcoin").unwrap();
     other.apply(&imported).unwrap();
 }

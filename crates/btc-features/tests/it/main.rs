@@ -9,6 +9,10 @@ mod dataset;
 mod feast;
 mod golden;
 #[cfg(feature = "sqlite")]
+mod kinds;
+#[cfg(feature = "sqlite")]
+mod on_demand;
+#[cfg(feature = "sqlite")]
 mod online;
 mod quality;
 mod registry;

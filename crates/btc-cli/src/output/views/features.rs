@@ -41,7 +41,8 @@ fn objects(registry: &Registry, only: Option<Kind>) -> anyhow::Result<Vec<Object
     };
     if wanted(Kind::Entity) {
         for (name, entity) in &definitions.entities {
-            let summary = format!("{} {}", entity.join_key, entity.value_type);
+            let value_type = entity.value_type.map_or("untyped", |known| known.name());
+            let summary = format!("{} {value_type}", entity.join_key);
             add("entity", name, summary, serde_json::to_value(entity)?);
         }
     }
