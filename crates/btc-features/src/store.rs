@@ -240,7 +240,8 @@ impl FeatureStore {
     }
 
     /// Makes the registry what the definitions in the store's folder say:
-    /// what they do not declare is removed.
+    /// what they do not declare is removed, the online values of such views
+    /// with it.
     ///
     /// The files are read while no one else can write the registry, so that
     /// of several processes the last sees every file.
@@ -311,14 +312,6 @@ impl FeatureStore {
     /// [`Error::Io`] or [`Error::Corrupt`] if the registry cannot be read or
     /// written.
     pub fn teardown(&mut self) -> Result<Plan> {
-        #[cfg(feature = "sqlite")]
-        if let Some(mut database) =
-            crate::online::OnlineDatabase::open_existing(&self.online_path(), &self.config.project)?
-        {
-            for view in self.registry_store.read()?.definitions.feature_views.keys() {
-                database.drop_view(view)?;
-            }
-        }
         let (plan, ()) = self.update(|_| Ok((Definitions::new(), ())), |()| Ok(()))?;
         Ok(plan)
     }
@@ -351,7 +344,9 @@ impl FeatureStore {
         next: impl FnOnce(&Definitions) -> Result<(Definitions, T)>,
         along: impl FnOnce(&T) -> Result<()>,
     ) -> Result<(Plan, T)> {
+        let mut before = Vec::new();
         let (registry, answer) = self.registry_store.update(|current| {
+            before.extend(current.definitions.feature_views.keys().cloned());
             let (mut definitions, value) = next(&current.definitions)?;
             let plan = self.planned(&current.definitions, &mut definitions)?;
             along(&value)?;
@@ -362,7 +357,29 @@ impl FeatureStore {
             Ok((next, (plan, value)))
         })?;
         self.registry = registry;
+        before.retain(|view| !self.registry.definitions.feature_views.contains_key(view));
+        self.forget_online(&before)?;
         Ok(answer)
+    }
+
+    /// Deletes the online values of views that are no longer applied: another
+    /// view of the same name, now or later, must not answer with them.
+    #[cfg(feature = "sqlite")]
+    fn forget_online(&self, views: &[String]) -> Result<()> {
+        if views.is_empty() {
+            return Ok(());
+        }
+        let path = self.online_path();
+        let database = crate::online::OnlineDatabase::open_existing(&path, &self.config.project)?;
+        let Some(mut database) = database else {
+            return Ok(());
+        };
+        views.iter().try_for_each(|view| database.drop_view(view))
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    fn forget_online(&self, _: &[String]) -> Result<()> {
+        Ok(())
     }
 
     /// Gives entities that declare no type that of their columns, as far as

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Definitions, FeatureService, FeatureView, ObjectKind, OnDemandFeatureView};
+use super::{
+    Definitions, FeatureService, FeatureView, FeatureViewProjection, ObjectKind,
+    OnDemandFeatureView,
+};
 use crate::error::{Error, Result};
 
 impl Definitions {
@@ -186,6 +189,8 @@ impl Definitions {
             check_name(ObjectKind::FeatureView, projection.label()).map_err(invalid)?;
             let (known, keys): (Vec<&str>, Vec<&str>) =
                 if let Some(view) = self.on_demand_feature_views.get(&projection.view) {
+                    ambiguous_source(service, view)
+                        .map_or(Ok(()), |reason| Err(Error::invalid(&object, reason)))?;
                     (
                         view.features.iter().map(|f| f.name.as_str()).collect(),
                         Vec::new(),
@@ -219,6 +224,27 @@ impl Definitions {
         }
         Ok(())
     }
+}
+
+/// Says which source of an on-demand view a service has several times and never
+/// under its own name, so that nothing says which one is meant.
+fn ambiguous_source(service: &FeatureService, view: &OnDemandFeatureView) -> Option<String> {
+    view.sources.iter().find_map(|source| {
+        let labels: Vec<&str> = service
+            .views
+            .iter()
+            .filter(|projection| projection.view == *source)
+            .map(FeatureViewProjection::label)
+            .collect();
+        (labels.len() > 1 && !labels.contains(&source.as_str())).then(|| {
+            format!(
+                "{:?} is computed from {source:?}, which is there several times, as {}; let one \
+                 keep its own name",
+                view.name,
+                labels.join(" and ")
+            )
+        })
+    })
 }
 
 /// Names that must differ in more than case.

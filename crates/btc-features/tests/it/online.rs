@@ -229,3 +229,25 @@ async fn teardown_empties_the_online_store() {
         .unwrap();
     assert_eq!(reports[0].start, Some(at(-4)));
 }
+
+#[tokio::test]
+async fn a_view_that_is_removed_leaves_no_values_to_another_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store(dir.path());
+    store.materialize(&[], at(0)..=at(6)).await.unwrap();
+    let definitions = store.registry().definitions.clone();
+    // The folder declares another view, whose table SQLite takes for the same.
+    let text = definitions.to_toml().replace("\"stats\"", "\"Stats\"");
+    let text = text.replace("path = \"Stats\"", "path = \"stats\"");
+    std::fs::write(dir.path().join("definitions.toml"), text).unwrap();
+    store.apply_dir().unwrap();
+    let body = json!({"features": ["Stats:trips"], "entities": {"driver_id": [1]}});
+    let answer = store.get_online_features(&request(body), at(6)).unwrap();
+    assert_eq!(answer.results[1].statuses, [FeatureStatus::NotFound]);
+    store.materialize(&["Stats"], at(0)..=at(6)).await.unwrap();
+    // What stays applied keeps its values.
+    store.apply_dir().unwrap();
+    let body = json!({"features": ["Stats:trips"], "entities": {"driver_id": [1]}});
+    let answer = store.get_online_features(&request(body), at(6)).unwrap();
+    assert_eq!(answer.results[1].values, [json!(12)]);
+}
