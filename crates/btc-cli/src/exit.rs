@@ -185,6 +185,9 @@ fn features(error: &btc_features::Error) -> u8 {
         Error::Conflict(_)
         | Error::InvalidDefinition { .. }
         | Error::SchemaMismatch { .. }
+        | Error::SourceChanged { .. }
+        | Error::InvalidValue { .. }
+        | Error::Locked { .. }
         | Error::Corrupt { .. }
         | Error::MemoryLimit(_)
         | Error::Io { .. }

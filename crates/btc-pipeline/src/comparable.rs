@@ -285,6 +285,9 @@ pub(crate) struct Comparison<'a> {
     pub(crate) direction: Direction,
 }
 
+/// Whether a candidate was judged anew, and its value of the metric with its scores.
+type Judged = (bool, Outcome<(f64, Option<Scores>)>);
+
 impl Comparison<'_> {
     /// Ranks the candidates by the metric on the window; of equals, the first given comes first.
     ///
@@ -295,7 +298,7 @@ impl Comparison<'_> {
     ///
     /// The tracking store's own, the first in the order of the candidates.
     pub(crate) fn rank(&self, candidates: &[Candidate]) -> Result<Ranking> {
-        let judged: Vec<(bool, Outcome<(f64, Option<Scores>)>)> = candidates
+        let judged: Vec<Judged> = candidates
             .par_iter()
             .map(|candidate| self.judge(candidate))
             .collect();
@@ -325,7 +328,7 @@ impl Comparison<'_> {
     }
 
     /// Whether it was judged anew, and what it came to.
-    fn judge(&self, candidate: &Candidate) -> (bool, Outcome<(f64, Option<Scores>)>) {
+    fn judge(&self, candidate: &Candidate) -> Judged {
         let window = candidate.window.as_ref();
         let is_here = window.is_some_and(|window| window.is_comparable(self.window));
         let finite = |value: Option<f64>| match value {

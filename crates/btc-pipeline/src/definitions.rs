@@ -104,7 +104,7 @@ pub fn definitions(project: &Project) -> Result<Definitions> {
 /// its source.
 pub fn feature_store(project: &Project) -> Result<FeatureStore> {
     let definitions = definitions(project)?;
-    let mut store = FeatureStore::open(&project.features_dir())?;
+    let mut store = FeatureStore::open(project.features_dir())?;
     store.apply(&definitions)?;
     Ok(store)
 }

@@ -181,18 +181,17 @@ pub(crate) fn parse_column(text: &str) -> Result<(String, String), String> {
     Ok((from.to_owned(), to.to_owned()))
 }
 
-/// Parses `key=1,2`; what reads as JSON is a number or a boolean, the rest is
-/// text.
+/// Parses `key=1,2`. The values stay text, which the key's declared type reads:
+/// an id such as `007` is no number because it looks like one.
 pub(crate) fn parse_entity(text: &str) -> Result<(String, Vec<serde_json::Value>), String> {
     let (name, values) = text
         .split_once('=')
         .ok_or("expected key=value,value, as driver_id=1001,1002")?;
     let values = values
         .split(',')
-        .map(|value| match serde_json::from_str(value) {
-            Ok(json @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => json,
-            Ok(serde_json::Value::Null) => serde_json::Value::Null,
-            _ => serde_json::Value::from(value),
+        .map(|value| match value {
+            "null" => serde_json::Value::Null,
+            text => serde_json::Value::from(text),
         })
         .collect();
     Ok((name.to_owned(), values))

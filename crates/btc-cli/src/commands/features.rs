@@ -106,8 +106,13 @@ pub(crate) fn import(
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     settings.project.create()?;
-    // A new store begins with what is imported, not with the built-in features.
-    let mut store = FeatureStore::init(&settings.project.features_dir(), "btc")?;
+    // A new store begins with what is imported and its project's name, not with the built-in
+    // features.
+    let mut store = FeatureStore::init_for_feast(
+        settings.project.features_dir(),
+        &request.file,
+        request.project.as_deref(),
+    )?;
     let imported = store.read_feast(&request.file, request.project.as_deref())?;
     imported.notes.iter().for_each(|note| printer.warn(note));
     let plan = if request.dry_run {
