@@ -133,7 +133,7 @@ const FEATURE_PROJECT: &str = "btc";
 
 /// Opens the feature store as it is.
 pub(crate) fn feature_store(settings: &Settings) -> btc_features::Result<FeatureStore> {
-    FeatureStore::open(&settings.project.features_dir())
+    FeatureStore::open(settings.project.features_dir())
 }
 
 /// The feature store as it is, to read it; one that is not there is an empty one.
