@@ -13,6 +13,8 @@ mod bundles;
 mod comparison;
 #[cfg(feature = "nn")]
 mod golden;
+#[cfg(feature = "nn")]
+mod holes;
 mod judging;
 #[cfg(feature = "nn")]
 mod networks;
@@ -24,6 +26,10 @@ mod pinned_networks;
 mod properties;
 #[cfg(feature = "nn")]
 mod python;
+#[cfg(feature = "nn")]
+mod quantile_heads;
+#[cfg(feature = "nn")]
+mod steps;
 #[cfg(feature = "nn")]
 mod support;
 #[cfg(feature = "nn")]
