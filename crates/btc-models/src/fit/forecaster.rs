@@ -1,6 +1,6 @@
 //! A trained network with all that it takes to apply it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use candle_core::Device;
@@ -15,7 +15,7 @@ use crate::network::NetworkConfig;
 use crate::nn::layers::Mode;
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
-use crate::series::SeriesFrame;
+use crate::series::{HolePolicy, MAX_MISSING, SeriesFrame};
 use crate::transform::{Preprocessor, Series, TargetScaler, Unused};
 use crate::{Error, Loss, Result};
 
@@ -62,7 +62,7 @@ impl Manifest {
     pub(crate) fn input(&self) -> InputShape {
         InputShape {
             timesteps: self.config.timesteps,
-            features: self.preprocessor.features.len(),
+            features: self.preprocessor.width(),
             outputs: self.config.steps().len() * self.loss.outputs(),
         }
     }
@@ -195,8 +195,7 @@ impl Forecaster {
         origins
             .map(|row| {
                 let output = self.output(&series, row)?;
-                let (length, holes) = (self.required_rows(), self.manifest.config.holes);
-                let missing = frame.missing_for_forecast(row, length, holes)?;
+                let missing = self.missing(frame, row)?;
                 let mut steps = self.express(&output, frame, row, &spread, row)?.into_iter();
                 let Some(first) = steps.next() else {
                     return Err(Error::invalid("horizon", self.horizon(), "at least 1"));
@@ -210,9 +209,9 @@ impl Forecaster {
 
     /// Forecasts the next `steps` rows one after the other, each from the forecasts before it.
     ///
-    /// The first is [`forecast`](Self::forecast). For the others, the price goes on as forecast
-    /// and the other features stay as they were last known, as far as the model lets them; so do
-    /// errors add up, and a model trained for the wanted horizon is the better choice where there
+    /// The first is [`forecast`](Self::forecast). For the others, the target goes on as forecast,
+    /// columns known ahead have their values, and the other features stay as they were last known,
+    /// as far as the model lets them; so errors add up, and a model trained for the wanted horizon is the better choice where there
     /// is one. The intervals widen with the square root of the time.
     ///
     /// # Errors
@@ -229,7 +228,7 @@ impl Forecaster {
         // The deviation expected is that of the last row that is known, over all steps.
         let (spread, last_known) = (frame.spread(), frame.rows() - 1);
         let (naive, known_until) = (first.naive(), first.known_until());
-        let missing = first.missing().to_vec();
+        let mut missing = first.missing().to_vec();
         let mut path = vec![first];
         let mut frame = frame.clone();
         while path.len() < steps {
@@ -257,6 +256,11 @@ impl Forecaster {
                 .conformal
                 .intervals(step.point, scale, deviation);
             step.ahead = ahead;
+            let unknown = self.missing(&frame, row)?.into_iter();
+            missing.extend(unknown);
+            missing.sort();
+            missing.dedup();
+            missing.truncate(MAX_MISSING);
             let step = step.with_intervals(&intervals);
             path.push(Forecast::new(known_until, naive, step).with_missing(missing.clone()));
         }
@@ -296,6 +300,29 @@ impl Forecaster {
                 Ok(Step::new(ahead, time, point).with_quantiles(quantiles))
             })
             .collect()
+    }
+
+    /// The instants in the window that ends in row `end` that have no row, and those to come for
+    /// which a column known ahead has no value.
+    fn missing(&self, frame: &SeriesFrame, end: usize) -> Result<Vec<DateTime<Utc>>> {
+        let holes = self.manifest.config.holes;
+        let mut missing = frame.missing_for_forecast(end, self.required_rows(), holes)?;
+        let channels = self.manifest.preprocessor.channels.iter();
+        let unknown = channels.filter_map(|channel| channel.unknown_ahead(frame, end));
+        let steps: BTreeSet<usize> = unknown.collect();
+        let ahead = steps
+            .into_iter()
+            .filter_map(|step| frame.target_time(end, step));
+        let before = missing.len();
+        missing.extend(ahead.take(MAX_MISSING.saturating_sub(before)));
+        if before < missing.len() && holes != HolePolicy::Flag {
+            return Err(Error::Holes {
+                until: frame.known_at()[end],
+                count: missing.len(),
+                missing,
+            });
+        }
+        Ok(missing)
     }
 
     /// What the network returns for the window that ends in row `end`.

@@ -29,6 +29,7 @@ use crate::nn::optimizer::{Schedule, Trainer};
 use crate::nn::parameters::Parameters;
 use crate::nn::random::Stream;
 use crate::series::{SeriesFrame, Split};
+use crate::transform::channels::Channel;
 use crate::transform::{Preprocessor, TargetScaler};
 use crate::{Error, Loss, Result};
 
@@ -61,7 +62,11 @@ pub type CallbackError = Box<dyn std::error::Error + Send + Sync>;
 /// target and their scalers are fitted on the rows before. The weights of the epoch with the lowest
 /// validation loss are kept, and the widths of intervals come from the calibration windows, which
 /// are none of those. A window is used if it has no hole, and its targets, which are found by their
-/// instants, have values. `on_epoch_end` is called after each epoch and may end training,
+/// instants, have values.
+///
+/// Beside the features the network sees, in each row of a window, the values that columns known
+/// ahead have at the steps that are forecast, and what is the same in all rows: numbers, and 1 or
+/// 0 for each word of a category. `on_epoch_end` is called after each epoch and may end training,
 /// with an error or without.
 ///
 /// The result depends on the arguments alone: on one machine, the same seed gives the same bits,
@@ -125,6 +130,8 @@ fn train(
     let ends = Ends::new(frame, &split, first + 1, config)?;
     let training_rows = split.train.end;
     let (preprocessor, unused) = Preprocessor::fit(frame, training_rows, &preprocess)?;
+    let channels = Channel::of(frame, training_rows, config.steps(), &preprocess);
+    let preprocessor = preprocessor.with_channels(channels);
     let scalers = config
         .steps()
         .map(|step| TargetScaler::fit(frame, split.train.clone(), step, &preprocess))
@@ -136,7 +143,7 @@ fn train(
 
     let input = InputShape {
         timesteps: config.timesteps,
-        features: preprocessor.features.len(),
+        features: preprocessor.width(),
         outputs: scalers.len() * loss.outputs(),
     };
     let mut parameters = Parameters::seeded(config.seed, device);

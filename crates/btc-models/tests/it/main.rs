@@ -12,6 +12,8 @@ mod bundles;
 #[cfg(feature = "nn")]
 mod comparison;
 #[cfg(feature = "nn")]
+mod covariates;
+#[cfg(feature = "nn")]
 mod golden;
 #[cfg(feature = "nn")]
 mod holes;
