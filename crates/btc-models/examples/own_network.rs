@@ -6,7 +6,7 @@ use btc_models::candle_core::{Device, Result as Tensors, Tensor};
 use btc_models::nn::layers::{Linear, Mode};
 use btc_models::nn::{InputShape, Named, Network, Parameters};
 use btc_models::{Forecast, Forecaster, Loss, NetworkConfig, NetworkSpec, fit};
-use btc_models::{SeriesFrame, Target, TrainConfig};
+use btc_models::{SeriesFrame, TrainConfig};
 use std::{error::Error, ops::ControlFlow};
 
 /// The settings of a linear network through a narrow layer.
@@ -23,12 +23,8 @@ impl Named for Bottleneck {
 
 impl NetworkSpec for Bottleneck {
     fn build(&self, input: InputShape, parameters: &mut Parameters) -> Tensors<Box<dyn Network>> {
-        let hidden = Linear::new(
-            parameters,
-            "in",
-            input.timesteps * input.features,
-            self.width,
-        )?;
+        let inputs = input.timesteps * input.features;
+        let hidden = Linear::new(parameters, "in", inputs, self.width)?;
         let output = Linear::new(parameters, "out", self.width, input.outputs)?;
         Ok(Box::new(Layers(hidden, output)))
     }
@@ -50,7 +46,6 @@ pub(crate) fn forecast(dir: &std::path::Path) -> Result<Forecast, Box<dyn Error>
     let config = TrainConfig::default()
         .with_timesteps(48)
         .with_steps(24)
-        .with_target(Target::Difference)
         .with_loss(Loss::Pinball { quantiles });
     let network = NetworkConfig::custom(&Bottleneck { width: 8 })?;
     let go_on = |_: &_| Ok(ControlFlow::Continue(()));
