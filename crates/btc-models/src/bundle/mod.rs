@@ -20,7 +20,6 @@ use sha2::{Digest, Sha256};
 
 use crate::files;
 use crate::fit::{Forecaster, Manifest, TrainingRange};
-use crate::nn::network::InputShape;
 use crate::nn::parameters::Parameters;
 use crate::transform::Target;
 use crate::{Error, Result};
@@ -256,7 +255,9 @@ impl Stored {
             let reason = format!("{MANIFEST_FILE} was changed after it was written");
             return Err(refused(dir, reason));
         }
-        let manifest = Manifest::deserialize(&description.model).map_err(parse)?;
+        let mut model = description.model.clone();
+        before_calibration(&mut model);
+        let manifest = Manifest::deserialize(&model).map_err(parse)?;
         let known: Value = serde_json::to_string(&manifest)
             .and_then(|text| serde_json::from_str(&text))
             .map_err(parse)?;
@@ -292,6 +293,15 @@ impl Stored {
     }
 }
 
+/// Says of a model that was written before there were windows for calibration that it had none.
+fn before_calibration(model: &mut Value) {
+    if let Some(config) = model.get_mut("config").and_then(Value::as_object_mut) {
+        config
+            .entry("calibration_fraction")
+            .or_insert(Value::from(0.0));
+    }
+}
+
 /// Builds the network and gives it its weights, after a look at all that makes the model.
 fn restore(
     dir: &Path,
@@ -305,11 +315,7 @@ fn restore(
         error @ Error::UnknownName { .. } => error,
         error => refused(dir, error.to_string()),
     })?;
-    let input = InputShape {
-        timesteps: manifest.config.timesteps,
-        features: manifest.preprocessor.features.len(),
-        outputs: manifest.loss.outputs(),
-    };
+    let input = manifest.input();
     let broken = |error: candle_core::Error| refused(dir, error.to_string());
     let tensors = weights::from_bytes(weights).map_err(broken)?;
     let mut parameters = Parameters::stored(tensors, device);

@@ -63,8 +63,8 @@ pub(super) fn read(text: &str) -> serde_json::Result<Description> {
         let name = name.replace('~', "~0").replace('/', "~1");
         unknown.insert(format!("/{name}"), serde_json::from_str(field.get())?);
     }
-    let seconds = timings["epoch_seconds"].as_array();
-    if let Some(history) = model["history"].as_array_mut() {
+    let seconds = timings.get("epoch_seconds").and_then(Value::as_array);
+    if let Some(history) = model.get_mut("history").and_then(Value::as_array_mut) {
         for (epoch, seconds) in history.iter_mut().zip(seconds.into_iter().flatten()) {
             if let Value::Object(epoch) = epoch {
                 epoch.insert("seconds".to_owned(), seconds.clone());

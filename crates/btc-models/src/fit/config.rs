@@ -1,12 +1,14 @@
 //! How a network is trained.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use crate::forecast::MAX_HORIZON;
 use crate::network::Hyperparameters;
 use crate::nn::optimizer::{Optimizer, Schedule};
+use crate::series::HolePolicy;
 use crate::transform::{FeatureTransform, PreprocessConfig, ScalerKind, Target};
 use crate::{Error, Loss, Result};
 
@@ -26,8 +28,14 @@ use crate::{Error, Loss, Result};
 pub struct TrainConfig {
     /// Rows in a window.
     pub timesteps: usize,
-    /// Rows between the end of a window and its target.
+    /// Steps of the series' frequency between the end of a window and its target.
     pub horizon: usize,
+    /// Whether every step up to the horizon is forecast, not the one at the horizon alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub path: bool,
+    /// What is done with windows that have a hole in them.
+    #[serde(skip_serializing_if = "is_default")]
+    pub holes: HolePolicy,
     /// Windows in a batch.
     pub batch_size: usize,
     /// Epochs at most.
@@ -54,6 +62,13 @@ pub struct TrainConfig {
     pub max_staleness: usize,
     /// The share of the windows, the last ones, that training does not see.
     pub validation_fraction: f64,
+    /// The share of those windows, the last ones, that the choice of the epoch does not see
+    /// either: the widths of intervals come from them. The epoch is the one that happened to do
+    /// best on the windows that it was chosen by, so its errors there are too small. The default
+    /// is a half: both the choice and the widths get better with the number of their windows.
+    /// Without such windows, errors are taken to be as large as those of the last value.
+    #[serde(skip_serializing_if = "is_default")]
+    pub calibration_fraction: f64,
     /// The seed of initial weights, dropout and shuffling.
     pub seed: u64,
     /// Whether the training windows change their order from epoch to epoch. Validation windows
@@ -65,11 +80,17 @@ pub struct TrainConfig {
     pub clip_norm: Option<f64>,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             timesteps: 10,
             horizon: 1,
+            path: false,
+            holes: HolePolicy::default(),
             batch_size: 32,
             epochs: 50,
             optimizer: Optimizer::Adam,
@@ -83,6 +104,7 @@ impl Default for TrainConfig {
             clip: Some(5.0),
             max_staleness: 10,
             validation_fraction: 0.1,
+            calibration_fraction: 0.5,
             seed: 0,
             shuffle: true,
             patience: None,
@@ -122,10 +144,26 @@ impl TrainConfig {
         self
     }
 
-    /// Sets the rows between the end of a window and its target.
+    /// Sets the steps between the end of a window and its target.
     #[must_use]
     pub fn with_horizon(mut self, horizon: usize) -> Self {
         self.horizon = horizon;
+        self
+    }
+
+    /// Asks for every step from the next one up to `steps`, which is the horizon: one network
+    /// forecasts them all.
+    #[must_use]
+    pub fn with_steps(mut self, steps: usize) -> Self {
+        self.horizon = steps;
+        self.path = true;
+        self
+    }
+
+    /// Sets what is done with windows that have a hole in them.
+    #[must_use]
+    pub fn with_holes(mut self, holes: HolePolicy) -> Self {
+        self.holes = holes;
         self
     }
 
@@ -193,6 +231,13 @@ impl TrainConfig {
         self
     }
 
+    /// Sets the share of those windows that the choice of the epoch does not see either.
+    #[must_use]
+    pub fn with_calibration_fraction(mut self, fraction: f64) -> Self {
+        self.calibration_fraction = fraction;
+        self
+    }
+
     /// Sets the seed.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
@@ -212,6 +257,12 @@ impl TrainConfig {
     pub fn with_clip_norm(mut self, norm: f64) -> Self {
         self.clip_norm = Some(norm);
         self
+    }
+
+    /// The steps ahead that are forecast, in order.
+    pub fn steps(&self) -> Range<usize> {
+        let first = if self.path { 1 } else { self.horizon };
+        first..self.horizon + 1
     }
 
     /// What of it concerns the features and the target alone.
@@ -256,6 +307,10 @@ impl TrainConfig {
                 value,
                 "at least 0 and below 1",
             ));
+        }
+        if !(0.0..1.0).contains(&self.calibration_fraction) {
+            let (value, expected) = (self.calibration_fraction, "at least 0 and below 1");
+            return Err(Error::invalid("calibration_fraction", value, expected));
         }
         let positive = |norm: &f64| 0.0 < *norm && norm.is_finite();
         if let Some(norm) = self.clip_norm.filter(|norm| !positive(norm)) {

@@ -1,6 +1,6 @@
 //! A trained network with all that it takes to apply it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use candle_core::Device;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{EpochLogs, TrainConfig};
 use crate::bundle::NewerFields;
-use crate::forecast::interval::{Conformal, LEVELS, Spread};
+use crate::forecast::interval::{Conformal, Spread};
 use crate::forecast::{Forecast, Quantiles, Step};
 use crate::network::NetworkConfig;
 use crate::nn::layers::Mode;
-use crate::nn::network::Network;
+use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
-use crate::series::SeriesFrame;
+use crate::series::{HolePolicy, MAX_MISSING, SeriesFrame};
 use crate::transform::{Preprocessor, Series, TargetScaler, Unused};
 use crate::{Error, Loss, Result};
 
@@ -30,6 +30,13 @@ pub struct TrainingRange {
     pub rows: usize,
 }
 
+/// What the outputs of one step are expressed by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StepFit {
+    pub(crate) target: TargetScaler,
+    pub(crate) conformal: Conformal,
+}
+
 /// Everything about a trained model but its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
@@ -40,6 +47,9 @@ pub(crate) struct Manifest {
     pub(crate) preprocessor: Preprocessor,
     pub(crate) target: TargetScaler,
     pub(crate) conformal: Conformal,
+    /// The steps before the last one, which `target` and `conformal` are of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) earlier: Vec<StepFit>,
     pub(crate) training_range: TrainingRange,
     pub(crate) unused: BTreeMap<String, Unused>,
     pub(crate) metrics: BTreeMap<String, f64>,
@@ -48,13 +58,46 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
+    /// The sizes that the network is built for.
+    pub(crate) fn input(&self) -> InputShape {
+        InputShape {
+            timesteps: self.config.timesteps,
+            features: self.preprocessor.width(),
+            outputs: self.config.steps().len() * self.loss.outputs(),
+        }
+    }
+
+    /// What the outputs of each step are expressed by, nearest first.
+    fn steps(&self) -> impl Iterator<Item = (&TargetScaler, &Conformal)> {
+        let earlier = self.earlier.iter();
+        earlier
+            .map(|step| (&step.target, &step.conformal))
+            .chain([(&self.target, &self.conformal)])
+    }
+
+    /// Sets the scores of each step, nearest first.
+    pub(crate) fn set_conformal(&mut self, conformal: impl IntoIterator<Item = Conformal>) {
+        let earlier = self.earlier.iter_mut().map(|step| &mut step.conformal);
+        for (old, new) in earlier.chain([&mut self.conformal]).zip(conformal) {
+            *old = new;
+        }
+    }
+
     /// Checks what a stored model says of itself; a fitted one is so by construction.
     pub(crate) fn validate(&self) -> Result<()> {
         self.config.validate()?;
         self.network.validate()?;
         self.loss.validate()?;
-        let valid = self.preprocessor.is_valid() && self.target.is_valid();
-        if !valid || !self.conformal.is_valid() {
+        if self.earlier.len() + 1 != self.config.steps().len() {
+            return Err(Error::series(format!(
+                "{} steps do not fit its training for the steps {:?}",
+                self.earlier.len() + 1,
+                self.config.steps()
+            )));
+        }
+        let mut steps = self.steps();
+        let valid = steps.all(|(target, conformal)| target.is_valid() && conformal.is_valid());
+        if !valid || !self.preprocessor.is_valid() {
             return Err(Error::series(
                 "its features, their scalers, that of the target or the scores of its intervals",
             ));
@@ -118,11 +161,13 @@ impl Forecaster {
 
     /// Forecasts from each of the rows `origins`, with what is known there.
     ///
-    /// The forecast from a row is the same, bit for bit, if all rows after it are taken away.
+    /// The forecast from a row is the same, bit for bit, if all rows after it are taken away. It
+    /// carries the instants of its window that have no row.
     ///
     /// # Errors
     ///
-    /// As [`forecast`](Self::forecast); the origins must be rows of the frame.
+    /// As [`forecast`](Self::forecast); [`Error::Holes`] for a window with a hole, unless the
+    /// model was trained with [`HolePolicy::Flag`](crate::HolePolicy::Flag); the origins must be rows of the frame.
     pub fn forecast_at(&self, frame: &SeriesFrame, origins: Range<usize>) -> Result<Vec<Forecast>> {
         if frame.target_name() != self.manifest.price {
             return Err(Error::OtherTarget {
@@ -150,17 +195,23 @@ impl Forecaster {
         origins
             .map(|row| {
                 let output = self.output(&series, row)?;
-                let step = self.express(&output, frame, row, self.horizon(), &spread, row)?;
-                Ok(Forecast::new(frame.known_at()[row], price[row], step))
+                let missing = self.missing(frame, row)?;
+                let mut steps = self.express(&output, frame, row, &spread, row)?.into_iter();
+                let Some(first) = steps.next() else {
+                    return Err(Error::invalid("horizon", self.horizon(), "at least 1"));
+                };
+                let forecast = Forecast::new(frame.known_at()[row], price[row], first);
+                let forecast = steps.fold(forecast, Forecast::with_step);
+                Ok(forecast.with_missing(missing))
             })
             .collect()
     }
 
     /// Forecasts the next `steps` rows one after the other, each from the forecasts before it.
     ///
-    /// The first is [`forecast`](Self::forecast). For the others, the price goes on as forecast
-    /// and the other features stay as they were last known, as far as the model lets them; so do
-    /// errors add up, and a model trained for the wanted horizon is the better choice where there
+    /// The first is [`forecast`](Self::forecast). For the others, the target goes on as forecast,
+    /// columns known ahead have their values, and the other features stay as they were last known,
+    /// as far as the model lets them; so errors add up, and a model trained for the wanted horizon is the better choice where there
     /// is one. The intervals widen with the square root of the time.
     ///
     /// # Errors
@@ -177,6 +228,7 @@ impl Forecaster {
         // The deviation expected is that of the last row that is known, over all steps.
         let (spread, last_known) = (frame.spread(), frame.rows() - 1);
         let (naive, known_until) = (first.naive(), first.known_until());
+        let mut missing = first.missing().to_vec();
         let mut path = vec![first];
         let mut frame = frame.clone();
         while path.len() < steps {
@@ -188,7 +240,10 @@ impl Forecaster {
             let (row, ahead) = (frame.rows() - 1, path.len() + 1);
             let series = self.manifest.preprocessor.apply(&frame)?;
             let output = self.output(&series, row)?;
-            let mut step = self.express(&output, &frame, row, 1, &spread, last_known)?;
+            let mut steps = self.express(&output, &frame, row, &spread, last_known)?;
+            let Some(mut step) = steps.pop() else {
+                break;
+            };
             // What the network knows of one step's spread says nothing of several.
             let (scale, deviation) = spread.deviation(
                 self.manifest.conformal.scale,
@@ -201,45 +256,73 @@ impl Forecaster {
                 .conformal
                 .intervals(step.point, scale, deviation);
             step.ahead = ahead;
-            path.push(Forecast::new(
-                known_until,
-                naive,
-                step.with_intervals(&intervals),
-            ));
+            let unknown = self.missing(&frame, row)?.into_iter();
+            missing.extend(unknown);
+            missing.sort();
+            missing.dedup();
+            missing.truncate(MAX_MISSING);
+            let step = step.with_intervals(&intervals);
+            path.push(Forecast::new(known_until, naive, step).with_missing(missing.clone()));
         }
         Ok(path)
     }
 
-    /// A network's outputs for the window that ends in row `end`, as a forecast of the value
-    /// `ahead` steps later, with the deviation that was expected in row `known`.
+    /// A network's outputs for the window that ends in row `end`, as forecasts of its steps, with
+    /// the deviation that was expected in row `known`.
     fn express(
         &self,
         output: &[f32],
         frame: &SeriesFrame,
         end: usize,
-        ahead: usize,
         spread: &Spread,
         known: usize,
-    ) -> Result<Step> {
+    ) -> Result<Vec<Step>> {
         let (last, at) = (frame.target()[end], frame.known_at()[end]);
-        let value = |scaled| self.manifest.target.value(last, scaled, at);
-        let point = value(self.manifest.loss.point(output))?;
-        if !point.is_finite() {
-            let reason = format!("the forecast from what is known at {at} is not finite");
-            return Err(Error::series(reason));
+        let loss = &self.manifest.loss;
+        let steps = self.manifest.config.steps().zip(self.manifest.steps());
+        let outputs = output.chunks_exact(loss.outputs());
+        steps
+            .zip(outputs)
+            .map(|((ahead, (target, conformal)), output)| {
+                let point = target.value(last, loss.point(output), at)?;
+                if !point.is_finite() {
+                    let reason = format!("the forecast from what is known at {at} is not finite");
+                    return Err(Error::series(reason));
+                }
+                let (scale, deviation) = spread.deviation(conformal.scale, known, ahead, &[point]);
+                let trained = loss.quantiles(output).into_iter();
+                let trained: Vec<(f64, f64)> = trained
+                    .map(|(level, value)| Ok((level, target.value(last, value, at)?)))
+                    .collect::<Result<_>>()?;
+                let intervals = conformal.intervals(point, scale, deviation);
+                let quantiles = Quantiles::reconcile(trained, point, &intervals);
+                let time = frame.target_time(end, ahead);
+                Ok(Step::new(ahead, time, point).with_quantiles(quantiles))
+            })
+            .collect()
+    }
+
+    /// The instants in the window that ends in row `end` that have no row, and those to come for
+    /// which a column known ahead has no value.
+    fn missing(&self, frame: &SeriesFrame, end: usize) -> Result<Vec<DateTime<Utc>>> {
+        let holes = self.manifest.config.holes;
+        let mut missing = frame.missing_for_forecast(end, self.required_rows(), holes)?;
+        let channels = self.manifest.preprocessor.channels.iter();
+        let unknown = channels.filter_map(|channel| channel.unknown_ahead(frame, end));
+        let steps: BTreeSet<usize> = unknown.collect();
+        let ahead = steps
+            .into_iter()
+            .filter_map(|step| frame.target_time(end, step));
+        let before = missing.len();
+        missing.extend(ahead.take(MAX_MISSING.saturating_sub(before)));
+        if before < missing.len() && holes != HolePolicy::Flag {
+            return Err(Error::Holes {
+                until: frame.known_at()[end],
+                count: missing.len(),
+                missing,
+            });
         }
-        let conformal = &self.manifest.conformal;
-        let (scale, deviation) = spread.deviation(conformal.scale, known, ahead, &[point]);
-        let mut trained = Vec::new();
-        for level in LEVELS {
-            if let Some((low, high)) = self.manifest.loss.range(output, level) {
-                let tail = 0.5 * (1.0 - level);
-                trained.extend([(tail, value(low)?), (1.0 - tail, value(high)?)]);
-            }
-        }
-        let intervals = conformal.intervals(point, scale, deviation);
-        let quantiles = Quantiles::reconcile(trained, point, &intervals);
-        Ok(Step::new(ahead, frame.target_time(end, ahead), point).with_quantiles(quantiles))
+        Ok(missing)
     }
 
     /// What the network returns for the window that ends in row `end`.
@@ -252,17 +335,21 @@ impl Forecaster {
         Ok(output.flatten_all()?.to_vec1()?)
     }
 
-    /// The price forecast from row `end`, whose price is `last`.
-    pub(crate) fn point(
+    /// The values forecast from row `end`, step by step.
+    pub(crate) fn points(
         &self,
         series: &Series,
         end: usize,
-        last: f64,
-        at: DateTime<Utc>,
-    ) -> Result<f64> {
+        frame: &SeriesFrame,
+    ) -> Result<Vec<f64>> {
         let output = self.output(series, end)?;
-        let point = self.manifest.loss.point(&output);
-        self.manifest.target.value(last, point, at)
+        let (last, at) = (frame.target()[end], frame.known_at()[end]);
+        let loss = &self.manifest.loss;
+        let outputs = output.chunks_exact(loss.outputs());
+        let steps = self.manifest.steps().zip(outputs);
+        steps
+            .map(|((target, _), output)| target.value(last, loss.point(output), at))
+            .collect()
     }
 
     /// Rows that a frame must have for a forecast from its last row.
@@ -304,7 +391,7 @@ impl Forecaster {
         self.manifest.config.timesteps
     }
 
-    /// Rows between the end of a window and its target.
+    /// Steps between the end of a window and its last target.
     pub fn horizon(&self) -> usize {
         self.manifest.config.horizon
     }

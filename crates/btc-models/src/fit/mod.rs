@@ -1,5 +1,6 @@
 //! Training a network on a series.
 
+mod calibration;
 mod config;
 mod forecaster;
 mod model;
@@ -17,8 +18,10 @@ pub(crate) use forecaster::Manifest;
 pub use forecaster::{Forecaster, TrainingRange};
 pub use model::NetworkModel;
 
-use crate::eval::metrics;
-use crate::forecast::interval::{Conformal, ErrorScale, WARM_UP};
+use forecaster::StepFit;
+use windows::{Ends, Windows};
+
+use crate::forecast::interval::{Conformal, ErrorScale};
 use crate::network::NetworkConfig;
 use crate::nn::layers::Mode;
 use crate::nn::network::{InputShape, Network};
@@ -26,7 +29,8 @@ use crate::nn::optimizer::{Schedule, Trainer};
 use crate::nn::parameters::Parameters;
 use crate::nn::random::Stream;
 use crate::series::{SeriesFrame, Split};
-use crate::transform::{Preprocessor, Series, TargetScaler};
+use crate::transform::channels::Channel;
+use crate::transform::{Preprocessor, TargetScaler};
 use crate::{Error, Loss, Result};
 
 /// What an epoch of training came to.
@@ -52,14 +56,17 @@ pub struct EpochLogs {
 /// The error type of a callback.
 pub type CallbackError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Training windows that the shape of intervals' scores is taken from.
-const SHAPE_WINDOWS: usize = 365;
-
 /// Trains a network on a frame, all of which is its training range.
 ///
-/// The last `validation_fraction` of the windows is kept for validation; features, target and
-/// their scalers are fitted on the rows before. The weights of the epoch with the lowest
-/// validation loss are kept. `on_epoch_end` is called after each epoch and may end training,
+/// The last `validation_fraction` of the windows is kept for validation and calibration; features,
+/// target and their scalers are fitted on the rows before. The weights of the epoch with the lowest
+/// validation loss are kept, and the widths of intervals come from the calibration windows, which
+/// are none of those. A window is used if it has no hole, and its targets, which are found by their
+/// instants, have values.
+///
+/// Beside the features the network sees, in each row of a window, the values that columns known
+/// ahead have at the steps that are forecast, and what is the same in all rows: numbers, and 1 or
+/// 0 for each word of a category. `on_epoch_end` is called after each epoch and may end training,
 /// with an error or without.
 ///
 /// The result depends on the arguments alone: on one machine, the same seed gives the same bits,
@@ -88,7 +95,8 @@ const SHAPE_WINDOWS: usize = 365;
 ///
 /// # Errors
 ///
-/// A frame too short or a configuration out of range, a feature that contains the target,
+/// A frame too short or a configuration out of range, [`Error::Holes`] for a window with a hole
+/// under [`HolePolicy::Refuse`](crate::HolePolicy::Refuse) or too few without one, a feature that contains the target,
 /// divergence, an error of the callback.
 pub fn fit(
     network: &NetworkConfig,
@@ -117,11 +125,17 @@ fn train(
         first,
         config.horizon,
         config.validation_fraction,
-    )?;
+    )?
+    .with_calibration(config.horizon, config.calibration_fraction)?;
+    let ends = Ends::new(frame, &split, first + 1, config)?;
     let training_rows = split.train.end;
     let (preprocessor, unused) = Preprocessor::fit(frame, training_rows, &preprocess)?;
-    let price = frame.target();
-    let target = TargetScaler::fit(frame, split.train.clone(), config.horizon, &preprocess)?;
+    let channels = Channel::of(frame, training_rows, config.steps(), &preprocess);
+    let preprocessor = preprocessor.with_channels(channels);
+    let scalers = config
+        .steps()
+        .map(|step| TargetScaler::fit(frame, split.train.clone(), step, &preprocess))
+        .collect::<Result<Vec<TargetScaler>>>()?;
     let loss = match &config.loss {
         Some(loss) => loss.clone(),
         None => network.default_loss()?,
@@ -129,23 +143,16 @@ fn train(
 
     let input = InputShape {
         timesteps: config.timesteps,
-        features: preprocessor.features.len(),
-        outputs: loss.outputs(),
+        features: preprocessor.width(),
+        outputs: scalers.len() * loss.outputs(),
     };
     let mut parameters = Parameters::seeded(config.seed, device);
     let built = network.build(input, &mut parameters)?;
     let windows = Windows {
         series: preprocessor.apply(frame)?,
-        targets: (0..frame.rows())
-            .map(|row| match price.get(row + config.horizon) {
-                Some(next) => target.scaled(price[row], *next) as f32,
-                None => f32::NAN,
-            })
-            .collect(),
-        values: price,
-        known_at: frame.known_at(),
-        scaler: target,
-        horizon: config.horizon,
+        frame,
+        steps: config.steps(),
+        scalers,
         timesteps: config.timesteps,
         device,
     };
@@ -155,7 +162,7 @@ fn train(
         windows: &windows,
         config,
     };
-    let history = training.run(&split, &parameters, on_epoch_end)?;
+    let history = training.run(&ends, &parameters, on_epoch_end)?;
 
     let mut metrics = BTreeMap::new();
     let best = history.iter().min_by(|a, b| score(a).total_cmp(&score(b)));
@@ -165,14 +172,25 @@ fn train(
         metrics.extend(best.val_loss.map(|loss| ("val_loss".to_owned(), loss)));
     }
     let known_at = frame.known_at();
+    // The scores come with the calibration.
+    let scale = ErrorScale::of(frame.target());
+    let steps = windows.scalers.iter().map(|target| StepFit {
+        target: *target,
+        conformal: Conformal::new(scale, Vec::new()),
+    });
+    let mut earlier: Vec<StepFit> = steps.collect();
+    let Some(last) = earlier.pop() else {
+        return Err(Error::invalid("horizon", config.horizon, "at least 1"));
+    };
     let manifest = Manifest {
         network: network.clone(),
         config: config.clone(),
         loss: loss.clone(),
         price: frame.target_name().to_owned(),
         preprocessor,
-        target,
-        conformal: Conformal::new(ErrorScale::of(price), Vec::new()),
+        target: last.target,
+        conformal: last.conformal,
+        earlier,
         training_range: TrainingRange {
             start: known_at[0],
             end: known_at[known_at.len() - 1],
@@ -184,102 +202,13 @@ fn train(
         data_hash: None,
     };
     let mut forecaster = Forecaster::new(manifest, built, parameters, device.clone());
-    calibrate(&mut forecaster, &windows.series, frame, &split)?;
+    calibration::calibrate(&mut forecaster, &windows, &ends)?;
     Ok(forecaster)
 }
 
 /// The loss by which epochs are compared.
 fn score(logs: &EpochLogs) -> f64 {
     logs.val_loss.unwrap_or(logs.loss)
-}
-
-/// Takes the scores of intervals and the validation metrics from the last windows.
-///
-/// The network's own scores are those of the validation windows, which it was not trained on. They
-/// are too few to tell the tails, so the shape comes from the training windows as well: from the
-/// scores of the last price there, which nothing was fitted to, scaled by how large the network's
-/// errors are beside those of the last price in validation.
-fn calibrate(
-    forecaster: &mut Forecaster,
-    series: &Series,
-    frame: &SeriesFrame,
-    split: &Split,
-) -> Result<()> {
-    let horizon = forecaster.horizon();
-    let price = frame.target();
-    let scale = ErrorScale::of(price);
-    let spread = frame.spread();
-    // Rows at the start, whose variance rests on few changes, tell nothing.
-    let deviation = |end: usize| {
-        let deviation = (spread.variance(scale, end) * horizon as f64).sqrt();
-        (WARM_UP <= end && 0.0 < deviation).then_some(deviation)
-    };
-    let error = |from: f64, end: usize| scale.difference(from, price[end + horizon]).abs();
-    let (mut actual, mut predicted, mut naive) = (vec![], vec![], vec![]);
-    for end in split.validation.clone() {
-        actual.push(price[end + horizon]);
-        predicted.push(forecaster.point(series, end, price[end], frame.known_at()[end])?);
-        naive.push(price[end]);
-    }
-    let sum = |points: &[f64]| -> f64 {
-        split
-            .validation
-            .clone()
-            .zip(points)
-            .map(|(end, point)| error(*point, end))
-            .sum()
-    };
-    let ratio = match sum(&predicted) / sum(&naive) {
-        ratio if ratio.is_finite() => ratio,
-        _ => 1.0,
-    };
-    let own = split
-        .validation
-        .clone()
-        .zip(&predicted)
-        .filter_map(|(end, point)| Some(error(*point, end) / deviation(end)?));
-    let from = split
-        .train
-        .end
-        .saturating_sub(SHAPE_WINDOWS)
-        .max(split.train.start);
-    let shape = (from..split.train.end)
-        .filter_map(|end| Some(ratio * error(price[end], end) / deviation(end)?));
-    forecaster.manifest.conformal = Conformal::new(scale, own.chain(shape).collect());
-    for (name, value) in [
-        ("val_mape", metrics::mape(&actual, &predicted)),
-        (
-            "val_relative_mae",
-            metrics::relative_mae(&actual, &predicted, &naive),
-        ),
-    ] {
-        if value.is_finite() {
-            forecaster.manifest.metrics.insert(name.to_owned(), value);
-        }
-    }
-    Ok(())
-}
-
-/// Scaled features and targets of a frame.
-#[derive(Debug)]
-struct Windows<'a> {
-    series: Series,
-    /// The target of the window that ends in each row.
-    targets: Vec<f32>,
-    /// The column that is forecast, row by row.
-    values: &'a [f64],
-    known_at: &'a [chrono::DateTime<chrono::Utc>],
-    scaler: TargetScaler,
-    horizon: usize,
-    timesteps: usize,
-    device: &'a Device,
-}
-
-impl Windows<'_> {
-    fn batch(&self, ends: &[usize]) -> Result<(Tensor, Vec<f32>)> {
-        let x = self.series.windows(ends, self.timesteps, self.device)?;
-        Ok((x, ends.iter().map(|end| self.targets[*end]).collect()))
-    }
 }
 
 /// A network under training.
@@ -294,14 +223,13 @@ impl Training<'_> {
     /// Trains and leaves the best epoch's weights in `parameters`.
     fn run(
         &self,
-        split: &Split,
+        ends: &Ends,
         parameters: &Parameters,
         on_epoch_end: &mut dyn FnMut(&EpochLogs) -> Result<ControlFlow<()>, CallbackError>,
     ) -> Result<Vec<EpochLogs>> {
         let config = self.config;
         let began = Instant::now();
-        let mut order: Vec<usize> = split.train.clone().collect();
-        let validation: Vec<usize> = split.validation.clone().collect();
+        let mut order = ends.train.clone();
         let mut shuffling = Stream::new(config.seed, "shuffle");
         let mut dropping = Stream::new(config.seed, "dropout");
         let mut trainer = Trainer::new(config.optimizer, parameters.vars());
@@ -339,10 +267,10 @@ impl Training<'_> {
                 drop(output);
                 kept.replace(gradients);
             }
-            let (val_loss, val_relative_mae) = match validation.is_empty() {
+            let (val_loss, val_relative_mae) = match ends.validation.is_empty() {
                 true => (None, None),
                 false => {
-                    let (loss, relative) = self.evaluate(&validation)?;
+                    let (loss, relative) = self.evaluate(&ends.validation)?;
                     (Some(loss), relative)
                 }
             };
@@ -389,24 +317,23 @@ impl Training<'_> {
     /// The mean loss over the windows that end in `ends`, without dropout, and the mean absolute
     /// error of their point forecasts relative to that of repeating the last value.
     fn evaluate(&self, ends: &[usize]) -> Result<(f64, Option<f64>)> {
-        let Windows {
-            values: column,
-            known_at,
-            scaler,
-            horizon,
-            ..
-        } = self.windows;
+        let windows = self.windows;
         let (mut loss, mut error, mut naive) = (0.0, 0.0, 0.0);
         for ends in ends.chunks(256) {
-            let (x, targets) = self.windows.batch(ends)?;
+            let (x, targets) = windows.batch(ends)?;
             let output = self.network.forward(&x, &mut Mode::Evaluate)?;
             let outputs: Vec<f32> = output.flatten_all()?.to_vec1()?;
             loss += self.loss.evaluate(&outputs, &targets).0 * ends.len() as f64;
-            for (output, &end) in outputs.chunks(self.loss.outputs()).zip(ends) {
-                let (last, actual) = (column[end], column[end + horizon]);
-                let point = scaler.value(last, self.loss.point(output), known_at[end])?;
-                error += (point - actual).abs();
-                naive += (last - actual).abs();
+            let mut outputs = outputs.chunks(self.loss.outputs());
+            for &end in ends {
+                let (last, at) = (windows.frame.target()[end], windows.frame.known_at()[end]);
+                for (step, scaler) in windows.steps.clone().zip(&windows.scalers) {
+                    let output = outputs.next().unwrap_or_default();
+                    let actual = windows.actual(end, step)?;
+                    let point = scaler.value(last, self.loss.point(output), at)?;
+                    error += (point - actual).abs();
+                    naive += (last - actual).abs();
+                }
             }
         }
         let relative = error / naive;

@@ -41,7 +41,8 @@ pub struct NetworkModel {
 }
 
 impl NetworkModel {
-    /// A network with its training; horizon and seed of `config` give way to those of the fit.
+    /// A network with its training; horizon and seed of `config` give way to those of the fit,
+    /// and all steps up to the horizon are forecast if either asks for them.
     pub fn new(name: impl Into<String>, network: NetworkConfig, config: TrainConfig) -> Self {
         Self {
             name: name.into(),
@@ -57,11 +58,12 @@ impl Model for NetworkModel {
     }
 
     fn fit(&self, frame: &SeriesFrame, context: &FitContext) -> Result<Box<dyn FittedModel>> {
-        let config = self
+        let mut config = self
             .config
             .clone()
             .with_horizon(context.horizon)
             .with_seed(context.seed);
+        config.path |= context.path;
         let train = |config: &TrainConfig| {
             fit(&self.network, frame, config, &context.device, |_| {
                 Ok(ControlFlow::Continue(()))

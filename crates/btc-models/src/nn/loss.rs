@@ -40,6 +40,10 @@ pub enum Loss {
 /// Bounds of the logarithm of the variance, outside of which it has no gradient.
 const LOG_VARIANCE: (f64, f64) = (-13.8, 13.8);
 
+/// The levels whose quantiles are taken of a normal distribution: its median and the ends of the
+/// ranges of 80, 90, 95 and 98 %.
+const GAUSSIAN_LEVELS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.5, 0.9, 0.95, 0.975, 0.99];
+
 impl Loss {
     /// The number of outputs that a network needs.
     pub fn outputs(&self) -> usize {
@@ -132,27 +136,26 @@ impl Loss {
         }
     }
 
-    /// The range in one window's outputs that holds a share `level` of the targets, if the loss
-    /// trains the network to know it.
-    pub(crate) fn range(&self, outputs: &[f32], level: f64) -> Option<(f64, f64)> {
+    /// The quantiles of the target, as levels and values, that the loss trains one window's
+    /// outputs to be or that follow from them; none if it trains a point alone.
+    ///
+    /// Quantiles are trained one by one and may cross.
+    pub(crate) fn quantiles(&self, outputs: &[f32]) -> Vec<(f64, f64)> {
         match self {
-            Self::Pinball { quantiles } => {
-                let find = |wanted: f64| {
-                    let at = quantiles.iter().position(|q| (q - wanted).abs() < 1e-9)?;
-                    Some(f64::from(outputs[at]))
-                };
-                let (low, high) = (find(0.5 - 0.5 * level)?, find(0.5 + 0.5 * level)?);
-                // Quantiles are trained one by one and may cross.
-                Some((low.min(high), low.max(high)))
-            }
+            Self::Pinball { quantiles } => quantiles
+                .iter()
+                .zip(outputs)
+                .map(|(level, value)| (*level, f64::from(*value)))
+                .collect(),
             Self::GaussianNll => {
-                let deviation =
-                    (0.5 * f64::from(outputs[1]).clamp(LOG_VARIANCE.0, LOG_VARIANCE.1)).exp();
-                let half = normal_quantile(0.5 + 0.5 * level) * deviation;
-                let mean = f64::from(outputs[0]);
-                Some((mean - half, mean + half))
+                let log_variance = f64::from(outputs[1]).clamp(LOG_VARIANCE.0, LOG_VARIANCE.1);
+                let (mean, deviation) = (f64::from(outputs[0]), (0.5 * log_variance).exp());
+                GAUSSIAN_LEVELS
+                    .iter()
+                    .map(|level| (*level, mean + deviation * normal_quantile(*level)))
+                    .collect()
             }
-            _ => None,
+            _ => Vec::new(),
         }
     }
 

@@ -313,17 +313,25 @@ impl SeriesFrame {
             .collect()
     }
 
-    /// The frame with one more row, of which only the target is known.
+    /// The frame with one more row, of which only the target is known, and what is known ahead.
     pub(crate) fn with_row(&self, known_at: DateTime<Utc>, target: f64) -> Result<Self> {
-        let columns = self.storage.columns.iter().enumerate().map(|(at, column)| {
-            let new = if at == self.storage.target {
-                target
-            } else {
-                // What is known ahead is known of this row as well.
-                let ahead = self.storage.roles[at] == Role::KnownFuture;
-                let later = self.storage_row_at(self.rows().saturating_sub(1), 1);
-                let later = later.filter(|_| ahead).and_then(|row| column.get(row));
-                later.copied().unwrap_or(f64::NAN)
+        let (storage, end) = (&self.storage, self.view.end);
+        // Instants after the last row, with their places in the columns known ahead.
+        let later = storage.known_at[end..].iter().chain(&storage.future_at);
+        let later: Vec<(usize, DateTime<Utc>)> = (end..).zip(later.copied()).collect();
+        let new = later.iter().find(|(_, at)| *at == known_at);
+        let after: Vec<(usize, DateTime<Utc>)> = later
+            .iter()
+            .copied()
+            .filter(|(_, at)| known_at < *at)
+            .collect();
+        let ahead = |at: usize| storage.roles[at] == Role::KnownFuture;
+        let value = |at: usize, row: usize| storage.columns[at].get(row).copied();
+        let columns = storage.columns.iter().enumerate().map(|(at, column)| {
+            let new = match new {
+                _ if at == storage.target => target,
+                Some((row, _)) if ahead(at) => value(at, *row).unwrap_or(f64::NAN),
+                _ => f64::NAN,
             };
             let rows = column[self.view.clone()].iter().copied();
             (
@@ -332,7 +340,27 @@ impl SeriesFrame {
             )
         });
         let times = self.known_at().iter().copied().chain([known_at]).collect();
-        Self::of_frequency(self.frequency(), times, columns, self.target_name())
+        let mut frame = Self::of_frequency(self.frequency(), times, columns, self.target_name())?;
+        let known: Vec<usize> = (0..storage.names.len()).filter(|at| ahead(*at)).collect();
+        if !known.is_empty() {
+            let columns = known.iter().map(|at| {
+                let values = after.iter().map(|(row, _)| value(*at, *row));
+                let values = values.map(|value| value.unwrap_or(f64::NAN));
+                (storage.names[*at].clone(), values.collect::<Vec<f64>>())
+            });
+            let times = after.iter().map(|(_, at)| *at).collect();
+            frame = frame
+                .with_known_future(known.iter().map(|at| &storage.names[*at]))?
+                .with_future(times, columns)?;
+        }
+        let mut covariates = storage.covariates.clone();
+        for category in covariates.categories.values_mut() {
+            let mut codes = category.codes[self.view.clone()].to_vec();
+            codes.push(codes.last().copied().flatten());
+            category.codes = codes;
+        }
+        Arc::make_mut(&mut frame.storage).covariates = covariates;
+        Ok(frame)
     }
 
     /// The frame with `change` applied to all values after `row` that are not known ahead.

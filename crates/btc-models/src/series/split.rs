@@ -23,6 +23,8 @@ pub struct Split {
     pub train: Range<usize>,
     /// The rows that validation windows end in.
     pub validation: Range<usize>,
+    /// The rows that calibration windows end in, see [`with_calibration`](Self::with_calibration).
+    pub calibration: Range<usize>,
 }
 
 impl Split {
@@ -48,13 +50,43 @@ impl Split {
             return Ok(Self {
                 train: ends.clone(),
                 validation: ends.end..ends.end,
+                calibration: ends.end..ends.end,
             });
         }
         let share = (ends.len() as f64 * validation).round() as usize;
         let most = ends.len() - horizon - 1;
         let validation = ends.end - share.clamp(1, most.max(1))..ends.end;
         let train = ends.start..validation.start + 1 - horizon;
-        Ok(Self { train, validation })
+        Ok(Self {
+            train,
+            calibration: validation.end..validation.end,
+            validation,
+        })
+    }
+
+    /// Takes the fraction `calibration` of the validation windows, the last ones, away from them.
+    /// It begins when the last target of those that stay is known; one of them does stay.
+    ///
+    /// # Errors
+    ///
+    /// A fraction that is not at least 0 and below 1.
+    pub fn with_calibration(mut self, horizon: usize, calibration: f64) -> Result<Self> {
+        if !(0.0..1.0).contains(&calibration) {
+            let expected = "at least 0 and below 1";
+            return Err(Error::invalid(
+                "calibration_fraction",
+                calibration,
+                expected,
+            ));
+        }
+        let share = (self.validation.len() as f64 * calibration).round() as usize;
+        let share = share.min(self.validation.len().saturating_sub(horizon));
+        if 0 < share {
+            let end = self.validation.end;
+            self.calibration = end - share..end;
+            self.validation.end = end - share + 1 - horizon;
+        }
+        Ok(self)
     }
 }
 
@@ -73,6 +105,30 @@ mod tests {
         check(24, 1, 0.1, 3..21, 21..23);
         check(24, 1, 0.0, 3..23, 23..23);
         check(24, 3, 0.2, 3..15, 17..21);
+    }
+
+    #[test]
+    fn calibration_begins_when_the_last_validation_target_is_known() {
+        let split = |horizon, fraction| {
+            let split = Split::new(203, 3, horizon, 0.1).unwrap();
+            split.with_calibration(horizon, fraction).unwrap()
+        };
+        let one = split(1, 0.5);
+        assert_eq!((one.validation, one.calibration), (182..192, 192..202));
+        let three = split(3, 0.5);
+        assert_eq!((three.validation, three.calibration), (180..188, 190..200));
+        let most = split(3, 0.99);
+        assert_eq!((most.validation, most.calibration), (180..181, 183..200));
+        assert_eq!(split(3, 0.0).calibration, 200..200);
+        // There are fewer windows than steps: none can be taken away.
+        assert_eq!(split(40, 0.5).calibration.len(), 0);
+        assert!(one.train.end <= 182);
+        assert!(
+            Split::new(24, 3, 1, 0.1)
+                .unwrap()
+                .with_calibration(1, 1.0)
+                .is_err()
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is made of a series before a model sees it.
 
+pub(crate) mod channels;
 mod config;
 mod feature;
 mod preprocess;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::series::SeriesFrame;
+use crate::transform::channels::Channel;
 use crate::transform::scaler::{Scaler, quantile};
 use crate::transform::{FeatureTransform, PreprocessConfig};
 use crate::{Error, Result};
@@ -55,10 +56,25 @@ pub(crate) struct Preprocessor {
     pub(crate) features: Vec<Feature>,
     pub(crate) clip: Option<f64>,
     pub(crate) max_staleness: usize,
+    /// What the network sees beside the features.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) channels: Vec<Channel>,
+}
+
+impl Feature {
+    /// What stands for a transformed value in a window.
+    pub(crate) fn scaled(&self, x: f64) -> f64 {
+        let x = self.scaler.apply(x);
+        if x.is_finite() { x } else { self.fill }
+    }
+
+    pub(crate) fn is_valid(&self) -> bool {
+        self.transform.validate().is_ok() && self.scaler.is_valid() && self.fill.is_finite()
+    }
 }
 
 /// Keeps the last value over at most `limit` missing rows.
-fn forward_fill(values: &mut [f64], limit: usize) {
+pub(super) fn forward_fill(values: &mut [f64], limit: usize) {
     let mut last = None;
     for (row, value) in values.iter_mut().enumerate() {
         if value.is_finite() {
@@ -177,6 +193,7 @@ impl Preprocessor {
                 features,
                 clip: config.clip,
                 max_staleness,
+                channels: Vec::new(),
             },
             unused,
         ))
@@ -184,13 +201,9 @@ impl Preprocessor {
 
     /// Whether it is one that [`fit`](Self::fit) can have made.
     pub(crate) fn is_valid(&self) -> bool {
-        let feature = |feature: &Feature| {
-            feature.transform.validate().is_ok()
-                && feature.scaler.is_valid()
-                && feature.fill.is_finite()
-        };
         !self.features.is_empty()
-            && self.features.iter().all(feature)
+            && self.features.iter().all(Feature::is_valid)
+            && self.channels.iter().all(Channel::is_valid)
             && self.clip.is_none_or(|clip| 0.0 < clip)
     }
 
@@ -199,13 +212,26 @@ impl Preprocessor {
         self.features
             .iter()
             .map(|feature| feature.transform.lookback())
+            .chain(self.channels.iter().map(Channel::lookback))
             .max()
             .unwrap_or(0)
     }
 
-    /// The scaled features of all rows, row by row. A row depends on no row after it.
+    /// Adds channels beside the features.
+    pub(crate) fn with_channels(mut self, channels: Vec<Channel>) -> Self {
+        self.channels = channels;
+        self
+    }
+
+    /// Numbers in a row of a window.
+    pub(crate) fn width(&self) -> usize {
+        self.features.len() + self.channels.len()
+    }
+
+    /// The scaled features and channels of all rows, row by row. A row depends on no row after it,
+    /// but for the values of columns that are known ahead.
     pub(crate) fn apply(&self, frame: &SeriesFrame) -> Result<Series> {
-        let width = self.features.len();
+        let width = self.width();
         let mut data = vec![0f32; frame.rows() * width];
         for (at, feature) in self.features.iter().enumerate() {
             let Some(values) = frame.column(&feature.name) else {
@@ -216,13 +242,20 @@ impl Preprocessor {
             let mut values = values.to_vec();
             forward_fill(&mut values, self.max_staleness);
             for (row, x) in feature.transform.apply(&values).into_iter().enumerate() {
-                let x = feature.scaler.apply(x);
-                let x = if x.is_finite() { x } else { feature.fill };
-                let x = self.clip.map_or(x, |clip| x.clamp(-clip, clip));
-                data[row * width + at] = x as f32;
+                data[row * width + at] = self.clipped(feature.scaled(x));
+            }
+        }
+        for (at, channel) in (self.features.len()..).zip(&self.channels) {
+            let values = channel.values(frame, self.max_staleness)?;
+            for (row, x) in values.into_iter().enumerate() {
+                data[row * width + at] = self.clipped(x);
             }
         }
         Ok(Series { data, width })
+    }
+
+    fn clipped(&self, x: f64) -> f32 {
+        self.clip.map_or(x, |clip| x.clamp(-clip, clip)) as f32
     }
 }
 

@@ -12,7 +12,11 @@ mod bundles;
 #[cfg(feature = "nn")]
 mod comparison;
 #[cfg(feature = "nn")]
+mod covariates;
+#[cfg(feature = "nn")]
 mod golden;
+#[cfg(feature = "nn")]
+mod holes;
 mod judging;
 #[cfg(feature = "nn")]
 mod networks;
@@ -24,6 +28,10 @@ mod pinned_networks;
 mod properties;
 #[cfg(feature = "nn")]
 mod python;
+#[cfg(feature = "nn")]
+mod quantile_heads;
+#[cfg(feature = "nn")]
+mod steps;
 #[cfg(feature = "nn")]
 mod support;
 #[cfg(feature = "nn")]

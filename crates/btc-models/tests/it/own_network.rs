@@ -9,6 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::support::{random_walk, train};
 
+#[path = "../../examples/own_network.rs"]
+#[allow(dead_code, reason = "its main function is the test below")]
+mod example;
+
+#[test]
+fn the_example_trains_saves_loads_and_forecasts_24_hours() {
+    let dir = tempfile::tempdir().unwrap();
+    let forecast = example::forecast(dir.path()).unwrap();
+    assert_eq!(forecast.steps().count(), 24);
+    let [low, high] = [0.1, 0.9].map(|level| forecast.quantile(level, 24).unwrap());
+    assert!(low < high && 20.0 < low && high < 90.0, "{low} {high}");
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct TwoLayers {
     width: usize,

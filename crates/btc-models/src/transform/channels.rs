@@ -1,0 +1,191 @@
+//! What a network sees beside the features: values known ahead, and what never changes.
+
+use serde::{Deserialize, Serialize};
+
+use super::preprocess::{Feature, forward_fill};
+use super::scaler::Scaler;
+use super::{FeatureTransform, PreprocessConfig};
+use crate::series::{Role, SeriesFrame};
+use crate::{Error, Result};
+
+/// One number in each row of a window that is no feature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Channel {
+    /// The value that a column known ahead has `step` steps later.
+    Ahead {
+        /// The column, and what is made of it.
+        feature: Feature,
+        /// Steps from the row to the value.
+        step: usize,
+    },
+    /// A number that is the same in all rows, over its size in training.
+    Static {
+        /// Its name.
+        name: String,
+        /// Its size in training, or 1 if that is 0.
+        scale: f64,
+    },
+    /// Whether the category that is the same in all rows is this word: 1 or 0.
+    StaticCategory {
+        /// The category's name.
+        name: String,
+        /// The word.
+        word: String,
+    },
+    /// Whether a row's category is this word: 1 or 0.
+    Category {
+        /// The category's name.
+        name: String,
+        /// The word.
+        word: String,
+    },
+}
+
+impl Channel {
+    /// The channels of a frame, of whose rows `0..training_rows` are for training and of which
+    /// the values `steps` ahead are forecast.
+    pub(crate) fn of(
+        frame: &SeriesFrame,
+        training_rows: usize,
+        steps: std::ops::Range<usize>,
+        config: &PreprocessConfig,
+    ) -> Vec<Self> {
+        let mut channels = Vec::new();
+        for name in frame.names() {
+            let Some(values) = values_ahead(frame, name) else {
+                continue;
+            };
+            // A calendar's values mean something as they are.
+            let transform = match config.transforms.get(name) {
+                None | Some(FeatureTransform::Auto) => FeatureTransform::Level,
+                Some(transform) => *transform,
+            };
+            let start = frame.view().start;
+            let known = &values[..start + training_rows];
+            let known = &prepared(known.to_vec(), transform, config.max_staleness)[start..];
+            let scaler = Scaler::fit(config.scaler, known);
+            let scaled = known.iter().map(|x| scaler.apply(*x));
+            let scaled: Vec<f64> = scaled.filter(|x| x.is_finite()).collect();
+            let mean = scaled.iter().sum::<f64>() / scaled.len().max(1) as f64;
+            let feature = Feature {
+                name: name.clone(),
+                transform,
+                scaler,
+                fill: config.clip.map_or(mean, |clip| mean.clamp(-clip, clip)),
+            };
+            channels.extend(steps.clone().map(|step| Self::Ahead {
+                feature: feature.clone(),
+                step,
+            }));
+        }
+        for (name, value) in frame.statics() {
+            channels.push(Self::Static {
+                name: name.clone(),
+                scale: if *value == 0.0 { 1.0 } else { value.abs() },
+            });
+        }
+        for (name, category) in frame.static_categories() {
+            let words = category.vocabulary.iter().cloned();
+            channels.extend(words.map(|word| Self::StaticCategory {
+                name: name.clone(),
+                word,
+            }));
+        }
+        for name in frame.category_names() {
+            let words = frame.category(name).map(|(_, words)| words.to_vec());
+            let words = words.unwrap_or_default().into_iter();
+            channels.extend(words.map(|word| Self::Category {
+                name: name.to_owned(),
+                word,
+            }));
+        }
+        channels
+    }
+
+    /// Whether it is one that [`of`](Self::of) can have made.
+    pub(crate) fn is_valid(&self) -> bool {
+        match self {
+            Self::Ahead { feature, step } => feature.is_valid() && 0 < *step,
+            Self::Static { scale, .. } => 0.0 < *scale && scale.is_finite(),
+            Self::StaticCategory { .. } | Self::Category { .. } => true,
+        }
+    }
+
+    /// The channel's number in each row. One known ahead looks at the values up to its steps after
+    /// the row, and no other looks beyond the row.
+    ///
+    /// # Errors
+    ///
+    /// The frame does not have what it needs.
+    pub(crate) fn values(&self, frame: &SeriesFrame, max_staleness: usize) -> Result<Vec<f64>> {
+        let rows = 0..frame.rows();
+        let missing = |name: &String| Error::MissingFeature {
+            feature: name.clone(),
+        };
+        match self {
+            Self::Ahead { feature, step } => {
+                let name = &feature.name;
+                let Some(values) = values_ahead(frame, name) else {
+                    frame.role(name).ok_or_else(|| missing(name))?;
+                    return Err(Error::series(format!(
+                        "{name:?} was known ahead in training; say so with `with_known_future`, \
+                         and give its later values"
+                    )));
+                };
+                let values = prepared(values.to_vec(), feature.transform, max_staleness);
+                let at = |row| values.get(frame.storage_row_at(row, *step)?).copied();
+                Ok(rows
+                    .map(|row| feature.scaled(at(row).unwrap_or(f64::NAN)))
+                    .collect())
+            }
+            Self::Static { name, scale } => {
+                let value = frame.statics().get(name).ok_or_else(|| missing(name))?;
+                Ok(vec![value / scale; frame.rows()])
+            }
+            Self::StaticCategory { name, word } => {
+                let categories = frame.static_categories();
+                let category = categories.get(name).ok_or_else(|| missing(name))?;
+                let code = category.codes.first().copied().flatten();
+                let found = code.and_then(|code| category.vocabulary.get(code as usize));
+                Ok(vec![f64::from(found == Some(word)); frame.rows()])
+            }
+            Self::Category { name, word } => {
+                let (codes, words) = frame.category(name).ok_or_else(|| missing(name))?;
+                let is_word = |code: &Option<u32>| {
+                    let found = code.and_then(|code| words.get(code as usize));
+                    f64::from(found == Some(word))
+                };
+                Ok(codes.iter().map(is_word).collect())
+            }
+        }
+    }
+
+    /// The column and the steps of a value that a forecast from `row` needs and does not have.
+    pub(crate) fn unknown_ahead(&self, frame: &SeriesFrame, row: usize) -> Option<usize> {
+        let Self::Ahead { feature, step } = self else {
+            return None;
+        };
+        let value = frame.covariate_at(&feature.name, row, *step);
+        (!value.is_some_and(f64::is_finite)).then_some(*step)
+    }
+
+    pub(crate) fn lookback(&self) -> usize {
+        match self {
+            Self::Ahead { feature, .. } => feature.transform.lookback(),
+            _ => 0,
+        }
+    }
+}
+
+/// All values of a column known ahead, from the first row of the storage on; none if it is not.
+fn values_ahead<'a>(frame: &'a SeriesFrame, name: &str) -> Option<&'a [f64]> {
+    (frame.role(name)? == Role::KnownFuture).then_some(())?;
+    let at = frame.names().iter().position(|other| other == name)?;
+    Some(&frame.storage().columns[at])
+}
+
+fn prepared(mut values: Vec<f64>, transform: FeatureTransform, max_staleness: usize) -> Vec<f64> {
+    forward_fill(&mut values, max_staleness);
+    transform.apply(&values)
+}
