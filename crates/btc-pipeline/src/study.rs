@@ -30,7 +30,7 @@ const MEDIAN: PercentileConfig = PercentileConfig {
     n_warmup_steps: 0,
     interval_steps: 5,
     n_min_trials: 1,
-    pruned: PrunedTrials::LeftOut,
+    pruned: PrunedTrials::Worse,
 };
 
 /// How a study chooses values, and which trials it ends early.
