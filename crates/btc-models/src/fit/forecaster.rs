@@ -211,8 +211,9 @@ impl Forecaster {
     ///
     /// The first is [`forecast`](Self::forecast). For the others, the target goes on as forecast,
     /// columns known ahead have their values, and the other features stay as they were last known,
-    /// as far as the model lets them; so errors add up, and a model trained for the wanted horizon is the better choice where there
-    /// is one. The intervals widen with the square root of the time.
+    /// as far as the model lets them. So errors add up, and a model trained for all steps (see
+    /// [`TrainConfig::with_steps`]) is the better choice where there is one. The intervals widen
+    /// with the square root of the time.
     ///
     /// # Errors
     ///

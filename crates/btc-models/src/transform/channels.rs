@@ -32,8 +32,11 @@ pub(crate) enum Channel {
         name: String,
         /// The word.
         word: String,
+        /// All words that there were in training.
+        words: Vec<String>,
     },
-    /// Whether a row's category is this word: 1 or 0.
+    /// Whether a row's category is this word: 1 or 0. A row without one, or with a word that there
+    /// was not in training, is none of them.
     Category {
         /// The category's name.
         name: String,
@@ -90,6 +93,7 @@ impl Channel {
             channels.extend(words.map(|word| Self::StaticCategory {
                 name: name.clone(),
                 word,
+                words: category.vocabulary.clone(),
             }));
         }
         for name in frame.category_names() {
@@ -143,11 +147,17 @@ impl Channel {
                 let value = frame.statics().get(name).ok_or_else(|| missing(name))?;
                 Ok(vec![value / scale; frame.rows()])
             }
-            Self::StaticCategory { name, word } => {
+            Self::StaticCategory { name, word, words } => {
                 let categories = frame.static_categories();
                 let category = categories.get(name).ok_or_else(|| missing(name))?;
                 let code = category.codes.first().copied().flatten();
                 let found = code.and_then(|code| category.vocabulary.get(code as usize));
+                if let Some(found) = found.filter(|found| !words.contains(found)) {
+                    return Err(Error::series(format!(
+                        "its {name:?} is {found:?}, which the model does not know; it knows {}",
+                        words.join(", ")
+                    )));
+                }
                 Ok(vec![f64::from(found == Some(word)); frame.rows()])
             }
             Self::Category { name, word } => {
@@ -188,4 +198,79 @@ fn values_ahead<'a>(frame: &'a SeriesFrame, name: &str) -> Option<&'a [f64]> {
 fn prepared(mut values: Vec<f64>, transform: FeatureTransform, max_staleness: usize) -> Vec<f64> {
     forward_fill(&mut values, max_staleness);
     transform.apply(&values)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::series::frame::tests::frame;
+
+    use super::*;
+
+    fn channels(frame: &SeriesFrame) -> Vec<Channel> {
+        let config = PreprocessConfig::default();
+        let channels = Channel::of(frame, 3, 1..3, &config);
+        assert!(channels.iter().all(Channel::is_valid));
+        channels
+    }
+
+    #[test]
+    fn a_value_known_ahead_stands_in_the_row_that_it_is_ahead_of() {
+        let frame = frame(&[("y", vec![1.0; 4]), ("x", vec![10.0, 20.0, 30.0, 40.0])]);
+        let frame = frame.with_known_future(["x"]).unwrap();
+        let day = |n| frame.known_at()[3] + chrono::Days::new(n);
+        let later = vec![day(1)];
+        let whole = frame
+            .clone()
+            .with_future(later, [("x", vec![50.0])])
+            .unwrap();
+        let [one, two] = &channels(&whole)[..] else {
+            panic!()
+        };
+        let Channel::Ahead { feature, step: 1 } = one else {
+            panic!()
+        };
+        let scaled = |values: [f64; 4]| values.map(|x| feature.scaler.apply(x)).to_vec();
+        assert_eq!(feature.scaler.offset, 20.0); // The mean of the training rows.
+        assert_eq!(
+            one.values(&whole, 0).unwrap(),
+            scaled([20.0, 30.0, 40.0, 50.0])
+        );
+        // What is not known is the mean.
+        assert_eq!(
+            two.values(&whole, 0).unwrap(),
+            scaled([30.0, 40.0, 50.0, 20.0])
+        );
+        assert_eq!(
+            (one.unknown_ahead(&whole, 3), two.unknown_ahead(&whole, 3)),
+            (None, Some(2))
+        );
+        let part = whole.slice(1..3).unwrap();
+        assert_eq!(
+            one.values(&part, 0).unwrap(),
+            scaled([20.0, 30.0, 40.0, 50.0])[1..3]
+        );
+    }
+
+    #[test]
+    fn a_place_that_training_did_not_know_is_an_error() {
+        let plain = frame(&[("y", vec![1.0; 4])]);
+        let at = |code, words: &[&str]| {
+            let words = words.iter().map(|word| word.to_string()).collect();
+            plain
+                .clone()
+                .with_static_category("place", code, words)
+                .unwrap()
+        };
+        let channels = channels(&at(1, &["sea", "hill"]));
+        let values = |frame: &SeriesFrame| -> Result<Vec<f64>> {
+            let first = |channel: &Channel| Ok(channel.values(frame, 0)?[0]);
+            channels.iter().map(first).collect()
+        };
+        assert_eq!(values(&at(1, &["sea", "hill"])).unwrap(), [0.0, 1.0]);
+        // The word counts, not its code.
+        assert_eq!(values(&at(1, &["hill", "sea"])).unwrap(), [1.0, 0.0]);
+        let error = values(&at(0, &["moor"])).unwrap_err().to_string();
+        assert!(error.contains("it knows sea, hill"), "{error}");
+        assert!(matches!(values(&plain), Err(Error::MissingFeature { .. })));
+    }
 }
