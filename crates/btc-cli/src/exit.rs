@@ -93,6 +93,7 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
         Error::NoData { .. }
         | Error::DayNotThere { .. }
         | Error::NoVintage { .. }
+        | Error::NoRevisions { .. }
         | Error::UnknownModel { .. }
         | Error::UnknownVersion { .. }
         | Error::UnknownExperiment { .. }

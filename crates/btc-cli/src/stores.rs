@@ -153,8 +153,15 @@ pub(crate) fn applied_features(settings: &Settings) -> btc_features::Result<Feat
 
 /// The feature store to read from, with everything declared; nothing is written.
 pub(crate) fn declared_features(settings: &Settings) -> btc_features::Result<FeatureStore> {
-    let folder = settings.project.features_dir();
-    FeatureStore::preview(&folder, FEATURE_PROJECT, &declared(settings)?)
+    previewed(&settings.project, &declared(settings)?)
+}
+
+/// The feature store of a project as it would be with everything declared.
+pub(crate) fn previewed(
+    project: &Project,
+    definitions: &Definitions,
+) -> btc_features::Result<FeatureStore> {
+    FeatureStore::preview(&project.features_dir(), FEATURE_PROJECT, definitions)
 }
 
 /// What the project's files declare; the built-in features where there are none.

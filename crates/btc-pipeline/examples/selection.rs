@@ -9,6 +9,7 @@
 //! depends on the file and these numbers alone.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -176,15 +177,17 @@ fn score(
             let mut newest = split.selection.start;
             for block in blocks {
                 newest = block.start;
-                if !fits.contains_key(&newest) {
-                    let first = (newest + 1).saturating_sub(settings.train);
-                    let rows = frame.slice(first..newest + 1)?;
-                    let fitted = fit(network, &rows, training, &Device::Cpu, |_| {
-                        Ok(ControlFlow::Continue(()))
-                    })?;
-                    fits.insert(newest, fitted);
-                }
-                let made = fits[&newest].forecast_at(frame, block)?;
+                let fitted = match fits.entry(newest) {
+                    Entry::Occupied(fitted) => fitted.into_mut(),
+                    Entry::Vacant(place) => {
+                        let first = (newest + 1).saturating_sub(settings.train);
+                        let rows = frame.slice(first..newest + 1)?;
+                        place.insert(fit(network, &rows, training, &Device::Cpu, |_| {
+                            Ok(ControlFlow::Continue(()))
+                        })?)
+                    }
+                };
+                let made = fitted.forecast_at(frame, block)?;
                 points.extend(made.iter().map(|forecast| forecast.point()));
             }
             let selected = relative(values, split.selection.start, &points);
@@ -214,7 +217,7 @@ fn main() -> Result<(), Failure> {
         .collect();
     let found: Vec<Vec<(f64, f64)>> = work
         .par_iter()
-        .map(|(cut, candidate)| score(&frame, &values, &settings, *cut, &candidates[*candidate]))
+        .map(|(cut, candidate)| score(&frame, values, &settings, *cut, &candidates[*candidate]))
         .collect::<Result<_, _>>()?;
     println!(
         "{} rows, {} candidates, {} cut-offs, {} later days\n",

@@ -60,6 +60,12 @@ pub enum Error {
         /// When the newest stored revision was fetched.
         last: Option<DateTime<Utc>>,
     },
+    /// A source keeps its newest state alone, so that what was known earlier cannot be told.
+    #[error("the source {source_name:?} keeps no revisions: what it held earlier is not stored")]
+    NoRevisions {
+        /// The source's name.
+        source_name: String,
+    },
     /// The data is too short for the split that was asked for.
     #[error(
         "{rows} rows are too few: {needed} are needed for {holdout} days of hold-out, \
@@ -292,6 +298,7 @@ impl Error {
             Self::NoData { .. }
             | Self::DayNotThere { .. }
             | Self::NoVintage { .. }
+            | Self::NoRevisions { .. }
             | Self::UnknownModel { .. }
             | Self::UnknownVersion { .. }
             | Self::UnknownExperiment { .. }
@@ -325,6 +332,7 @@ impl Error {
             Self::NoVintage { .. } => {
                 "judge days after the data was first fetched, or use the newest revisions"
             }
+            Self::NoRevisions { .. } => "use the newest revisions, or other features",
             Self::TooShort { .. } => {
                 "shorten the hold-out, the selection set or the window, or retrieve more data"
             }

@@ -36,6 +36,7 @@ mod study;
 mod table;
 mod text;
 mod verdict;
+mod vintage;
 mod workflow;
 
 pub use comparable::{Exclusion, LeftOut, Window};
@@ -61,6 +62,7 @@ pub use table::{
     training_table,
 };
 pub use verdict::{SIGNIFICANCE_LEVEL, Verdict};
+pub use vintage::vintage_table;
 pub use workflow::{
     ChampionModel, Retrieval, ServiceTables, TableFn, TableSource, Workflow, champion_model,
 };

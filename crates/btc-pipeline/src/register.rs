@@ -153,8 +153,14 @@ impl Registration {
             ));
         }
         lines.push(format!(
-            "against naive: {}, p {:.4} ({:.4} alone, {} looks at these days)",
-            self.verdict, self.p, self.p_single, self.looks
+            "against naive: {}, p {:.4} ({:.4} alone, {} at these days)",
+            self.verdict,
+            self.p,
+            self.p_single,
+            match self.looks {
+                1 => "the first look".to_owned(),
+                looks => format!("one of {looks} looks"),
+            }
         ));
         if let Some(version) = self.previous_champion {
             let scores = match &self.previous_champion_holdout {

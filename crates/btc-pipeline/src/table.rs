@@ -68,6 +68,15 @@ pub async fn training_table(
             },
         });
     }
+    join_at(store, service, instants).await
+}
+
+/// Joins the features of `service` at each of the instants, nanoseconds since 1970.
+pub(crate) async fn join_at(
+    store: &FeatureStore,
+    service: &str,
+    instants: Vec<i64>,
+) -> Result<RecordBatch> {
     let times = TimestampNanosecondArray::from(instants).with_timezone("UTC");
     let schema = Schema::new(vec![Field::new(
         EVENT_TIMESTAMP,
@@ -89,14 +98,19 @@ fn price_instants(data_dir: &Path) -> Result<Vec<i64>> {
         });
     }
     let prices = btc_ingest::read_table(data_dir, Table::Ohlcv, Revisions::Latest)?;
+    price_instants_of(&prices)
+}
+
+/// The instants, ascending, of the rows that have a price.
+pub(crate) fn price_instants_of(prices: &RecordBatch) -> Result<Vec<i64>> {
     let closes = prices
         .column_by_name(PRICE)
-        .ok_or_else(|| Error::missing_column(&prices, PRICE))?;
+        .ok_or_else(|| Error::missing_column(prices, PRICE))?;
     let closes = numbers(closes).ok_or_else(|| Error::NotNumeric {
         column: PRICE.into(),
         data_type: closes.data_type().to_string(),
     })?;
-    let times = instants(&prices)?;
+    let times = instants(prices)?;
     Ok(times
         .iter()
         .zip(closes.values)

@@ -40,6 +40,9 @@ pub(crate) struct BacktestArgs {
     /// Also report every network shrunk towards the naive forecast
     #[arg(long)]
     pub(crate) combine: bool,
+    /// Show models the data as it was known at each origin, without later revisions
+    #[arg(long)]
+    pub(crate) vintage: bool,
     /// The registered model whose champion is compared [default: bitcoin-regression]
     #[arg(long, value_name = "NAME")]
     pub(crate) model_name: Option<String>,

@@ -10,6 +10,7 @@ mod proxy;
 mod studies;
 mod tidy;
 mod untouched;
+mod vintage;
 mod workflow;
 
 use std::path::Path;

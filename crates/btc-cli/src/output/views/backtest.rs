@@ -1,23 +1,10 @@
 //! How a back-test is shown.
 
-use btc_models::backtest::{ModelScore, Report};
-use chrono::{DateTime, Utc};
-
 use crate::output::printer::Printer;
+use btc_models::backtest::{ModelScore, Report};
 
-/// Target instants, the first and the last.
-type Range = (DateTime<Utc>, DateTime<Utc>);
-
-/// A report; `chosen_on` are the target instants on which the champion's configuration was
-/// chosen, which prove nothing of it.
-pub(crate) fn report(
-    report: &Report,
-    chosen_on: &[Range],
-    printer: &mut Printer,
-) -> anyhow::Result<()> {
-    let overlaps =
-        |(first, last): &&Range| *first <= report.last_target && report.first_target <= *last;
-    let seen: Vec<&Range> = chosen_on.iter().filter(overlaps).collect();
+/// A report, what to know of it first.
+pub(crate) fn report(report: &Report, printer: &mut Printer) -> anyhow::Result<()> {
     for alarm in &report.alarms {
         printer.warn(alarm);
     }
@@ -25,17 +12,11 @@ pub(crate) fn report(
         printer.warn("too few forecasts to say which model is better; take 60 or more");
     }
     if printer.is_json() {
-        let mut view = serde_json::to_value(report)?;
-        view["champion_chosen_on"] = serde_json::to_value(&seen)?;
-        return printer.json(&view);
+        return printer.json(report);
     }
     let day = "%Y-%m-%d %H:%M UTC";
-    for (first, last) in seen {
-        printer.line(format!(
-            "the champion's configuration was chosen on {} to {}: its score there proves nothing",
-            first.format("%Y-%m-%d"),
-            last.format("%Y-%m-%d")
-        ))?;
+    for note in &report.notes {
+        printer.line(note)?;
     }
     printer.line(format!(
         "{} forecasts of {}, known from {} to {}",

@@ -136,6 +136,8 @@ pub(crate) struct BacktestRequest {
     pub(crate) networks: Vec<ModelType>,
     pub(crate) hyperparameters: Hyperparameters,
     pub(crate) config: backtest::Config,
+    /// Whether models see the data as it was known at each origin.
+    pub(crate) vintage: bool,
     pub(crate) html: Option<PathBuf>,
 }
 
@@ -158,6 +160,7 @@ impl BacktestRequest {
             networks: networks(&args.models)?,
             hyperparameters: Hyperparameters::default().with_epochs(args.epochs.get()),
             config,
+            vintage: args.vintage,
             html: args.html,
         })
     }
