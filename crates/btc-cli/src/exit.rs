@@ -130,7 +130,7 @@ fn models(error: &btc_models::Error) -> Option<u8> {
         | Error::CustomSettings { .. }
         | Error::UnknownName { .. } => Some(USAGE),
         Error::Stopped { .. } => Some(INTERRUPTED),
-        Error::Callback(_) => None,
+        Error::Callback(_) | Error::Vintage { .. } => None,
         Error::InvalidSeries { .. }
         | Error::MissingFeature { .. }
         | Error::OtherTarget { .. }
@@ -138,7 +138,6 @@ fn models(error: &btc_models::Error) -> Option<u8> {
         | Error::Holes { .. }
         | Error::NotPositive { .. }
         | Error::TargetInDisguise { .. }
-        | Error::Vintage { .. }
         | Error::Diverged { .. }
         | Error::LookAhead { .. }
         | Error::Bundle { .. }
