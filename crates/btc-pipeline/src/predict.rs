@@ -163,8 +163,8 @@ fn missing_model(client: &TrackingClient, name: &str, version: Option<u64>) -> E
 ///
 /// # Errors
 ///
-/// As [`load_version`]; [`Error::Mismatch`] if `timesteps` is not the model's;
-/// [`Error::OutOfRange`] if the table does not end with `date_end`.
+/// As [`load_version`]; [`Error::OtherWindow`] if `timesteps` is not the model's;
+/// [`Error::DayNotThere`] if the table does not end with `date_end`.
 pub fn predict(
     client: &TrackingClient,
     config: &PredictConfig,
