@@ -68,7 +68,7 @@ impl FitContext {
 /// * A model that does not use the context's seed has [`is_random`](Self::is_random) `false`.
 /// * Two models that may forecast differently have different [`fingerprint`](Self::fingerprint)s.
 ///
-/// [`conformance::check_model`](crate::conformance::check_model) (feature `conformance`) checks a
+/// `conformance::check_model` (feature `conformance`) checks a
 /// model for it.
 pub trait Model: Debug + Send + Sync {
     /// A short name, distinct among the models of a comparison.
