@@ -125,11 +125,13 @@ fn the_only_one_there_is_needs_no_name() {
         assert!(!registration[key].is_null(), "{key}: {registration}");
     }
 
-    // A comparison with the champion says on which days that was chosen.
+    // A comparison with the champion says first on which days that was chosen.
     succeed(root, &["model", "promote", "my-model", "1"]);
     let compared = succeed(root, &["backtest", "--origins", "30", "--refit", "30"]);
     let first = compared.lines().next().unwrap_or_default();
-    assert!(first.contains("was chosen on"), "{compared}");
+    let says = "days on which the configuration of a compared model was chosen";
+    assert!(first.starts_with("30 of 30 origins"), "{compared}");
+    assert!(first.contains(says), "{compared}");
 
     // With several, the error lists them.
     succeed(root, &["tune", "create-study", "--study", "second"]);
