@@ -17,7 +17,7 @@ use std::str::FromStr;
 ///
 /// let name: SeriesName = "Hash-Rate".parse()?;
 /// assert_eq!(name.as_str(), "hash_rate");
-/// assert_eq!(name, "hash_rate".parse()?);
+/// assert_eq!(name, "hash_rate".parse::<SeriesName>()?);
 /// assert!("../hash".parse::<SeriesName>().is_err());
 /// # Ok::<(), btc_ingest::Error>(())
 /// ```

@@ -18,11 +18,12 @@ use btc_features::{
 };
 use serde_json::{Map, Value};
 
-use crate::support::{fixture, write_parquet};
+use crate::support::{fixture, known, write_parquet};
 
 #[tokio::test]
 async fn every_case_gives_the_expected_rows() {
     let golden: Value = serde_json::from_str(&fixture("pit.json")).unwrap();
+    known(&golden, &["generator", "entities", "cases"]);
     let cases = golden["cases"].as_array().unwrap();
     let mut wrong = Vec::new();
     for case in cases {
@@ -42,6 +43,32 @@ async fn every_case_gives_the_expected_rows() {
 }
 
 async fn check(case: &Value, entities: &Value) -> Result<(), String> {
+    // What the two stores of Feast answered each is summed up in `expected`.
+    known(
+        case,
+        &[
+            "name",
+            "note",
+            "sources",
+            "views",
+            "service",
+            "odfv",
+            "features",
+            "full_feature_names",
+            "filter_by_created_timestamp",
+            "entity_rows",
+            "entity_tz",
+            "entity_ts_col",
+            "entity_unit",
+            "start_date",
+            "end_date",
+            "expected",
+            "expected_duckdb",
+            "expected_file",
+            "stores_agree_as_sets",
+        ],
+    );
+    known(&case["expected"], &["columns", "rows", "error"]);
     let dir = tempfile::tempdir().unwrap();
     let mut store = FeatureStore::init(dir.path(), "golden").unwrap();
     let definitions = definitions(case, entities, dir.path());
@@ -111,6 +138,19 @@ fn definitions(case: &Value, entities: &Value, dir: &Path) -> Definitions {
     let mut sources: BTreeMap<String, RecordBatch> = BTreeMap::new();
     let mut definitions = Definitions::new();
     for source in case["sources"].as_array().unwrap() {
+        known(
+            source,
+            &[
+                "name",
+                "rows",
+                "columns",
+                "timestamp_field",
+                "created_timestamp_column",
+                "tz",
+                "unit",
+                "field_mapping",
+            ],
+        );
         let name = text(&source["name"]).unwrap();
         let created = text(&source["created_timestamp_column"]);
         let timestamp_field = text(&source["timestamp_field"]).unwrap();
@@ -136,6 +176,10 @@ fn definitions(case: &Value, entities: &Value, dir: &Path) -> Definitions {
         sources.insert(name, batch);
     }
     for view in case["views"].as_array().unwrap() {
+        known(
+            view,
+            &["name", "source", "features", "entities", "ttl_s", "types"],
+        );
         let source = definitions.sources[view["source"].as_str().unwrap()].clone();
         let batch = &sources[&source.name];
         let mut features = Vec::new();
@@ -192,6 +236,7 @@ fn definitions(case: &Value, entities: &Value, dir: &Path) -> Definitions {
     }
     if let Some(Value::Array(projections)) = case.get("service") {
         let projections = projections.iter().map(|projection| {
+            known(projection, &["view", "alias", "join_key_map"]);
             let mut declared = FeatureViewProjection::new(projection["view"].as_str().unwrap());
             if let Some(alias) = projection.get("alias").and_then(Value::as_str) {
                 declared = declared.with_alias(alias);

@@ -42,6 +42,22 @@ pub(crate) fn fixture(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
+/// Refuses an object with a member that the reader of a case does not know: what it sets would be left
+/// out in silence.
+#[track_caller]
+pub(crate) fn known(value: &serde_json::Value, keys: &[&str]) {
+    for key in value
+        .as_object()
+        .into_iter()
+        .flat_map(|members| members.keys())
+    {
+        assert!(
+            keys.contains(&key.as_str()),
+            "nobody reads {key} of {value}"
+        );
+    }
+}
+
 /// The Python that can import `module`: `BTC_PYTHON`, or `python3`. Without it
 /// the test is skipped, unless `BTC_REQUIRE` names the module.
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
