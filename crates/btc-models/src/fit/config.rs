@@ -238,6 +238,27 @@ impl TrainConfig {
         self
     }
 
+    /// Cuts scaled features to plus and minus `limit`, or leaves them as they are.
+    #[must_use]
+    pub fn with_clip(mut self, limit: impl Into<Option<f64>>) -> Self {
+        self.clip = limit.into();
+        self
+    }
+
+    /// Sets the rows over which a missing feature keeps its last value.
+    #[must_use]
+    pub fn with_max_staleness(mut self, rows: usize) -> Self {
+        self.max_staleness = rows;
+        self
+    }
+
+    /// Sets whether the training windows change their order from epoch to epoch.
+    #[must_use]
+    pub fn with_shuffle(mut self, shuffle: bool) -> Self {
+        self.shuffle = shuffle;
+        self
+    }
+
     /// Sets the seed.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
