@@ -1,0 +1,239 @@
+//! Values out of a file: long histories from elsewhere.
+//!
+//! A file is unpacked ([`unpack`]), its layout is recognised ([`layout`]), and its rows are gone
+//! through twice, whether of CSV or of Parquet: once to see how dates and numbers are written,
+//! once to read them ([`assemble`]).
+
+mod assemble;
+mod csv_rows;
+mod dates;
+mod figures;
+mod import;
+mod layout;
+mod mapping;
+mod options;
+mod parquet_rows;
+mod preset;
+mod rows;
+mod unpack;
+
+pub(crate) use dates::can_be_stored;
+pub use import::import_file;
+pub use mapping::ColumnMapping;
+pub use options::{
+    DateFormat, DecimalMark, Duplicates, EpochUnit, FileOptions, Stamp, Step, TextEncoding,
+};
+pub use preset::Preset;
+
+use crate::clean::Rejected;
+use crate::error::{Error, Result};
+use crate::source::{DATE, DailySeries, Source, days_since_epoch, to_batch};
+use crate::store::timestamps;
+use arrow::array::{ArrayRef, Date32Array, Float64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use assemble::{Assembled, assemble};
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::NaiveDate;
+use csv_rows::CsvRows;
+use parquet_rows::ParquetRows;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The column with the time of a row, where rows are not days.
+pub(crate) const TIME: &str = "time";
+
+impl ColumnMapping {
+    /// Reads the columns of a text, or of the bytes of another file, as they would be stored.
+    ///
+    /// ```
+    /// let columns = btc_ingest::ColumnMapping::new("Date").with("Close", "close");
+    /// let batch = columns.read_csv(b"Date,Open,Close\n2012-01-02,5.3,5.2\n2012-01-01,4.7,5.3\n")?;
+    /// assert_eq!((batch.num_rows(), batch.num_columns()), (2, 2));
+    /// # Ok::<(), btc_ingest::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if a column is missing, or a cell is not what it should be; the message names the
+    /// line.
+    pub fn read_csv(&self, text: &[u8]) -> Result<RecordBatch> {
+        let mut options = FileOptions::default();
+        options.strict = true;
+        Ok(read(Path::new("the text"), Bytes::copy_from_slice(text), self, &options)?.batch)
+    }
+}
+
+/// What a file holds, as it would be stored.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FileTable {
+    /// How far apart the rows are.
+    pub step: Step,
+    /// How the file reads, in one line.
+    pub recognised: String,
+    /// The rows by ascending time: `date` (`Date32`) where the step is a day, otherwise `time`
+    /// (nanoseconds, UTC), and a `Float64` column for each series.
+    pub batch: RecordBatch,
+    /// Cells and rows that cannot be used, with their place in the file.
+    pub rejected: Vec<Rejected>,
+    /// What the user should know, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Values out of a CSV or a Parquet file, which may be packed.
+///
+/// What the file looks like is recognised; [`FileOptions`] say it instead. The order of the rows
+/// does not matter.
+#[derive(Debug, Clone)]
+pub struct FileSource {
+    name: String,
+    path: PathBuf,
+    columns: ColumnMapping,
+    options: FileOptions,
+}
+
+impl FileSource {
+    /// Calls the columns of the file at `path`, by the mapping, a source called `name`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no column is named, a series is named twice, or a name has other characters than
+    /// lower-case letters, digits and underscores.
+    pub fn new(name: &str, path: impl Into<PathBuf>, columns: ColumnMapping) -> Result<Self> {
+        columns.check()?;
+        Ok(Self {
+            name: name.to_owned(),
+            path: path.into(),
+            columns,
+            options: FileOptions::default(),
+        })
+    }
+
+    /// Says how the file is to be read, in place of what is recognised.
+    #[must_use]
+    pub fn with_options(mut self, options: FileOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Reads the file.
+    ///
+    /// ```
+    /// use btc_ingest::{ColumnMapping, FileSource};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let file = folder.path().join("old.csv");
+    /// std::fs::write(&file, "Datum;Schluss\n31.12.2012;13,5\n01.01.2013;oops\n")?;
+    ///
+    /// let columns = ColumnMapping::new("Datum").with("Schluss", "close");
+    /// let table = FileSource::new("old", &file, columns)?.read()?;
+    /// assert_eq!(table.batch.num_rows(), 1);
+    /// assert!(table.recognised.contains("decimal comma"));
+    /// assert!(table.notes[0].contains("line 3, column \"Schluss\": \"oops\" is not a number"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such file, a column is missing, or no row can be used;
+    /// [`Error::Unclear`] if it can be read in more than one way.
+    pub fn read(&self) -> Result<FileTable> {
+        let bytes = std::fs::read(&self.path).map_err(|problem| Error::read(&self.path, problem))?;
+        read(&self.path, bytes.into(), &self.columns, &self.options)
+    }
+}
+
+fn read(
+    path: &Path,
+    bytes: Bytes,
+    columns: &ColumnMapping,
+    options: &FileOptions,
+) -> Result<FileTable> {
+    columns.check()?;
+    let unpacked = unpack::unpack(path, bytes)?;
+    let series = columns.series();
+    let mut assembled = if unpacked.is_parquet {
+        let rows = ParquetRows::new(path, unpacked.bytes, columns, options)?;
+        assemble(path, &rows, &series, options)?
+    } else {
+        let (text, encoding) = unpack::decode(&unpacked.bytes, options.encoding)
+            .map_err(|problem| Error::invalid(path, problem))?;
+        let rows = CsvRows::new(path, &text, encoding, columns, options)?;
+        assemble(path, &rows, &series, options)?
+    };
+    if let Some(packed) = unpacked.packed {
+        assembled.recognised = format!("{packed}, {}", assembled.recognised);
+    }
+    table(assembled)
+}
+
+fn table(assembled: Assembled) -> Result<FileTable> {
+    let Assembled {
+        step,
+        recognised,
+        times,
+        columns,
+        rejected,
+        notes,
+    } = assembled;
+    let (time, array): (Field, ArrayRef) = if step.is_day() {
+        let days = times.iter().map(|time| days_since_epoch(time.date()));
+        let field = Field::new(DATE, DataType::Date32, false);
+        (field, Arc::new(Date32Array::from_iter_values(days)))
+    } else {
+        let nanos = times.iter().map(|time| crate::store::nanos(time.and_utc()));
+        let field = Field::new(TIME, crate::store::timestamp_type(), false);
+        (field, timestamps(nanos))
+    };
+    let mut fields = vec![time];
+    let mut arrays = vec![array];
+    for (series, values) in columns {
+        fields.push(Field::new(series.as_str(), DataType::Float64, true));
+        arrays.push(Arc::new(Float64Array::from(values)));
+    }
+    Ok(FileTable {
+        step,
+        recognised,
+        batch: RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?,
+        rejected,
+        notes,
+    })
+}
+
+/// The daily series of a table.
+pub(crate) fn daily_series(source: &str, table: &FileTable) -> Result<Vec<DailySeries>> {
+    crate::source::from_batch(source, &table.batch)
+}
+
+#[async_trait]
+impl Source for FileSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.columns.schema()
+    }
+
+    /// Refuses a file with anything that cannot be used, and one whose rows are not days: a batch
+    /// has no place for what is set aside. [`import_file`] has.
+    async fn fetch(&self, days: RangeInclusive<NaiveDate>) -> Result<RecordBatch> {
+        let mut source = self.clone();
+        source.options.strict = true;
+        let read = tokio::task::spawn_blocking(move || source.read()).await;
+        let table = read.map_err(|problem| Error::invalid(&self.path, problem.to_string()))??;
+        if !table.step.is_day() {
+            let problem = format!("its rows are {} apart, not a day", table.step);
+            return Err(Error::invalid(&self.path, problem));
+        }
+        if let Some(rejected) = table.rejected.first() {
+            return Err(Error::invalid(&self.path, rejected.in_words()));
+        }
+        let mut series = daily_series(&self.name, &table)?;
+        for series in &mut series {
+            series.values.retain(|(day, _)| days.contains(day));
+        }
+        to_batch(self.schema(), &series)
+    }
+}
