@@ -12,10 +12,10 @@ use arrow::datatypes::{
     TimestampNanosecondType, UInt64Type,
 };
 use btc_features::{FeatureSelection, FeatureStore};
+use btc_files::Sha256;
 use btc_ingest::{Revisions, Table};
 use btc_models::{SeriesFrame, Unused};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
 
 use crate::{Error, Project, Result};
 
@@ -423,7 +423,7 @@ pub(crate) fn rows_until(table: &RecordBatch, last_day: Option<NaiveDate>) -> Re
 
 /// What identifies the numbers of a table: SHA-256 over names, instants and values.
 pub(crate) fn content_hash(table: &RecordBatch) -> String {
-    let mut hasher = Sha256::new();
+    let mut hasher = Sha256::default();
     for (field, array) in table.schema_ref().fields().iter().zip(table.columns()) {
         hasher.update((field.name().len() as u64).to_le_bytes());
         hasher.update(field.name());
@@ -436,7 +436,7 @@ pub(crate) fn content_hash(table: &RecordBatch) -> String {
             hasher.update(value.to_bits().to_le_bytes());
         }
     }
-    format!("{:x}", hasher.finalize())
+    hasher.hex()
 }
 
 struct Column {
