@@ -30,6 +30,7 @@
 //! | `raw/<source>/quarantine.parquet` | values that were not fit for use, and why |
 //! | `processed/ohlcv/<year>.parquet` | prices: open, high, low, close, volume, `price_source` |
 //! | `processed/blockchain/<year>.parquet` | one column per chart |
+//! | `processed/<source>/<year>.parquet` | an import whose rows are not days: `time` and one column per series |
 //! | `manifest.json` | SHA-256 of every table and of every answer that brought something new |
 //!
 //! A processed row of the day `date` has an `event_timestamp`, the instant from which its values
@@ -46,7 +47,7 @@ pub mod alpha_vantage;
 pub mod blockchain;
 mod clean;
 mod error;
-mod file_source;
+mod file;
 mod http;
 mod key;
 mod number;
@@ -69,7 +70,10 @@ pub use arrow;
 pub use blockchain::{BLOCKCHAIN_URL, BlockchainCharts, ChartFormat, DEFAULT_CHARTS};
 pub use clean::{Point, Reason, Rejected};
 pub use error::{Error, Result};
-pub use file_source::{ColumnMapping, FileSource};
+pub use file::{
+    ColumnMapping, DateFormat, DecimalMark, Duplicates, EpochUnit, FileOptions, FileSource,
+    FileTable, ImportReport, Preset, Stamp, Step, TextEncoding, import_file,
+};
 pub use http::{HttpConfig, ProxyRule};
 pub use key::ApiKey;
 pub use profile::profile;

@@ -5,12 +5,15 @@ mod update;
 
 use crate::alpha_vantage::{ALPHA_VANTAGE, AlphaVantage};
 use crate::blockchain::{BLOCKCHAIN, BlockchainCharts};
+use crate::clean::Rejected;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, ProgressEvent};
-use crate::report::{PlannedRequest, PullConfig, PullReport, SeriesReport, SkippedSource};
+use crate::report::{
+    PlannedRequest, PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource,
+};
 use crate::series::SeriesName;
 use crate::source::{DailySeries, Source, from_batch};
-use crate::store::{DataFolder, Logs, Manifest, Writer};
+use crate::store::{DataFolder, InstantRow, Logs, Manifest, Writer};
 use crate::synthetic::{SYNTHETIC, Synthetic};
 use crate::validate::set_aside_unfit;
 use chrono::{DateTime, Days, NaiveDate, Utc};
@@ -197,8 +200,16 @@ pub async fn pull_source(
     now: DateTime<Utc>,
 ) -> Result<PullReport> {
     let name = source.name();
+    check_name(name)?;
+    let batch = source.fetch(days).await?;
+    let series = from_batch(name, &batch)?;
+    store_days(data_dir, name, series, Vec::new(), now)
+}
+
+/// Checks that a source of the user's own can have a name.
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let reserved = [ALPHA_VANTAGE, BLOCKCHAIN, SYNTHETIC];
+    let reserved = [ALPHA_VANTAGE, BLOCKCHAIN, SYNTHETIC, "ohlcv"];
     if name.is_empty() || !name.chars().all(allowed) || reserved.contains(&name) {
         let problem = format!(
             "{name:?} cannot be the name of a source; use lower-case letters, digits and hyphens, \
@@ -207,9 +218,18 @@ pub async fn pull_source(
         );
         return Err(Error::config(problem));
     }
-    let batch = source.fetch(days).await?;
-    let mut series = from_batch(name, &batch)?;
-    let rejected = set_aside_unfit(&mut series, now.date_naive());
+    Ok(())
+}
+
+/// Stores the days of a source of the user's own, and what was set aside of it.
+pub(crate) fn store_days(
+    data_dir: &Path,
+    name: &str,
+    mut series: Vec<DailySeries>,
+    mut rejected: Vec<Rejected>,
+    now: DateTime<Utc>,
+) -> Result<PullReport> {
+    rejected.extend(set_aside_unfit(&mut series, now.date_naive()));
     let mut store = DataFolder::new(data_dir).writer()?;
     let market = store
         .manifest()
@@ -229,10 +249,7 @@ pub async fn pull_source(
     {
         let report = SeriesReport {
             source: name.to_owned(),
-            rejected: rejected
-                .iter()
-                .filter(|rejected| column == *rejected.series)
-                .count(),
+            rejected: count_of(&rejected, &column),
             series: column.to_string(),
             ..SeriesReport::default()
         };
@@ -244,6 +261,61 @@ pub async fn pull_source(
     let (commit, report) = update.finish(market, charts, now.date_naive());
     let manifest = store.commit(commit)?;
     Ok(report.complete(data_dir, &manifest))
+}
+
+/// Stores values at instants of a source of the user's own, and what was set aside of it.
+pub(crate) fn store_instants(
+    data_dir: &Path,
+    name: &str,
+    columns: &[SeriesName],
+    rows: Vec<InstantRow>,
+    rejected: Vec<Rejected>,
+    now: DateTime<Utc>,
+) -> Result<PullReport> {
+    let mut store = DataFolder::new(data_dir).writer()?;
+    let market = store
+        .manifest()
+        .map_or("USD", |manifest| &manifest.market)
+        .to_owned();
+    check_kind(&store, data_dir, &market)?;
+    let mut update = Update::new(now);
+    let table = store.instants_mut(name)?;
+    let merged = table.merge(columns, rows, now);
+    let times = table.times();
+    let day =
+        |time: Option<&i64>| time.map(|time| DateTime::from_timestamp_nanos(*time).date_naive());
+    for column in columns {
+        update.add(SeriesReport {
+            source: name.to_owned(),
+            series: column.to_string(),
+            status: if merged.new + merged.changed > 0 {
+                SeriesStatus::Updated
+            } else {
+                SeriesStatus::Unchanged
+            },
+            rows: times.len(),
+            first: day(times.first()),
+            last: day(times.last()),
+            new_rows: merged.new,
+            changed_rows: merged.changed,
+            rejected: count_of(&rejected, column),
+            ..SeriesReport::default()
+        });
+    }
+    update.reject(name, rejected);
+    update.check(&store);
+    let charts = all_charts(&store, &[]);
+    let (commit, report) = update.finish(market, charts, now.date_naive());
+    let manifest = store.commit(commit)?;
+    Ok(report.complete(data_dir, &manifest))
+}
+
+/// The number of values of a series that were set aside, those of whole rows included.
+fn count_of(rejected: &[Rejected], series: &SeriesName) -> usize {
+    let of_series = |rejected: &&Rejected| {
+        *series == *rejected.series || rejected.series == crate::source::DATE
+    };
+    rejected.iter().filter(of_series).count()
 }
 
 /// Lists the requests that [`pull`] would make now, without making any.

@@ -138,6 +138,7 @@ impl Chart {
             stamp: shown,
             value: value.to_string(),
             reason,
+            origin: None,
         });
     }
 }

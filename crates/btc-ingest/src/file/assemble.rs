@@ -1,12 +1,13 @@
 //! From rows to series: each row is stored or set aside, and nothing else.
 
-use super::dates::{DateSurvey, Reading, can_be_stored};
+use super::dates::{DateSurvey, Reading};
 use super::figures::{self, FigureSurvey};
 use super::options::{DecimalMark, Duplicates, FileOptions, Stamp, Step};
 use super::rows::{Cell, Content, Row, Rows};
 use crate::clean::{Reason, Rejected};
 use crate::error::{Error, Result};
 use crate::series::SeriesName;
+use crate::store::is_storable;
 use chrono::{NaiveDateTime, NaiveTime};
 use std::path::Path;
 
@@ -186,7 +187,9 @@ impl Taken<'_> {
         let Some(time) = time else {
             return self.reject(row.number, None, &shown, shown.clone(), Reason::BadStamp);
         };
-        if !can_be_stored(time.date()) {
+        let can_be_stored =
+            is_storable(time.date()) && time.and_utc().timestamp_nanos_opt().is_some();
+        if !can_be_stored {
             return self.reject(row.number, None, &shown, shown.clone(), Reason::OutOfRange);
         }
         self.times.push(time);
@@ -331,7 +334,10 @@ fn merge(
         .map(|row| columns.iter().any(|column| column[row].is_some()))
         .collect();
     let kept = |row: &usize| keep[*row];
-    let times: Vec<NaiveDateTime> = (0..times.len()).filter(kept).map(|row| times[row]).collect();
+    let times: Vec<NaiveDateTime> = (0..times.len())
+        .filter(kept)
+        .map(|row| times[row])
+        .collect();
     let columns = taken.series.iter().zip(columns).zip(taken.names);
     let columns = columns
         // An optional column that the file does not have brings no series.
@@ -460,7 +466,9 @@ fn usual_step(times: &[NaiveDateTime]) -> Step {
         return Step::from_seconds(median).unwrap_or(Step::DAY);
     }
     let day_of_month = |time: &NaiveDateTime| chrono::Datelike::day(time);
-    let is_one_day = sorted.iter().all(|time| day_of_month(time) == day_of_month(&sorted[0]));
+    let is_one_day = sorted
+        .iter()
+        .all(|time| day_of_month(time) == day_of_month(&sorted[0]));
     if is_one_day && most(keeping(&|step| (28 * DAY..=31 * DAY).contains(&step))) {
         return Step::MONTH;
     }
@@ -473,8 +481,13 @@ mod tests {
     use chrono::{NaiveDate, TimeDelta};
 
     fn at(seconds: &[i64]) -> Vec<NaiveDateTime> {
-        let start = NaiveDate::from_ymd_opt(2024, 1, 1).unwrap().and_time(NaiveTime::MIN);
-        seconds.iter().map(|s| start + TimeDelta::seconds(*s)).collect()
+        let start = NaiveDate::from_ymd_opt(2024, 1, 1)
+            .unwrap()
+            .and_time(NaiveTime::MIN);
+        seconds
+            .iter()
+            .map(|s| start + TimeDelta::seconds(*s))
+            .collect()
     }
 
     #[track_caller]

@@ -122,7 +122,10 @@ impl Rows for CsvRows<'_> {
                 continue;
             }
             let (found, expected) = (record.len(), self.layout.width);
-            let extra_is_empty = record.iter().skip(expected).all(|cell| cell.trim().is_empty());
+            let extra_is_empty = record
+                .iter()
+                .skip(expected)
+                .all(|cell| cell.trim().is_empty());
             let fits = found == expected || (found > expected && extra_is_empty);
             if self.swallows_rows(&record, !fits) {
                 let text = record.iter().find(|cell| cell.trim().contains('\n'));

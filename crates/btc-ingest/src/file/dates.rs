@@ -1,7 +1,7 @@
 //! Dates as people write them: what a column's cells can mean, settled over the whole column.
 
 use super::options::{DateFormat, EpochUnit};
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 
 /// Whether day or month comes first in dates such as 03/04/2024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -375,9 +375,7 @@ impl DateSurvey {
                 Ok(Some(Order::ShortYearFirst))
             }
             // The day and the month are one number in every row.
-            [None, None] if !self.differs && !maybe_year => {
-                Ok(Some(Order::DayFirst))
-            }
+            [None, None] if !self.differs && !maybe_year => Ok(Some(Order::DayFirst)),
             [None, None] => Err(OpenOrder(format!(
                 "{rows} {row}: {text:?} can have the day or the month first, and no other row \
                  tells"
@@ -404,11 +402,15 @@ impl DateSurvey {
                 "year first".to_owned()
             });
         }
-        let digits = self.compact > 0 && (reading.hours || reading.minutes || self.units.is_empty());
+        let digits =
+            self.compact > 0 && (reading.hours || reading.minutes || self.units.is_empty());
         if digits {
             kinds.push("compact".to_owned());
         }
-        let units = self.units.iter().filter(|_| !digits || self.compact < self.seen);
+        let units = self
+            .units
+            .iter()
+            .filter(|_| !digits || self.compact < self.seen);
         kinds.extend(units.map(|unit| format!("epoch in {}", unit.in_words())));
         match kinds.as_slice() {
             [] => "no dates".to_owned(),
@@ -505,7 +507,9 @@ fn shape(text: &str) -> Option<Shape> {
         return None;
     }
     let plain = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if plain.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    if plain
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
         && plain.bytes().filter(|byte| *byte == b'.').count() <= 1
         && let Some(number) = Count::of_text(text)
     {
@@ -724,7 +728,8 @@ impl<'a> Scanner<'a> {
     }
 
     fn separator(&mut self) -> Option<()> {
-        self.take(|c| matches!(c, ' ' | '-' | '/' | '.')).map(|_| ())
+        self.take(|c| matches!(c, ' ' | '-' | '/' | '.'))
+            .map(|_| ())
     }
 
     /// A number of at most `longest` digits.
@@ -757,17 +762,6 @@ impl<'a> Scanner<'a> {
             _ => None,
         }
     }
-}
-
-/// The first instant that the tables can hold: nanoseconds since 1970 in 64 bits.
-const FIRST: NaiveDate = NaiveDate::from_ymd_opt(1678, 1, 1).expect("a day of the calendar");
-/// The last day whose end the tables can hold.
-const LAST: NaiveDate = NaiveDate::from_ymd_opt(2261, 12, 31).expect("a day of the calendar");
-
-/// Whether the tables can hold a day, and the instant at which it ends.
-pub(crate) fn can_be_stored(day: NaiveDate) -> bool {
-    let end = day.checked_add_days(Days::new(1));
-    (FIRST..=LAST).contains(&day) && end.is_some()
 }
 
 #[cfg(test)]
@@ -934,14 +928,5 @@ mod tests {
         assert_eq!(with("%d|%m|%Y", "01|02|2024"), day);
         assert_eq!(with("s", "86400").as_deref(), Some("1970-01-02 00:00:00"));
         assert_eq!(with("dmy", "20240201"), None);
-    }
-
-    #[test]
-    fn days_that_nanoseconds_cannot_tell_are_known() {
-        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
-        for text in ["0001-01-01", "1677-12-31", "2262-01-01", "9999-12-31"] {
-            assert!(!can_be_stored(day(text)), "{text}");
-        }
-        assert!(can_be_stored(day("1678-01-01")) && can_be_stored(day("2261-12-31")));
     }
 }

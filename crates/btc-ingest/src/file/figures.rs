@@ -280,8 +280,24 @@ mod tests {
         reads("1.0652200634920637e-7", Point, 1.065_220_063_492_063_7e-7);
         reads("1E+3", Point, 1000.0);
         for text in [
-            "", "oops", "1.2.3", "1,2,3", "12,34.5", "1 2", "0x10", "--5", "1e", "e5", "%", "$",
-            "1_0", "5 USD", "inf", "true", "2024-01-01", "1,,000",
+            "",
+            "oops",
+            "1.2.3",
+            "1,2,3",
+            "12,34.5",
+            "1 2",
+            "0x10",
+            "--5",
+            "1e",
+            "e5",
+            "%",
+            "$",
+            "1_0",
+            "5 USD",
+            "inf",
+            "true",
+            "2024-01-01",
+            "1,,000",
         ] {
             assert_eq!(parse(text, Point), None, "{text}");
         }
@@ -310,12 +326,17 @@ mod tests {
         assert!(settle(&["95.123"], false).is_err());
         assert!(settle(&["95,123"], true).is_err());
         let error = settle(&["1.5", "1,5"], true).unwrap_err();
-        assert!(error.contains("line 2") && error.contains("line 3"), "{error}");
+        assert!(
+            error.contains("line 2") && error.contains("line 3"),
+            "{error}"
+        );
     }
 
     #[test]
     fn marks_of_missing_values_are_known() {
-        for text in ["", "NA", "N/A", "#N/A", "-", "<NA>", "NULL", "NaN", "None", "null", "."] {
+        for text in [
+            "", "NA", "N/A", "#N/A", "-", "<NA>", "NULL", "NaN", "None", "null", ".",
+        ] {
             assert!(is_missing(text, &[]), "{text}");
         }
         for text in ["0", "oops", "n.a.", "#REF!"] {

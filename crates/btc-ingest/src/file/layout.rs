@@ -109,7 +109,8 @@ pub(super) fn recognise(
     let named = text[skipped..].lines().next().unwrap_or_default();
     let named = named.strip_prefix("sep=").and_then(|rest| {
         let mut rest = rest.trim_end_matches('\r').chars();
-        rest.next().filter(|c| c.is_ascii() && rest.next().is_none())
+        rest.next()
+            .filter(|c| c.is_ascii() && rest.next().is_none())
     });
     let (skipped, first_line) = match named {
         Some(_) => {
@@ -161,7 +162,10 @@ fn sample(text: &str, from: usize, line: u64, delimiter: u8) -> Result<Vec<Sampl
     let mut record = StringRecord::new();
     while records.len() < SAMPLE {
         let before = reader.position().byte();
-        let before = from + usize::try_from(before).unwrap_or(usize::MAX).min(text.len() - from);
+        let before = from
+            + usize::try_from(before)
+                .unwrap_or(usize::MAX)
+                .min(text.len() - from);
         match reader.read_record(&mut record) {
             Ok(true) => {}
             Ok(false) => break,
@@ -188,7 +192,11 @@ fn lay_out(
     let usual = usual_width(rows);
     let mut widths = header.iter().map(|record| record.cells.len());
     let width = if rows.is_empty() || !widths.clone().any(|width| width == usual) {
-        widths.by_ref().max().filter(|width| *width > 1).unwrap_or(usual)
+        widths
+            .by_ref()
+            .max()
+            .filter(|width| *width > 1)
+            .unwrap_or(usual)
     } else {
         usual
     };
@@ -302,7 +310,11 @@ fn place(names: &[&Sampled], wanted: &str) -> Result<usize, Option<String>> {
     for fit in fits {
         let mut places: Vec<usize> = Vec::new();
         for record in names {
-            let found = record.cells.iter().enumerate().filter(|(_, cell)| fit(cell));
+            let found = record
+                .cells
+                .iter()
+                .enumerate()
+                .filter(|(_, cell)| fit(cell));
             places.extend(found.map(|(place, _)| place));
         }
         places.sort_unstable();
@@ -377,7 +389,12 @@ mod tests {
             check(&text, "Date", "Close", (delimiter, 0, 2, &row));
         }
         let german = "Datum;Zuletzt\n29.12.2024;95000,5\n";
-        check(german, "Datum", "Zuletzt", (';', 0, 1, "29.12.2024;95000,5"));
+        check(
+            german,
+            "Datum",
+            "Zuletzt",
+            (';', 0, 1, "29.12.2024;95000,5"),
+        );
         let bare = "29.12.2024;95000,5\n30.12.2024;95000,7\n";
         check(bare, "0", "1", (';', 0, 1, "29.12.2024;95000,5"));
         let told = "sep=|\nDate|Close\n2024-01-01|1\n";
@@ -396,7 +413,12 @@ mod tests {
         let none = "1735430400000,5\n";
         check(none, "0", "1", (',', 0, 1, "1735430400000,5"));
         // A first row with a typing error is a row.
-        check("Date,Close\ngarbage,5\n", "Date", "Close", (',', 0, 1, "garbage,5"));
+        check(
+            "Date,Close\ngarbage,5\n",
+            "Date",
+            "Close",
+            (',', 0, 1, "garbage,5"),
+        );
     }
 
     #[test]
@@ -408,7 +430,10 @@ mod tests {
         let error = layout(text, "Date", "OPEN").unwrap_err();
         assert!(error.contains("by its place: 1, 2"), "{error}");
         let error = layout(text, "Date", "Vol").unwrap_err();
-        assert!(error.contains("there are Date, Open, open, Close"), "{error}");
+        assert!(
+            error.contains("there are Date, Open, open, Close"),
+            "{error}"
+        );
         let error = layout("2024-01-01,1\n", "Date", "Close").unwrap_err();
         assert!(error.contains("no header"), "{error}");
         let twice = layout("Date,Close,Close\n2024-01-01,1,2\n", "Date", "Close").unwrap_err();

@@ -17,8 +17,7 @@ mod preset;
 mod rows;
 mod unpack;
 
-pub(crate) use dates::can_be_stored;
-pub use import::import_file;
+pub use import::{ImportReport, import_file};
 pub use mapping::ColumnMapping;
 pub use options::{
     DateFormat, DecimalMark, Duplicates, EpochUnit, FileOptions, Stamp, Step, TextEncoding,
@@ -61,7 +60,13 @@ impl ColumnMapping {
     pub fn read_csv(&self, text: &[u8]) -> Result<RecordBatch> {
         let mut options = FileOptions::default();
         options.strict = true;
-        Ok(read(Path::new("the text"), Bytes::copy_from_slice(text), self, &options)?.batch)
+        Ok(read(
+            Path::new("the text"),
+            Bytes::copy_from_slice(text),
+            self,
+            &options,
+        )?
+        .batch)
     }
 }
 
@@ -73,6 +78,8 @@ pub struct FileTable {
     pub step: Step,
     /// How the file reads, in one line.
     pub recognised: String,
+    /// Whether the times are those of the beginnings or of the ends of the steps.
+    pub stamp: Stamp,
     /// The rows by ascending time: `date` (`Date32`) where the step is a day, otherwise `time`
     /// (nanoseconds, UTC), and a `Float64` column for each series.
     pub batch: RecordBatch,
@@ -139,7 +146,8 @@ impl FileSource {
     /// Fails if there is no such file, a column is missing, or no row can be used;
     /// [`Error::Unclear`] if it can be read in more than one way.
     pub fn read(&self) -> Result<FileTable> {
-        let bytes = std::fs::read(&self.path).map_err(|problem| Error::read(&self.path, problem))?;
+        let bytes =
+            std::fs::read(&self.path).map_err(|problem| Error::read(&self.path, problem))?;
         read(&self.path, bytes.into(), &self.columns, &self.options)
     }
 }
@@ -165,10 +173,10 @@ fn read(
     if let Some(packed) = unpacked.packed {
         assembled.recognised = format!("{packed}, {}", assembled.recognised);
     }
-    table(assembled)
+    table(assembled, options.stamp)
 }
 
-fn table(assembled: Assembled) -> Result<FileTable> {
+fn table(assembled: Assembled, stamp: Stamp) -> Result<FileTable> {
     let Assembled {
         step,
         recognised,
@@ -194,6 +202,7 @@ fn table(assembled: Assembled) -> Result<FileTable> {
     }
     Ok(FileTable {
         step,
+        stamp,
         recognised,
         batch: RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?,
         rejected,

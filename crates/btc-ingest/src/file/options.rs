@@ -305,7 +305,13 @@ impl Step {
 }
 
 /// Units of a step, by name and seconds.
-const UNITS: [(&str, i64); 5] = [("w", 7 * DAY), ("d", DAY), ("h", 3600), ("min", 60), ("s", 1)];
+const UNITS: [(&str, i64); 5] = [
+    ("w", 7 * DAY),
+    ("d", DAY),
+    ("h", 3600),
+    ("min", 60),
+    ("s", 1),
+];
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -366,10 +372,21 @@ mod tests {
         for name in ["1s", "15min", "1h", "4h", "1d", "1w", "1mo"] {
             assert_eq!(name.parse::<Step>().unwrap().to_string(), name);
         }
-        for name in ["", "h1", "0h", "1y", "99999999999999999999d", "400d", "1.5h"] {
+        for name in [
+            "",
+            "h1",
+            "0h",
+            "1y",
+            "99999999999999999999d",
+            "400d",
+            "1.5h",
+        ] {
             assert!(name.parse::<Step>().is_err(), "{name}");
         }
-        assert!("1d".parse::<Step>().unwrap().is_day() && "7d".parse::<Step>().unwrap().to_string() == "1w");
+        assert!(
+            "1d".parse::<Step>().unwrap().is_day()
+                && "7d".parse::<Step>().unwrap().to_string() == "1w"
+        );
     }
 
     #[test]

@@ -108,7 +108,10 @@ impl Rows for ParquetRows<'_> {
 
     fn describe(&self) -> String {
         let schema = self.metadata.schema();
-        format!("Parquet, dates of type {}", schema.field(self.date).data_type())
+        format!(
+            "Parquet, dates of type {}",
+            schema.field(self.date).data_type()
+        )
     }
 
     fn visit(&self, visit: &mut dyn FnMut(Row<'_>) -> Result<()>) -> Result<()> {
@@ -184,8 +187,9 @@ fn without_wrapping(metadata: &ArrowReaderMetadata) -> Option<SchemaRef> {
 fn find(schema: &Schema, wanted: &[String]) -> Result<usize, String> {
     let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
     for name in wanted {
-        let fits: [&dyn Fn(&str) -> bool; 2] =
-            [&|other| other == name, &|other| other.eq_ignore_ascii_case(name)];
+        let fits: [&dyn Fn(&str) -> bool; 2] = [&|other| other == name, &|other| {
+            other.eq_ignore_ascii_case(name)
+        }];
         for fit in fits {
             let places: Vec<usize> = (0..names.len()).filter(|at| fit(names[*at])).collect();
             match places.as_slice() {

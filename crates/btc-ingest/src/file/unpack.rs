@@ -41,7 +41,10 @@ fn unpack_at_most(path: &Path, bytes: Bytes, limit: u64) -> Result<Unpacked> {
         (Bytes::from(unpacked), Some("gzip".to_owned()))
     } else if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
         let (name, unpacked) = unzip(path, &bytes, limit)?;
-        (Bytes::from(unpacked), Some(format!("zip ({})", short(&name))))
+        (
+            Bytes::from(unpacked),
+            Some(format!("zip ({})", short(&name))),
+        )
     } else {
         (bytes, None)
     };
@@ -95,7 +98,11 @@ fn unzip(path: &Path, bytes: &[u8], limit: u64) -> Result<(String, Vec<u8>)> {
     }
     let (index, name) = match found.as_slice() {
         [one] => one.clone(),
-        [] => return Err(invalid("there is no file of data in the archive".to_owned())),
+        [] => {
+            return Err(invalid(
+                "there is no file of data in the archive".to_owned(),
+            ));
+        }
         many => {
             let names: Vec<&str> = many.iter().map(|(_, name)| name.as_str()).collect();
             return Err(invalid(format!(
@@ -140,7 +147,10 @@ fn other_kind(bytes: &[u8]) -> Option<&'static str> {
         (b"7z\xbc\xaf", "it is a 7z archive; unpack it first"),
         (b"\x28\xb5\x2f\xfd", "it is packed by zstd; unpack it first"),
         (b"ARROW1", "it is an Arrow file; save it as Parquet or CSV"),
-        (b"SQLite format 3", "it is a database; export a table as CSV"),
+        (
+            b"SQLite format 3",
+            "it is a database; export a table as CSV",
+        ),
         (
             b"version https://git-lfs",
             "it is a pointer of Git LFS; fetch the file itself with `git lfs pull`",
@@ -291,7 +301,11 @@ mod tests {
         assert_eq!(open(gzip(TEXT)).unwrap().bytes, TEXT);
         let two = [gzip(TEXT), gzip(TEXT)].concat();
         assert_eq!(open(two).unwrap().bytes, [TEXT, TEXT].concat());
-        let archive = zip(&[("__MACOSX/._a.csv", b"x"), ("d/a.csv", TEXT), ("README.md", b"x")]);
+        let archive = zip(&[
+            ("__MACOSX/._a.csv", b"x"),
+            ("d/a.csv", TEXT),
+            ("README.md", b"x"),
+        ]);
         let unpacked = open(archive).unwrap();
         assert_eq!(unpacked.bytes, TEXT);
         assert_eq!(unpacked.packed.as_deref(), Some("zip (d/a.csv)"));
@@ -301,11 +315,17 @@ mod tests {
     fn what_cannot_be_unpacked_is_an_error_that_says_what_to_do() {
         fails(zip(&[("a.csv", TEXT), ("b.csv", TEXT)]), "a.csv, b.csv");
         fails(zip(&[]), "no file of data");
-        fails(zip(&[("[Content_Types].xml", b"x")]), "save its sheet as CSV");
+        fails(
+            zip(&[("[Content_Types].xml", b"x")]),
+            "save its sheet as CSV",
+        );
         fails(gzip(TEXT)[..20].to_vec(), "gzip");
         fails(b"PK\x03\x04cut".to_vec(), "zip");
         fails(b"<!DOCTYPE html><html>".to_vec(), "web page");
-        fails(b"version https://git-lfs.github.com/spec/v1".to_vec(), "LFS");
+        fails(
+            b"version https://git-lfs.github.com/spec/v1".to_vec(),
+            "LFS",
+        );
         let mut damaged = zip(&[("a.csv", TEXT)]);
         damaged[14] ^= 1;
         let at = damaged.len() - 22 - 46 - 5 + 16;
@@ -319,12 +339,23 @@ mod tests {
     #[test]
     fn texts_of_several_encodings_are_decoded() {
         let utf16 = |big: bool, mark: bool| -> Vec<u8> {
-            let text = if mark { "\u{feff}Datum;é\n" } else { "Datum;x\n" };
+            let text = if mark {
+                "\u{feff}Datum;é\n"
+            } else {
+                "Datum;x\n"
+            };
             text.encode_utf16()
-                .flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() })
+                .flat_map(|unit| {
+                    if big {
+                        unit.to_be_bytes()
+                    } else {
+                        unit.to_le_bytes()
+                    }
+                })
                 .collect()
         };
-        let decoded = |bytes: &[u8]| decode(bytes, None).map(|(text, name)| (text.into_owned(), name));
+        let decoded =
+            |bytes: &[u8]| decode(bytes, None).map(|(text, name)| (text.into_owned(), name));
         assert_eq!(decoded(&utf16(true, true)).unwrap().0, "Datum;é\n");
         assert_eq!(decoded(&utf16(false, true)).unwrap().0, "Datum;é\n");
         assert_eq!(decoded(&utf16(true, false)).unwrap().1, "UTF-16BE");

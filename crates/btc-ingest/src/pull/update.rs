@@ -216,6 +216,11 @@ impl Update {
         changes
     }
 
+    /// Adds what was stored otherwise to the report.
+    pub(super) fn add(&mut self, report: SeriesReport) {
+        self.series.push(report);
+    }
+
     /// Looks at what is stored now, and warns of what is odd.
     pub(super) fn check(&mut self, store: &Writer) {
         self.warnings.extend(validate::check(&store.logs));
