@@ -169,7 +169,9 @@ pub(crate) fn declared(settings: &Settings) -> btc_features::Result<Definitions>
     let folder = settings.project.features_dir();
     match folder.join("feature_store.toml").exists() {
         true => Definitions::from_dir(&folder),
-        false => Ok(btc_pipeline::builtin_definitions()),
+        // Data that cannot be read are told by whoever uses them.
+        false => Ok(btc_pipeline::definitions_of(&settings.project.data_dir())
+            .unwrap_or_else(|_| btc_pipeline::builtin_definitions())),
     }
 }
 

@@ -41,7 +41,8 @@ mod workflow;
 
 pub use comparable::{Exclusion, LeftOut, Window};
 pub use definitions::{
-    BLOCKCHAIN_VIEW, OHLCV_VIEW, SERVICE, builtin_definitions, definitions, feature_store,
+    BLOCKCHAIN_VIEW, OHLCV_VIEW, SERVICE, builtin_definitions, definitions, definitions_of,
+    feature_store,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use objective::{BUNDLE, FOLDS};

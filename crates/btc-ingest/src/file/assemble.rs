@@ -23,7 +23,45 @@ pub(super) struct Assembled {
     pub(super) times: Vec<NaiveDateTime>,
     pub(super) columns: Vec<(SeriesName, Vec<Option<f64>>)>,
     pub(super) rejected: Vec<Rejected>,
-    pub(super) notes: Vec<String>,
+    /// What is to be said of times given more than once.
+    pub(super) remarks: Vec<String>,
+    pub(super) places: Places,
+}
+
+/// Where the values of a table stand in its file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Places {
+    file: String,
+    unit: String,
+    /// The number of the row that each time is from.
+    numbers: Vec<u64>,
+    /// The names of the columns, by series.
+    columns: Vec<(String, String)>,
+}
+
+impl Places {
+    /// The place of the value of a series in a row of the table.
+    pub(super) fn of(&self, row: usize, series: &str) -> Option<String> {
+        let number = self.numbers.get(row)?;
+        let (_, column) = self.columns.iter().find(|(name, _)| name == series)?;
+        Some(place(&self.file, &self.unit, *number, Some(column)))
+    }
+
+    /// The same without the rows for which `keep` is false.
+    pub(super) fn filtered(mut self, keep: &[bool]) -> Self {
+        let mut kept = keep.iter();
+        self.numbers
+            .retain(|_| kept.next().copied().unwrap_or(true));
+        self
+    }
+}
+
+fn place(file: &str, unit: &str, number: u64, column: Option<&str>) -> String {
+    let place = format!("{file}, {unit} {number}");
+    match column {
+        Some(column) => format!("{place}, column {column:?}"),
+        None => place,
+    }
 }
 
 /// Puts the rows of a file together.
@@ -75,14 +113,25 @@ pub(super) fn assemble(
         return Err(Error::invalid(path, problem));
     }
     let order = Order::of(&taken.times);
+    let usual = usual_step(&taken.times);
+    // Rows that are further apart than a day may describe their day or all of their step.
     let step = match options.step {
         Some(step) => step,
-        None => usual_step(&taken.times),
+        None if usual.is_within_day() => usual,
+        None => Step::DAY,
     };
     let total = taken.times.len();
     let missing = taken.missing;
-    let (columns, mut rejected, mut notes) = merge(taken, step, options)?;
+    let names = rows.columns().iter().zip(series);
+    let names = names.filter_map(|(name, series)| Some((series.to_string(), name.clone()?)));
+    let (columns, rejected, mut remarks) = merge(taken, step, options)?;
     let times: Vec<NaiveDateTime> = columns.times;
+    let places = Places {
+        file: file.to_string(),
+        unit: rows.unit().to_owned(),
+        numbers: columns.numbers,
+        columns: names.collect(),
+    };
     if times.is_empty() {
         let first = rejected.first().map(Rejected::in_words).unwrap_or_default();
         let problem = format!(
@@ -109,15 +158,20 @@ pub(super) fn assemble(
     if missing > 0 {
         recognised.push_str(&format!(", {missing} cells marked as missing"));
     }
-    notes.splice(0..0, told(&rejected));
-    rejected.sort();
+    if options.step.is_none() && step != usual {
+        remarks.push(format!(
+            "the rows are {usual} apart and each is taken for one day; if each describes all of \
+             its step, say so with the option step, so that it counts from the end of that on"
+        ));
+    }
     Ok(Assembled {
         step,
         recognised,
         times,
         columns: columns.columns,
         rejected,
-        notes,
+        remarks,
+        places,
     })
 }
 
@@ -242,7 +296,7 @@ impl Taken<'_> {
             stamp: stamp.to_owned(),
             value,
             reason,
-            origin: Some(self.place(number, name)),
+            origin: Some(place(self.file, self.unit, number, name)),
         };
         if let Some(path) = self.strict {
             return Err(Error::invalid(path, rejected.in_words()));
@@ -250,18 +304,11 @@ impl Taken<'_> {
         self.rejected.push(rejected);
         Ok(())
     }
-
-    fn place(&self, number: u64, column: Option<&str>) -> String {
-        let place = format!("{}, {} {number}", self.file, self.unit);
-        match column {
-            Some(column) => format!("{place}, column {column:?}"),
-            None => place,
-        }
-    }
 }
 
 struct Merged {
     times: Vec<NaiveDateTime>,
+    numbers: Vec<u64>,
     columns: Vec<(SeriesName, Vec<Option<f64>>)>,
 }
 
@@ -287,7 +334,7 @@ fn merge(
     order.sort_by_key(|row| keys[*row]);
     let width = taken.series.len();
     let mut columns: Vec<Vec<Option<f64>>> = vec![Vec::new(); width];
-    let mut times = Vec::new();
+    let (mut times, mut numbers) = (Vec::new(), Vec::new());
     let (mut equal, mut ruled) = (0, Vec::new());
     for group in order.chunk_by(|a, b| keys[*a] == keys[*b]) {
         let time = keys[group[0]];
@@ -323,6 +370,7 @@ fn merge(
             }
         }
         times.push(time);
+        numbers.push(taken.numbers[group[0]]);
         match (group.len() > 1, differs) {
             (true, true) => ruled.push(group[0]),
             (true, false) => equal += 1,
@@ -334,10 +382,9 @@ fn merge(
         .map(|row| columns.iter().any(|column| column[row].is_some()))
         .collect();
     let kept = |row: &usize| keep[*row];
-    let times: Vec<NaiveDateTime> = (0..times.len())
-        .filter(kept)
-        .map(|row| times[row])
-        .collect();
+    let rows: Vec<usize> = (0..times.len()).filter(kept).collect();
+    let times: Vec<NaiveDateTime> = rows.iter().map(|row| times[*row]).collect();
+    let numbers: Vec<u64> = rows.iter().map(|row| numbers[*row]).collect();
     let columns = taken.series.iter().zip(columns).zip(taken.names);
     let columns = columns
         // An optional column that the file does not have brings no series.
@@ -371,7 +418,15 @@ fn merge(
             stamp(keys[*first], step),
         ));
     }
-    Ok((Merged { times, columns }, taken.rejected, notes))
+    Ok((
+        Merged {
+            times,
+            numbers,
+            columns,
+        },
+        taken.rejected,
+        notes,
+    ))
 }
 
 fn stamp(time: NaiveDateTime, step: Step) -> String {
@@ -398,7 +453,7 @@ fn step_in_words(step: Step) -> String {
 }
 
 /// What was set aside, the first few one by one.
-fn told(rejected: &[Rejected]) -> Vec<String> {
+pub(super) fn told(rejected: &[Rejected]) -> Vec<String> {
     let mut told: Vec<String> = rejected.iter().take(TOLD).map(Rejected::in_words).collect();
     if rejected.len() > TOLD {
         told.push(format!(

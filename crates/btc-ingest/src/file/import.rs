@@ -1,20 +1,21 @@
 //! Storing what a file holds.
 
-use super::{FileSource, FileTable, Step, TIME, daily_series};
-use crate::clean::{Reason, Rejected};
+use super::{FileSource, FileTable, Stamp, Step, TIME, daily_series};
+use crate::clean::Reason;
 use crate::error::{Error, Result};
 use crate::pull::{check_name, store_days, store_instants};
 use crate::report::PullReport;
 use crate::series::SeriesName;
-use crate::source::TimedSeries;
+use crate::source::{DATE, TimedSeries, day_of_epoch};
 use crate::store::{InstantRow, nanos};
 use crate::validate::set_aside_by;
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Float64Type, TimestampNanosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Date32Type, Float64Type, TimestampNanosecondType};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What an import brought.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -69,7 +70,7 @@ pub async fn import_file(
     let (data_dir, source) = (data_dir.as_ref().to_owned(), source.clone());
     let path = source.path.clone();
     let done = tokio::task::spawn_blocking(move || {
-        let table = source.read()?;
+        let table = source.preview(now)?;
         store(&data_dir, &source.name, table, now)
     });
     done.await
@@ -82,24 +83,17 @@ fn store(
     table: FileTable,
     now: DateTime<Utc>,
 ) -> Result<ImportReport> {
-    let FileTable {
-        step,
-        recognised,
-        rejected,
-        notes,
-        ..
-    } = &table;
-    let (step, recognised) = (*step, recognised.clone());
-    let (rejected, notes) = (rejected.clone(), notes.clone());
+    let step = table.step;
+    let rejected = table.rejected.clone();
     let mut pull = if step.is_day() {
         let series = daily_series(name, &table)?;
         store_days(data_dir, name, series, rejected, now)?
     } else {
-        store_steps(data_dir, name, &table, rejected, now)?
+        store_steps(data_dir, name, &table, now)?
     };
-    pull.warnings.splice(0..0, notes);
+    pull.warnings.splice(0..0, table.notes);
     Ok(ImportReport {
-        recognised,
+        recognised: table.recognised,
         step: step.to_string(),
         table: (!step.is_day()).then(|| crate::store::instants_folder(name)),
         pull,
@@ -110,56 +104,124 @@ fn store_steps(
     data_dir: &Path,
     name: &str,
     table: &FileTable,
-    mut rejected: Vec<Rejected>,
     now: DateTime<Utc>,
 ) -> Result<PullReport> {
-    let wrong = || Error::config("a table of steps has no times");
+    let times = times(table)?;
+    let series = columns(table)?;
+    let names: Vec<SeriesName> = series.iter().map(|series| series.name.clone()).collect();
+    let mut rows = Vec::with_capacity(times.len());
+    for time in &times {
+        // What is not known at any time that can be told was set aside.
+        if let Some(known) = known_from(*time, table.step, table.stamp) {
+            rows.push(InstantRow {
+                time: nanos(*time),
+                known: nanos(known),
+                values: vec![None; names.len()],
+            });
+        }
+    }
+    for (index, TimedSeries { values, .. }) in series.into_iter().enumerate() {
+        for (row, value) in values {
+            if let Some(row) = rows.get_mut(row) {
+                row.values[index] = Some(value);
+            }
+        }
+    }
+    store_instants(data_dir, name, &names, rows, table.rejected.clone(), now)
+}
+
+/// Sets aside what no source may bring, and says where it stands in the file.
+pub(super) fn without_unfit(mut table: FileTable, now: DateTime<Utc>) -> Result<FileTable> {
+    let times = times(&table)?;
+    let mut series = columns(&table)?;
+    let known: Vec<Option<DateTime<Utc>>> = times
+        .iter()
+        .map(|time| match table.step.is_day() {
+            true => table.step.end(time.naive_utc()).map(|end| end.and_utc()),
+            false => known_from(*time, table.step, table.stamp),
+        })
+        .collect();
+    let mut unfit = set_aside_by(&mut series, |row: usize| match known.get(row) {
+        Some(Some(known)) if *known > now => Some(Reason::Future),
+        Some(Some(_)) => None,
+        _ => Some(Reason::OutOfRange),
+    });
+    let whole = known.iter().all(Option::is_some);
+    if unfit.is_empty() && whole {
+        return Ok(table);
+    }
+    for rejected in &mut unfit {
+        let row: usize = rejected.stamp.parse().unwrap_or(usize::MAX);
+        if let Some(time) = times.get(row) {
+            rejected.stamp = match table.step.is_day() {
+                true => time.date_naive().to_string(),
+                false => time.to_rfc3339(),
+            };
+        }
+        rejected.origin = table.places.of(row, &rejected.series);
+    }
+    let mut keep = vec![false; times.len()];
+    let mut arrays: Vec<ArrayRef> = vec![Arc::clone(table.batch.column(0))];
+    for TimedSeries { values, .. } in series {
+        let mut column = vec![None; times.len()];
+        for (row, value) in values {
+            (column[row], keep[row]) = (Some(value), true);
+        }
+        arrays.push(Arc::new(Float64Array::from(column)));
+    }
+    let batch = RecordBatch::try_new(table.batch.schema(), arrays)?;
+    table.batch = filter_record_batch(&batch, &BooleanArray::from(keep.clone()))?;
+    table.places = table.places.filtered(&keep);
+    table.rejected.extend(unfit);
+    table.notes = super::notes(&table.rejected, &table.remarks);
+    Ok(table)
+}
+
+/// The times of the rows; of days their midnights.
+fn times(table: &FileTable) -> Result<Vec<DateTime<Utc>>> {
+    let wrong = || Error::config("a table of a file has no times");
+    if table.step.is_day() {
+        let days = table.batch.column_by_name(DATE).ok_or_else(wrong)?;
+        let days = days.as_primitive_opt::<Date32Type>().ok_or_else(wrong)?;
+        let midnight = |day: &i32| day_of_epoch(*day)?.and_hms_opt(0, 0, 0);
+        let times = days
+            .values()
+            .iter()
+            .map(|day| Some(midnight(day)?.and_utc()));
+        return times.collect::<Option<_>>().ok_or_else(wrong);
+    }
     let times = table.batch.column_by_name(TIME).ok_or_else(wrong)?;
     let times = times
         .as_primitive_opt::<TimestampNanosecondType>()
         .ok_or_else(wrong)?;
+    let nanos = times.values().iter();
+    Ok(nanos
+        .map(|time| DateTime::from_timestamp_nanos(*time))
+        .collect())
+}
+
+/// The values of each series by the number of their row.
+fn columns(table: &FileTable) -> Result<Vec<TimedSeries<usize>>> {
     let schema = table.batch.schema();
-    let mut series: Vec<TimedSeries<DateTime<Utc>>> = Vec::new();
-    for (field, column) in schema.fields().iter().zip(table.batch.columns()).skip(1) {
-        let column = column.as_primitive_opt::<Float64Type>().ok_or_else(wrong)?;
-        let values = (0..column.len()).filter(|row| column.is_valid(*row));
-        let at = |row: usize| DateTime::from_timestamp_nanos(times.value(row));
-        series.push(TimedSeries {
-            name: SeriesName::new(field.name())?,
-            values: values.map(|row| (at(row), column.value(row))).collect(),
-        });
-    }
-    let known = |time: DateTime<Utc>| known_from(time, table.step, table.stamp);
-    let unfit = set_aside_by(&mut series, |time| match known(time) {
-        None => Some(Reason::OutOfRange),
-        Some(known) if known > now => Some(Reason::Future),
-        Some(_) => None,
-    });
-    rejected.extend(unfit);
-    let names: Vec<SeriesName> = series.iter().map(|series| series.name.clone()).collect();
-    let mut rows: BTreeMap<DateTime<Utc>, InstantRow> = BTreeMap::new();
-    for (index, TimedSeries { values, .. }) in series.into_iter().enumerate() {
-        for (time, value) in values {
-            let Some(known) = known(time) else {
-                continue;
-            };
-            let row = rows.entry(time).or_insert_with(|| InstantRow {
-                time: nanos(time),
-                known: nanos(known),
-                values: vec![None; names.len()],
-            });
-            row.values[index] = Some(value);
-        }
-    }
-    let rows = rows.into_values().collect();
-    store_instants(data_dir, name, &names, rows, rejected, now)
+    let columns = schema.fields().iter().zip(table.batch.columns()).skip(1);
+    columns
+        .map(|(field, column)| {
+            let wrong = || Error::config("a column of a file holds no numbers");
+            let column = column.as_primitive_opt::<Float64Type>().ok_or_else(wrong)?;
+            let values = (0..column.len()).filter(|row| column.is_valid(*row));
+            Ok(TimedSeries {
+                name: SeriesName::new(field.name())?,
+                values: values.map(|row| (row, column.value(row))).collect(),
+            })
+        })
+        .collect()
 }
 
 /// From when on a row is known: the end of its step.
-fn known_from(time: DateTime<Utc>, step: Step, stamp: super::Stamp) -> Option<DateTime<Utc>> {
+fn known_from(time: DateTime<Utc>, step: Step, stamp: Stamp) -> Option<DateTime<Utc>> {
     let known = match stamp {
-        super::Stamp::Start => step.end(time.naive_utc())?.and_utc(),
-        super::Stamp::End => time,
+        Stamp::Start => step.end(time.naive_utc())?.and_utc(),
+        Stamp::End => time,
     };
     known.timestamp_nanos_opt().map(|_| known)
 }

@@ -30,10 +30,10 @@ use crate::source::{DATE, DailySeries, Source, days_since_epoch, to_batch};
 use crate::store::timestamps;
 use arrow::array::{ArrayRef, Date32Array, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use assemble::{Assembled, assemble};
+use assemble::{Assembled, Places, assemble};
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use csv_rows::CsvRows;
 use parquet_rows::ParquetRows;
 use std::ops::RangeInclusive;
@@ -87,6 +87,9 @@ pub struct FileTable {
     pub rejected: Vec<Rejected>,
     /// What the user should know, one sentence each.
     pub notes: Vec<String>,
+    /// The notes that are not about what is set aside.
+    remarks: Vec<String>,
+    places: Places,
 }
 
 /// Values out of a CSV or a Parquet file, which may be packed.
@@ -150,6 +153,16 @@ impl FileSource {
             std::fs::read(&self.path).map_err(|problem| Error::read(&self.path, problem))?;
         read(&self.path, bytes.into(), &self.columns, &self.options)
     }
+
+    /// Reads the file as it would be stored at `now`: without prices of zero or less, other values
+    /// below zero, prices outside the high and low of their row, and rows that are not over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn preview(&self, now: DateTime<Utc>) -> Result<FileTable> {
+        import::without_unfit(self.read()?, now)
+    }
 }
 
 fn read(
@@ -183,7 +196,8 @@ fn table(assembled: Assembled, stamp: Stamp) -> Result<FileTable> {
         times,
         columns,
         rejected,
-        notes,
+        remarks,
+        places,
     } = assembled;
     let (time, array): (Field, ArrayRef) = if step.is_day() {
         let days = times.iter().map(|time| days_since_epoch(time.date()));
@@ -205,9 +219,17 @@ fn table(assembled: Assembled, stamp: Stamp) -> Result<FileTable> {
         stamp,
         recognised,
         batch: RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?,
+        notes: notes(&rejected, &remarks),
         rejected,
-        notes,
+        remarks,
+        places,
     })
+}
+
+fn notes(rejected: &[Rejected], remarks: &[String]) -> Vec<String> {
+    let mut notes = assemble::told(rejected);
+    notes.extend_from_slice(remarks);
+    notes
 }
 
 /// The daily series of a table.

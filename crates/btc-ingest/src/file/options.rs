@@ -293,6 +293,11 @@ impl Step {
         self == Self::DAY
     }
 
+    /// Whether several rows make a day.
+    pub(crate) fn is_within_day(self) -> bool {
+        matches!(self.0, StepKind::Seconds(seconds) if seconds < DAY)
+    }
+
     /// The end of the step that begins at `start`, in UTC; `None` out of the calendar.
     pub(crate) fn end(self, start: chrono::NaiveDateTime) -> Option<chrono::NaiveDateTime> {
         match self.0 {

@@ -5,8 +5,8 @@ use btc_ingest::arrow::array::{AsArray, Float64Array, RecordBatch, StringArray};
 use btc_ingest::arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use btc_ingest::{
     ColumnMapping, DataFolder, Error, FileProblemKind, FileSource, Reason, Revisions, SAMPLE_DAYS,
-    Source, Table, data_hash, last_complete_day, pull_sample, pull_source, read_parquet,
-    read_table, status, verify, write_parquet,
+    Source, Table, data_hash, import_file, last_complete_day, pull_sample, pull_source,
+    read_parquet, read_table, status, verify, write_parquet,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::{self, File};
@@ -286,9 +286,15 @@ async fn a_parquet_file_is_imported_like_a_csv_file() {
         [1.0, 3.0]
     );
 
+    // A day given twice, once without a value.
     write_parquet(&file, &table(["2020-01-03", "2020-01-03", "2020-01-01"])).unwrap();
+    assert_eq!(source.fetch(days.clone()).await.unwrap(), batch);
+    write_parquet(&file, &table(["2020-01-03", "2020-01-02", "2020-01-03"])).unwrap();
     let error = source.fetch(days.clone()).await.unwrap_err().to_string();
-    assert!(error.contains("do not ascend"), "{error}");
+    assert!(
+        error.contains("row 1") && error.contains("2020-01-03"),
+        "{error}"
+    );
     let other = FileSource::new("x", &file, ColumnMapping::new("d").with("w", "close")).unwrap();
     let error = other.fetch(days).await.unwrap_err().to_string();
     assert!(error.contains("no column \"w\"; there are d, v"), "{error}");
@@ -426,11 +432,8 @@ async fn days_and_times_that_cannot_be_stored_are_set_aside_or_refused() {
     let file = folder.path().join("x.csv");
     fs::write(&file, "d,a\n0001-01-01,1\n1500-01-01,2\n2012-01-01,3\n").unwrap();
     let source = || FileSource::new("old", &file, ColumnMapping::new("d").with("a", "a")).unwrap();
-    let all = chrono::NaiveDate::MIN..=chrono::NaiveDate::MAX;
     let now = noon(day("2021-03-20"));
-    let report = pull_source(&data, &source(), all.clone(), now)
-        .await
-        .unwrap();
+    let report = import_file(&data, &source(), now).await.unwrap().pull;
     assert_eq!((report.series[0].rows, report.series[0].rejected), (1, 2));
     let mut names: Vec<_> = contents(&data).into_keys().collect();
     names.retain(|name| name.starts_with("raw"));
@@ -440,6 +443,6 @@ async fn days_and_times_that_cannot_be_stored_are_set_aside_or_refused() {
     );
     // The next revision would have the time of this one.
     let late = noon(day("2300-01-01"));
-    let error = pull_source(&data, &source(), all, late).await.unwrap_err();
+    let error = import_file(&data, &source(), late).await.unwrap_err();
     assert!(error.to_string().contains("2262"), "{error}");
 }

@@ -1144,12 +1144,15 @@ async fn weeks_and_months_are_known_when_they_are_over() {
         let folder = Folder::new();
         let data = folder.path("data");
         let path = folder.write(format!("Date,Close\n{text}"));
-        let source = FileSource::new(
-            "slow",
-            path,
-            ColumnMapping::new("Date").with("Close", "close"),
-        )
-        .unwrap();
+        let columns = || ColumnMapping::new("Date").with("Close", "close");
+        let plain = read_with(&path, columns(), FileOptions::default()).unwrap();
+        assert!(plain.step.is_day());
+        let told = format!("the rows are {step} apart and each is taken for one day");
+        assert!(plain.notes[0].contains(&told), "{:?}", plain.notes);
+        let mut options = FileOptions::default();
+        options.step = Some(step.parse().unwrap());
+        let source = FileSource::new("slow", path, columns()).unwrap();
+        let source = source.with_options(options);
         let now = "2024-06-01T00:00:00Z".parse().unwrap();
         let report = import_file(&data, &source, now).await.unwrap();
         assert_eq!(report.step, step);
