@@ -11,6 +11,8 @@ use csv::StringRecord;
 const SAMPLE: usize = 100;
 /// How many records before the first row are looked at as a header.
 const DEEPEST_HEADER: usize = 40;
+/// How many lines of a header can follow the one with the names: yfinance has two.
+const MORE_NAMES: usize = 2;
 const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
 /// How a text is laid out.
@@ -248,6 +250,8 @@ fn split_header<'a>(
     let from = header.map_or(0, |at| at + 1);
     let rows = records[from..].iter().position(Sampled::is_row);
     let first_row = match rows {
+        // More lines than two below the names are no header, but rows that cannot be used.
+        Some(rows) if header.is_some() && rows > MORE_NAMES => from,
         Some(rows) => from + rows,
         // Nothing but names.
         None if header.is_none() => records.len().min(1),
@@ -412,6 +416,9 @@ mod tests {
         check(title, "Date", "Close", (';', 0, 2, "2024-01-02;5;6"));
         let none = "1735430400000,5\n";
         check(none, "0", "1", (',', 0, 1, "1735430400000,5"));
+        // Rows of which none can be read are rows all the same.
+        let unusable = "Date,Close\na,b\nc,d\ne,f\n2024-01-01,5\n";
+        check(unusable, "Date", "Close", (',', 0, 1, "a,b"));
         // A first row with a typing error is a row.
         check(
             "Date,Close\ngarbage,5\n",

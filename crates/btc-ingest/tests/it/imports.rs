@@ -12,6 +12,7 @@ use btc_ingest::{
     Reason, Revisions, Table, import_file, read_parquet, read_table, status, verify, write_parquet,
 };
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -1207,4 +1208,154 @@ async fn what_is_set_aside_of_a_file_is_kept_with_its_place() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(years.len(), 2, "{years:?}");
+}
+
+/// Bytes of which many are those of tables, so that more than the first check is met.
+fn table_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let words = prop::sample::select(vec![
+        "Date",
+        "Close",
+        ",",
+        ";",
+        "\t",
+        "\n",
+        "\r\n",
+        "\"",
+        "2024-01-02",
+        "01/02/2024",
+        "13.02.24",
+        "1735430400",
+        "1735430400000",
+        "20241229",
+        "9999-12-31",
+        "0001-01-01",
+        "5.5",
+        "5,5",
+        "1.234",
+        "1,234,567.8",
+        "68.18K",
+        "-1.2%",
+        "NaN",
+        "1e999",
+        "é",
+        "\u{feff}",
+        "T00:00:00",
+        "+05:30",
+        "Z",
+        " ",
+        "sep=;",
+        "Dec 29, 2024",
+        "-",
+        "#",
+        "\u{202f}",
+    ]);
+    let part = prop_oneof![
+        8 => words.prop_map(|word| word.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    prop::collection::vec(part, 0..60).prop_map(|parts| parts.concat())
+}
+
+/// Whatever is read is what the contract says: times ascend, and no row is empty.
+fn check_contract(bytes: &[u8], date: &str, close: &str) {
+    let folder = Folder::new();
+    let path = folder.write(bytes);
+    let columns = ColumnMapping::new(date).with(close, "close");
+    let Ok(table) = read_with(&path, columns.clone(), FileOptions::default()) else {
+        return;
+    };
+    assert!(table.batch.num_rows() > 0);
+    let now = "2030-01-01T00:00:00Z".parse().unwrap();
+    if table.step.is_day() {
+        let days = table.batch.column(0).as_primitive::<Date32Type>();
+        assert!(days.values().is_sorted_by(|a, b| a < b));
+    }
+    let close = table.batch.column(1).as_primitive::<Float64Type>();
+    assert!(close.iter().flatten().all(f64::is_finite));
+    assert!(table.rejected.iter().all(|one| one.origin.is_some()));
+    let stored = FileSource::new("x", &path, columns)
+        .unwrap()
+        .preview(now)
+        .unwrap();
+    assert!(stored.batch.num_rows() <= table.batch.num_rows());
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_recogniser_panic(bytes in table_bytes()) {
+        check_contract(&bytes, "Date", "Close");
+        check_contract(&bytes, "0", "1");
+        check_contract(&[b"Date,Close\n".as_slice(), &bytes].concat(), "Date", "Close");
+        check_contract(&[b"Date;Close\n".as_slice(), &bytes].concat(), "Date", "Close");
+        for preset in Preset::ALL {
+            let _ = preset.columns().read_csv(&bytes);
+        }
+    }
+
+    #[test]
+    fn no_damage_makes_the_reader_of_parquet_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let folder = Folder::new();
+        let dates: ArrayRef = Arc::new(StringArray::from(vec!["2024-01-01", "2024-01-02"]));
+        let stamps: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![0, 1 << 50]));
+        let close: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), None]));
+        let path = folder.parquet(vec![("d", dates), ("t", stamps), ("c", close)]);
+        let mut bytes = fs::read(&path).unwrap();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        check_contract(&bytes, "d", "c");
+        check_contract(&bytes, "t", "c");
+    }
+
+    /// Every row is stored or set aside: nothing goes, whatever stands in the cells.
+    #[test]
+    fn every_row_is_stored_or_set_aside(
+        cells in prop::collection::vec((0_u16..400, prop::option::of("[a-z]{1,4}|[0-9]{1,3}")), 1..40)
+    ) {
+        let first = day("2020-01-01");
+        let text: String = cells
+            .iter()
+            .map(|(offset, cell)| {
+                let day = first + chrono::Days::new((*offset).into());
+                format!("{day},{}\n", cell.as_deref().unwrap_or(""))
+            })
+            .collect();
+        let folder = Folder::new();
+        let path = folder.write(format!("Date,Close\n{text}"));
+        let columns = ColumnMapping::new("Date").with("Close", "close");
+        let read = read_with(&path, columns, FileOptions::default());
+        let is_mark = |cell: &str| matches!(cell, "na" | "nan" | "null" | "none");
+        let given = cells.iter().filter(|(_, cell)| cell.as_deref().is_some_and(|c| !is_mark(c)));
+        let mut by_day: std::collections::BTreeMap<u16, Vec<&str>> = Default::default();
+        for (day, cell) in given {
+            by_day.entry(*day).or_default().push(cell.as_deref().unwrap_or_default());
+        }
+        let (mut stored, mut set_aside) = (0, 0);
+        for cells in by_day.values() {
+            let numbers: Vec<f64> = cells
+                .iter()
+                .filter(|cell| cell.starts_with(|c: char| c.is_ascii_digit()))
+                .filter_map(|cell| cell.parse().ok())
+                .collect();
+            set_aside += cells.len() - numbers.len();
+            match numbers.as_slice() {
+                [] => {}
+                [first, rest @ ..] if rest.iter().all(|other| other == first) => stored += 1,
+                many => set_aside += many.len(),
+            }
+        }
+        match read {
+            Ok(table) => {
+                prop_assert_eq!((table.batch.num_rows(), table.rejected.len()), (stored, set_aside));
+            }
+            Err(_) => prop_assert_eq!(stored, 0),
+        }
+    }
 }
