@@ -448,7 +448,12 @@ fn compact(text: &str) -> Option<NaiveDateTime> {
         return None;
     }
     let year = i32::try_from(part(0, 4)?).ok()?;
-    if !(1700..=2200).contains(&year) {
+    // Ten digits that begin with 17 are seconds since 1970, of our days.
+    let years = match text.len() {
+        10 | 12 => 1900..=2100,
+        _ => 1700..=2200,
+    };
+    if !years.contains(&year) {
         return None;
     }
     let day = NaiveDate::from_ymd_opt(year, part(4, 6)?, part(6, 8)?)?;
@@ -832,6 +837,7 @@ mod tests {
         reads("-2208988800", "1900-01-01 00:00:00");
         reads("-126230401000", "1965-12-31 23:59:59");
         reads("1735430399999999999", "2024-12-28 23:59:59.999999999");
+        reads("1731020400", "2024-11-07 23:00:00");
         reads("02/02/2024", "2024-02-02 00:00:00");
         reads("2024-12-29T01:02:03.25", "2024-12-29 01:02:03.250");
     }
