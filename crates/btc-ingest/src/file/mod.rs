@@ -175,8 +175,10 @@ fn read(
     let unpacked = unpack::unpack(path, bytes)?;
     let series = columns.series();
     let mut assembled = if unpacked.is_parquet {
-        let rows = ParquetRows::new(path, unpacked.bytes, columns, options)?;
-        assemble(path, &rows, &series, options)?
+        unwinding(path, || {
+            let rows = ParquetRows::new(path, unpacked.bytes, columns, options)?;
+            assemble(path, &rows, &series, options)
+        })?
     } else {
         let (text, encoding) = unpack::decode(&unpacked.bytes, options.encoding)
             .map_err(|problem| Error::invalid(path, problem))?;
@@ -187,6 +189,18 @@ fn read(
         assembled.recognised = format!("{packed}, {}", assembled.recognised);
     }
     table(assembled, options.stamp)
+}
+
+/// Runs the reader of Parquet, which gives up on some damaged pages instead of failing: what it
+/// leaves behind is dropped, and the file is an error.
+fn unwinding<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    let read = std::panic::AssertUnwindSafe(read);
+    std::panic::catch_unwind(read).unwrap_or_else(|_| {
+        Err(Error::invalid(
+            path,
+            "it is damaged: its pages are not what Parquet's reader expects",
+        ))
+    })
 }
 
 fn table(assembled: Assembled, stamp: Stamp) -> Result<FileTable> {
