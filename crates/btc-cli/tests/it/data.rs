@@ -1,5 +1,10 @@
 //! `btc data`, without a network.
 
+use std::sync::Arc;
+
+use btc_ingest::arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray};
+use btc_ingest::arrow::datatypes::Float64Type;
+
 use crate::{btc, fail, succeed};
 
 #[test]
@@ -34,10 +39,10 @@ fn a_sample_can_be_looked_at_checked_drawn_and_exported() {
         file,
     ];
     succeed(root, &export);
-    let batch = btc_ingest::read_parquet(file.as_ref()).expect("a Parquet file");
+    let batch = btc_ingest::read_parquet(file).expect("a Parquet file");
     assert_eq!(batch.num_rows(), 0, "nothing was known then");
     succeed(root, &["data", "export", "ohlcv", "--output", file]);
-    let batch = btc_ingest::read_parquet(file.as_ref()).expect("a Parquet file");
+    let batch = btc_ingest::read_parquet(file).expect("a Parquet file");
     assert_eq!(batch.num_rows(), 60);
 
     assert!(succeed(root, &["data", "verify"]).contains("0 problems"));
@@ -225,12 +230,16 @@ fn hours_are_imported_and_joined() {
     let definitions = format!("{}{}", view("day", "ohlcv"), view("hour", "hourly"));
     std::fs::write(features.join("d.toml"), definitions).expect("a file");
     let output = folder.path().join("o.parquet");
-    let rows = folder.path().join("rows.csv");
-    std::fs::write(
-        &rows,
-        "event_timestamp\n2024-01-01T12:30:00Z\n2024-01-02T00:00:00Z\n",
-    )
-    .expect("a file");
+    let rows = folder.path().join("rows.parquet");
+    let times = ["2024-01-01T12:30:00Z", "2024-01-02T00:00:00Z"];
+    let times = times.map(|time| {
+        time.parse::<chrono::DateTime<chrono::Utc>>()
+            .expect("a time")
+    });
+    let times = times.map(|time| time.timestamp_micros()).to_vec();
+    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"));
+    let batch = RecordBatch::try_from_iter([("event_timestamp", times)]).expect("a column");
+    btc_ingest::write_parquet(&rows, &batch).expect("a file");
     let entities = path(&rows);
     let output_path = path(&output);
     succeed(
@@ -247,9 +256,8 @@ fn hours_are_imported_and_joined() {
         ],
     );
     let table = btc_ingest::read_parquet(&output).expect("a table");
-    use btc_ingest::arrow::array::AsArray;
     let close = table.column_by_name("close").expect("a column");
-    let close = close.as_primitive::<btc_ingest::arrow::datatypes::Float64Type>();
+    let close = close.as_primitive::<Float64Type>();
     // The hour from 11 to 12 is the last that is over at half past twelve.
     assert_eq!(close.values().to_vec(), [11.5, 23.5]);
 }
