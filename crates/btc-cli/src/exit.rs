@@ -79,6 +79,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
 }
 
+/// The code of a cause, or of the first of its own causes that has one.
+fn code_below(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    code_of(cause).or_else(|| cause.source().and_then(code_below))
+}
+
 // The libraries' errors may grow a variant at any time, which the compiler does not tell: the
 // test below compares the arms with the libraries' own lists.
 
@@ -87,7 +92,9 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
     match error {
         Error::Ingest(error) => ingest(error),
         Error::Features(error) => features(error),
-        Error::Models(error) => models(error).unwrap_or(FAILURE),
+        Error::Models(error) => models(error)
+            .or_else(|| std::error::Error::source(error).and_then(code_below))
+            .unwrap_or(FAILURE),
         Error::Tune(error) => tune(error),
         Error::Track(error) => track(error),
         Error::NoData { .. }

@@ -83,7 +83,7 @@ pub use source::Source;
 pub use status::{DataStatus, Gap, SeriesStatusReport, status};
 pub use store::{
     BodyRecord, Manifest, Revisions, SeriesRecord, Table, TableRecord, data_hash,
-    last_complete_day, read_parquet, read_table, write_parquet,
+    last_complete_day, read_parquet, read_table, rows_as_of, write_parquet,
 };
 pub use synthetic::{SAMPLE_DAYS, Synthetic};
 pub use verify::{FileProblem, FileProblemKind, Verification, verify};

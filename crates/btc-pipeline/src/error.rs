@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use btc_models::Frequency;
 use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::exclusion::LeftOut;
 use crate::instants::list_of_instants;
 
 /// What can go wrong between the stages of the workflow.
@@ -180,7 +181,7 @@ pub enum Error {
         /// The metric that was to decide.
         metric: String,
         /// The runs that were looked at, and why each does not count.
-        left_out: Vec<crate::LeftOut>,
+        left_out: Vec<LeftOut>,
     },
     /// The best run is worse than repeating the last value, by a test on the hold-out.
     #[error(
@@ -252,7 +253,7 @@ pub enum Error {
         /// Trials in the study.
         trials: usize,
         /// The complete trials that could not be judged, and why.
-        left_out: Vec<crate::LeftOut>,
+        left_out: Vec<LeftOut>,
     },
     /// The trials of a study were measured in another way than today's would be.
     #[error(
@@ -412,6 +413,10 @@ fn features_kind(error: &btc_features::Error) -> ErrorKind {
 fn models_kind(error: &btc_models::Error) -> ErrorKind {
     use btc_models::Error as E;
     match error {
+        // What the workflow's own code said there.
+        E::Callback(source) | E::Vintage { source, .. } => source
+            .downcast_ref::<Error>()
+            .map_or(ErrorKind::Failure, Error::kind),
         E::InvalidConfig { .. } | E::UnknownName { .. } | E::SeriesTooShort { .. } => {
             ErrorKind::Usage
         }
@@ -475,7 +480,7 @@ fn numbers(known: &[u64]) -> String {
     texts.join(", ")
 }
 
-fn left_out_text(left_out: &[crate::LeftOut]) -> String {
+fn left_out_text(left_out: &[LeftOut]) -> String {
     match left_out.first() {
         None => String::new(),
         Some(first) => format!(

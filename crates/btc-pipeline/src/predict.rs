@@ -9,10 +9,11 @@ use btc_track::{
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
+use crate::bundles::load_bundle;
 use crate::columns::{frequency_of, with_frequency};
 use crate::frame::frame_of_columns;
 use crate::instants::{close_of, day_closed_at, instant_text, is_close, list_of_instants};
-use crate::register::{FREQUENCY_TAG, VERDICT_TAG};
+use crate::tags::{FREQUENCY_TAG, VERDICT_TAG};
 use crate::{Error, Result};
 
 /// The nominal coverage of [`Prediction::interval`].
@@ -34,6 +35,8 @@ pub struct PredictConfig {
     pub refuse_holes: bool,
     /// The hash of the data's tables, for the record.
     pub data_hash: String,
+    /// Where the model is applied.
+    pub device: Device,
 }
 
 impl PredictConfig {
@@ -46,6 +49,7 @@ impl PredictConfig {
             timesteps: None,
             refuse_holes: false,
             data_hash: String::new(),
+            device: Device::Cpu,
         }
     }
 }
@@ -120,6 +124,7 @@ pub fn load_version(
     client: &TrackingClient,
     model_name: &str,
     version: Option<u64>,
+    device: &Device,
 ) -> Result<(ModelVersion, Forecaster)> {
     let found = match version {
         Some(version) => client.model_version(model_name, version),
@@ -129,23 +134,7 @@ pub fn load_version(
         true => missing_model(client, model_name, version),
         false => error.into(),
     })?;
-    Ok((version.clone(), load_bundle(client, &version)?))
-}
-
-/// Loads a version's bundle from where it lies, or from a copy if its store is
-/// not on this computer.
-pub(crate) fn load_bundle(client: &TrackingClient, version: &ModelVersion) -> Result<Forecaster> {
-    if let Some(folder) = client.model_path(version)? {
-        return Ok(Forecaster::load(&folder, &Device::Cpu)?);
-    }
-    let folder = tempfile::tempdir().map_err(|source| Error::Io {
-        action: "create",
-        path: "a temporary folder".into(),
-        source,
-    })?;
-    let uri = client.download_uri(&version.source)?;
-    client.download_folder(&uri, "", folder.path())?;
-    Ok(Forecaster::load(folder.path(), &Device::Cpu)?)
+    Ok((version.clone(), load_bundle(client, &version, device)?))
 }
 
 /// Says what there is where the model or version that was asked for is not.
@@ -184,7 +173,8 @@ pub fn predict(
     config: &PredictConfig,
     table: &RecordBatch,
 ) -> Result<Prediction> {
-    let (version, forecaster) = load_version(client, &config.model_name, config.version)?;
+    let (version, forecaster) =
+        load_version(client, &config.model_name, config.version, &config.device)?;
     if let Some(timesteps) = config.timesteps
         && timesteps != forecaster.timesteps()
     {

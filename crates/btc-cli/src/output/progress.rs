@@ -111,6 +111,9 @@ fn eprint_line(text: &str) {
 
 impl Observer for Console {
     fn event(&self, event: &Event<'_>) {
+        if let Event::Retrieval(event) = event {
+            return self.ingest(event);
+        }
         let Ok(mut state) = self.state.lock() else {
             return;
         };

@@ -96,12 +96,26 @@ pub fn read_table(data_dir: &Path, table: Table, revisions: Revisions) -> Result
         return Err(Error::NotPulled { path: folder });
     };
     let batch = concat_batches(&first.schema(), &batches)?;
-    let instant = match revisions {
-        Revisions::All => return Ok(batch),
-        Revisions::Latest => i64::MAX,
-        Revisions::AsOf(instant) => nanos(instant),
-    };
-    let broken = || Error::invalid(&folder, "it is not a processed table");
+    match revisions {
+        Revisions::All => Ok(batch),
+        Revisions::Latest => visible_rows(&batch, i64::MAX, &folder),
+        Revisions::AsOf(instant) => visible_rows(&batch, nanos(instant), &folder),
+    }
+}
+
+/// Returns one row per day of a table that was read with [`Revisions::All`], as it was known at
+/// `instant`: what [`read_table`] returns for [`Revisions::AsOf`], without reading again.
+///
+/// # Errors
+///
+/// Fails if `all` is not such a table.
+pub fn rows_as_of(all: &RecordBatch, instant: DateTime<Utc>) -> Result<RecordBatch> {
+    visible_rows(all, nanos(instant), Path::new("the table"))
+}
+
+/// The rows that count at an instant, in nanoseconds since 1970.
+fn visible_rows(batch: &RecordBatch, instant: i64, origin: &Path) -> Result<RecordBatch> {
+    let broken = || Error::invalid(origin, "it is not a processed table");
     let timestamps = |name: &str| {
         let column = batch
             .column_by_name(name)
@@ -123,7 +137,7 @@ pub fn read_table(data_dir: &Path, table: Table, revisions: Revisions) -> Result
             Some(visible(row) && !replaced)
         })
         .collect();
-    Ok(filter_record_batch(&batch, &wanted)?)
+    Ok(filter_record_batch(batch, &wanted)?)
 }
 
 /// Returns the last day that has a price and is over, or `None` if there is no data.

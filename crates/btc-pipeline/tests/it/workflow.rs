@@ -305,3 +305,35 @@ fn data_that_is_too_short_is_said_to_be() {
     );
     assert!(matches!(error, Err(Error::TooShort { .. })));
 }
+
+#[test]
+fn two_who_register_one_run_at_once_get_one_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path());
+    let table = table(&project);
+    let open = || TrackingClient::open(&project.tracking(), &project.artifacts()).unwrap();
+    let client = open();
+    let storage = Arc::new(InMemoryStorage::new());
+    run_search(&client, storage, &series(&table), &config(1)).unwrap();
+    let start = std::sync::Barrier::new(3);
+    let registered = std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..3)
+            .map(|_| {
+                // Each as a process of its own would.
+                let (client, start, table) = (open(), &start, &table);
+                scope.spawn(move || {
+                    start.wait();
+                    register_best(&client, &register_config(), table).unwrap()
+                })
+            })
+            .collect();
+        racers
+            .into_iter()
+            .map(|racer| racer.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(client.model_versions("model").unwrap().len(), 1);
+    assert!(registered.iter().all(|one| one.version == 1));
+    let first = registered.iter().filter(|one| !one.already_registered);
+    assert_eq!(first.count(), 1);
+}
