@@ -107,6 +107,8 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
         | Error::NothingToRegister { .. } => NOT_FOUND,
         Error::OtherWindow { .. }
         | Error::OtherFrequency { .. }
+        | Error::OtherHorizon { .. }
+        | Error::OtherColumn { .. }
         | Error::UnknownName { .. }
         | Error::MissingColumn { .. }
         | Error::NotNumeric { .. }

@@ -166,12 +166,19 @@ pub(crate) fn workflow(
     settings: &Settings,
 ) -> Result<Workflow, UsageError> {
     let now = ManualClock::new(settings.now.timestamp_millis());
-    Ok(Workflow::new(experiment, tables, client)
+    let mut workflow = Workflow::new(experiment, tables, client)
         .with_model_name(&settings.model_name.value)
-        .with_target_column(&settings.target_column.value)
-        .with_horizon(settings.horizon.value)
         .with_device(device(&settings.device.value)?)
-        .with_clock(Arc::new(now)))
+        .with_clock(Arc::new(now));
+    // What is not said is left to the model that is registered or asked.
+    let (column, horizon) = (&settings.target_column, &settings.horizon);
+    if column.is_given() {
+        workflow = workflow.with_target_column(&column.value);
+    }
+    if horizon.is_given() {
+        workflow = workflow.with_horizon(horizon.value);
+    }
+    Ok(workflow)
 }
 
 /// What networks are computed on.

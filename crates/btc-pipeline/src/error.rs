@@ -105,6 +105,30 @@ pub enum Error {
         /// The instants without a row, ascending.
         missing: Vec<DateTime<Utc>>,
     },
+    /// The registered model forecasts another number of rows ahead than was asked for.
+    #[error("model {model:?} version {version} forecasts {trained} rows ahead, not {asked}")]
+    OtherHorizon {
+        /// The registered model's name.
+        model: String,
+        /// Its version.
+        version: u64,
+        /// The model's horizon.
+        trained: usize,
+        /// The horizon that was asked for.
+        asked: usize,
+    },
+    /// The registered model forecasts another column than was asked for.
+    #[error("model {model:?} version {version} forecasts {trained:?}, not {asked:?}")]
+    OtherColumn {
+        /// The registered model's name.
+        model: String,
+        /// Its version.
+        version: u64,
+        /// The model's column.
+        trained: String,
+        /// The column that was asked for.
+        asked: String,
+    },
     /// The table is of another frequency than the rows that the registered model was trained on.
     #[error(
         "model {model:?} version {version} was trained on rows every {trained}, and the table has \
@@ -324,6 +348,8 @@ impl Error {
             | Self::NothingToRegister { .. } => NotFound,
             Self::OtherWindow { .. }
             | Self::OtherFrequency { .. }
+            | Self::OtherHorizon { .. }
+            | Self::OtherColumn { .. }
             | Self::UnknownName { .. }
             | Self::MissingColumn { .. }
             | Self::NotNumeric { .. }
@@ -359,6 +385,8 @@ impl Error {
             Self::Folds { .. } => "take fewer blocks, or a longer selection set",
             Self::Holes { .. } => "retrieve the missing rows, or allow holes",
             Self::OtherWindow { .. } => "leave the window to the model",
+            Self::OtherHorizon { .. } => "leave the horizon to the model, or search for another",
+            Self::OtherColumn { .. } => "leave the column to the model, or search for another",
             Self::OtherFrequency { .. } => "take rows of the model's frequency, or another model",
             Self::UnknownModel { .. } => "register a model first, or name another",
             Self::UnknownExperiment { .. } => "run a search first, or name another experiment",

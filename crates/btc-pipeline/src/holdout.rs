@@ -22,9 +22,11 @@ use crate::split::{DEFAULT_HOLDOUT, Split};
 use crate::window::Window;
 use crate::{Error, Result};
 
-/// How many rows choose and judge, where the caller says so; else as in the newest run.
+/// What is judged on how many rows, where the caller says so; else as in the newest run.
 pub(crate) struct Counts<'a> {
     pub(crate) prediction_length: Option<usize>,
+    pub(crate) horizon: Option<NonZeroUsize>,
+    pub(crate) target_column: Option<&'a str>,
     pub(crate) holdout: Option<usize>,
     pub(crate) data_hash: &'a str,
 }
@@ -46,8 +48,13 @@ impl Days {
             runs.iter().rev().find_map(number)
         };
         let tag = |key: &str| runs.iter().rev().find_map(|run| run.tag(key));
-        let target_column = tag("target_column").unwrap_or(PRICE);
-        let horizon = recorded("horizon").and_then(NonZeroUsize::new);
+        let target_column = counts
+            .target_column
+            .or_else(|| tag("target_column"))
+            .unwrap_or(PRICE);
+        let horizon = counts
+            .horizon
+            .or_else(|| recorded("horizon").and_then(NonZeroUsize::new));
         let selection = counts
             .prediction_length
             .or_else(|| recorded("prediction_length"))

@@ -1,5 +1,7 @@
 //! The forecast of a registered model.
 
+use std::num::NonZeroUsize;
+
 use arrow::array::RecordBatch;
 use btc_models::candle_core::Device;
 use btc_models::{Forecaster, Frequency, Interval, SeriesFrame, Step};
@@ -30,6 +32,10 @@ pub struct PredictConfig {
     pub date_end: Option<NaiveDate>,
     /// What the caller believes the window to be; another number is an error.
     pub timesteps: Option<usize>,
+    /// What the caller believes the model's horizon to be; another number is an error.
+    pub horizon: Option<NonZeroUsize>,
+    /// What the caller believes to be forecast; another column is an error.
+    pub target_column: Option<String>,
     /// Whether instants missing from the rows that the forecast rests on are an error; otherwise
     /// the forecast names them.
     pub refuse_holes: bool,
@@ -47,6 +53,8 @@ impl PredictConfig {
             version: None,
             date_end: None,
             timesteps: None,
+            horizon: None,
+            target_column: None,
             refuse_holes: false,
             data_hash: String::new(),
             device: Device::Cpu,
@@ -57,6 +65,8 @@ impl PredictConfig {
 /// A forecast, with what it was made from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
+    /// The column that is forecast.
+    pub target_column: String,
     /// The value expected at `target_time`: that of the last step.
     pub forecast: f64,
     /// The naive forecast: the last value.
@@ -164,8 +174,8 @@ fn missing_model(client: &TrackingClient, name: &str, version: Option<u64>) -> E
 ///
 /// # Errors
 ///
-/// As [`load_version`]; [`Error::OtherWindow`] if `timesteps` is not the model's,
-/// [`Error::OtherFrequency`] if the table says that its rows are of another frequency;
+/// As [`load_version`]; [`Error::OtherWindow`], [`Error::OtherHorizon`] or [`Error::OtherColumn`]
+/// if the model is not what the caller believes, [`Error::OtherFrequency`] if the table says that its rows are of another frequency;
 /// [`Error::DayNotThere`] if the table does not end with `date_end`, and [`Error::Holes`] if rows
 /// are missing and that is not allowed.
 pub fn predict(
@@ -175,16 +185,7 @@ pub fn predict(
 ) -> Result<Prediction> {
     let (version, forecaster) =
         load_version(client, &config.model_name, config.version, &config.device)?;
-    if let Some(timesteps) = config.timesteps
-        && timesteps != forecaster.timesteps()
-    {
-        return Err(Error::OtherWindow {
-            model: version.name,
-            version: version.version,
-            trained: forecaster.timesteps(),
-            asked: timesteps,
-        });
-    }
+    require_asked(config, &version, &forecaster)?;
     let table = of_trained_frequency(table, &version)?;
     let series = frame_of_columns(
         &table,
@@ -227,6 +228,7 @@ pub fn predict(
     let run_id = run.id().to_string();
     run.end(RunStatus::Finished)?;
     Ok(Prediction {
+        target_column: forecaster.target_name().to_owned(),
         forecast: forecast.point(),
         naive: forecast.naive(),
         target_time,
@@ -243,6 +245,38 @@ pub fn predict(
         model_type: forecaster.model_type().to_string(),
         run_id,
     })
+}
+
+/// Refuses a version that forecasts something else than the caller believes.
+fn require_asked(
+    config: &PredictConfig,
+    version: &ModelVersion,
+    forecaster: &Forecaster,
+) -> Result<()> {
+    let (model, version) = (version.name.clone(), version.version);
+    match (config.timesteps, config.horizon, &config.target_column) {
+        (Some(timesteps), _, _) if timesteps != forecaster.timesteps() => Err(Error::OtherWindow {
+            model,
+            version,
+            trained: forecaster.timesteps(),
+            asked: timesteps,
+        }),
+        (_, Some(horizon), _) if horizon.get() != forecaster.horizon() => {
+            Err(Error::OtherHorizon {
+                model,
+                version,
+                trained: forecaster.horizon(),
+                asked: horizon.get(),
+            })
+        }
+        (_, _, Some(column)) if column != forecaster.target_name() => Err(Error::OtherColumn {
+            model,
+            version,
+            trained: forecaster.target_name().to_owned(),
+            asked: column.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The table, of the frequency that a version was trained on if it does not say any.

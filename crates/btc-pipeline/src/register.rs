@@ -1,5 +1,7 @@
 //! The best run becomes a registered version, with a verdict on the days held out.
 
+use std::num::NonZeroUsize;
+
 use arrow::array::RecordBatch;
 use btc_models::candle_core::Device;
 use btc_track::{
@@ -45,7 +47,11 @@ pub struct RegisterConfig {
     pub champion: bool,
     /// Forecasts in the selection set; none takes those of the newest run.
     pub prediction_length: Option<usize>,
-    /// Days held out; none takes those of the newest run.
+    /// Rows between an origin and its target; none takes the horizon of the newest run.
+    pub horizon: Option<NonZeroUsize>,
+    /// The column that is forecast; none takes that of the newest run.
+    pub target_column: Option<String>,
+    /// Rows held out; none takes those of the newest run.
     pub holdout: Option<usize>,
     /// What the data is: the hash of its tables.
     pub data_hash: String,
@@ -63,6 +69,8 @@ impl Default for RegisterConfig {
             allow_worse_than_naive: false,
             champion: false,
             prediction_length: None,
+            horizon: None,
+            target_column: None,
             holdout: None,
             data_hash: String::new(),
             device: Device::Cpu,
@@ -108,6 +116,8 @@ pub fn register_best(
     }
     let counts = Counts {
         prediction_length: config.prediction_length,
+        horizon: config.horizon,
+        target_column: config.target_column.as_deref(),
         holdout: config.holdout,
         data_hash: &config.data_hash,
     };

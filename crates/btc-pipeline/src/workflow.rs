@@ -77,9 +77,9 @@ pub struct Workflow {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     device: Device,
-    target_column: String,
+    target_column: Option<String>,
     frequency: Option<Frequency>,
-    horizon: NonZeroUsize,
+    horizon: Option<NonZeroUsize>,
     /// How the study samples and prunes.
     pub study: StudyConfig,
     /// The search.
@@ -108,9 +108,9 @@ impl Workflow {
             client,
             storage: Arc::new(InMemoryStorage::new()),
             device: Device::Cpu,
-            target_column: PRICE.to_owned(),
+            target_column: None,
             frequency: None,
-            horizon: NonZeroUsize::MIN,
+            horizon: None,
             study: StudyConfig::default(),
             search: SearchConfig::default(),
             register: RegisterConfig::default(),
@@ -135,10 +135,10 @@ impl Workflow {
         self
     }
 
-    /// Forecasts another column.
+    /// Forecasts another column. A model of any other is refused.
     #[must_use]
     pub fn with_target_column(mut self, column: impl Into<String>) -> Self {
-        self.target_column = column.into();
+        self.target_column = Some(column.into());
         self
     }
 
@@ -151,10 +151,11 @@ impl Workflow {
         self
     }
 
-    /// Forecasts `horizon` rows ahead.
+    /// Forecasts `horizon` rows ahead, instead of the next row. A model of any other horizon is
+    /// refused.
     #[must_use]
     pub fn with_horizon(mut self, horizon: NonZeroUsize) -> Self {
-        self.horizon = horizon;
+        self.horizon = Some(horizon);
         self
     }
 
@@ -213,7 +214,7 @@ impl Workflow {
             ..
         } = self.search;
         let unseen = holdout.saturating_add(prediction_length);
-        frame_for(&self.of_frequency(table), &self.target_column, unseen)
+        frame_for(&self.of_frequency(table), self.target_column(), unseen)
     }
 
     /// Adds trials to the study, and names the best.
@@ -228,7 +229,7 @@ impl Workflow {
         let config = SearchConfig {
             data_hash: self.source.data_hash(table)?,
             device: self.device.clone(),
-            horizon: self.horizon,
+            horizon: self.horizon.unwrap_or(self.search.horizon),
             ..self.search.clone()
         };
         search(
@@ -252,6 +253,8 @@ impl Workflow {
             model_name: self.model_name.clone(),
             data_hash: self.source.data_hash(table)?,
             device: self.device.clone(),
+            horizon: self.horizon,
+            target_column: self.target_column.clone(),
             ..self.register.clone()
         };
         register_best(&self.client, &config, &self.of_frequency(table))
@@ -267,6 +270,8 @@ impl Workflow {
             model_name: self.model_name.clone(),
             data_hash: self.source.data_hash(table)?,
             device: self.device.clone(),
+            horizon: self.horizon,
+            target_column: self.target_column.clone(),
             ..self.predict.clone()
         };
         predict(&self.client, &config, &self.of_frequency(table))
@@ -288,7 +293,7 @@ impl Workflow {
     ) -> Result<backtest::Report> {
         let BacktestConfig { comparison, data } = &self.backtest;
         let frame_of = |table: &RecordBatch, unseen: usize| {
-            let frame = frame_for(&self.of_frequency(table), &self.target_column, unseen)?;
+            let frame = frame_for(&self.of_frequency(table), self.target_column(), unseen)?;
             Ok::<_, crate::Error>(frame.series)
         };
         let frame = frame_of(table, comparison.origins)?;
@@ -300,9 +305,10 @@ impl Workflow {
                 frame: &past_frame,
             }),
         };
+        let horizon = self.horizon.map_or(comparison.horizon, NonZeroUsize::get);
         let config = comparison
             .clone()
-            .with_horizon(self.horizon.get())
+            .with_horizon(horizon)
             .with_device(self.device.clone());
         let champion = self.champion()?;
         compare(models, champion, &frame, past.as_ref(), config, on_progress)
@@ -315,6 +321,11 @@ impl Workflow {
     /// The stores' own, and those of a bundle that is not sound.
     pub fn champion(&self) -> Result<Option<ChampionModel>> {
         champion_model(&self.client, &self.model_name)
+    }
+
+    /// The column that is forecast.
+    pub fn target_column(&self) -> &str {
+        self.target_column.as_deref().unwrap_or(PRICE)
     }
 
     /// The table with the frequency of the workflow, if it has one.

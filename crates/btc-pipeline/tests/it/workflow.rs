@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 use btc_pipeline::{
-    CHAMPION, Error, ErrorKind, PredictConfig, PrunerKind, RegisterConfig, SamplerKind,
+    CHAMPION, Error, ErrorKind, LeftOut, PredictConfig, PrunerKind, RegisterConfig, SamplerKind,
     StudyConfig, TrainingFrame, Verdict, forecast_experiment, predict, register_best,
 };
 use btc_track::{RunQuery, TrackingClient};
@@ -274,6 +274,63 @@ fn a_window_other_than_the_models_is_an_error() {
         ..predict_config()
     };
     predict(&client, &right, &table).unwrap();
+}
+
+#[test]
+fn a_model_of_another_horizon_or_column_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (client, table) = registered(folder.path());
+    let seven = std::num::NonZeroUsize::new(7);
+    let other = PredictConfig {
+        horizon: seven,
+        ..predict_config()
+    };
+    let error = predict(&client, &other, &table).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::OtherHorizon {
+                trained: 1,
+                asked: 7,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    let other = PredictConfig {
+        target_column: Some("volume".into()),
+        ..predict_config()
+    };
+    let error = predict(&client, &other, &table).unwrap_err();
+    assert!(matches!(error, Error::OtherColumn { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    let same = PredictConfig {
+        horizon: std::num::NonZeroUsize::new(1),
+        target_column: Some("close".into()),
+        ..predict_config()
+    };
+    assert_eq!(
+        predict(&client, &same, &table).unwrap().target_column,
+        "close"
+    );
+
+    // Nothing is registered as what it is not.
+    let other = RegisterConfig {
+        horizon: seven,
+        ..register_config()
+    };
+    let Err(Error::NothingToRegister { left_out, .. }) = register_best(&client, &other, &table)
+    else {
+        panic!("a model of the next day was registered for the next week")
+    };
+    let all_other = |one: &LeftOut| {
+        matches!(
+            one.reason,
+            btc_pipeline::Exclusion::OtherHorizon { horizon: 1 }
+        )
+    };
+    assert!(left_out.len() == 2 && left_out.iter().all(all_other));
 }
 
 #[test]
