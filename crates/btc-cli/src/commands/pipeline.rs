@@ -4,7 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use btc_ingest::arrow::array::RecordBatch;
-use btc_pipeline::{Event, Observer, Prediction, Registration, Retrieval, SearchOutcome, Workflow};
+use btc_pipeline::{
+    Event, Observer, Prediction, Registration, Retrieval, SearchOutcome, ServiceTables,
+    TableSource, Workflow,
+};
 use serde::Serialize;
 
 use crate::commands::tune;
@@ -37,13 +40,17 @@ pub(crate) async fn run(
     let trials = request.search.search.n_trials.get();
     let console = Arc::new(Console::new(printer.is_quiet()).with_trials(trials));
     let interrupt = Interrupt::listen()?;
-    let workflow = compose(&request, settings, &interrupt)?;
+    let tables = tables_of(request.source, settings);
 
     stage(&console, 1, data_stage(request.source));
-    interrupt.give_up(workflow.retrieve(&*console)).await??;
+    interrupt
+        .give_up(tables.retrieve(settings.now, &*console))
+        .await??;
     stage(&console, 2, "features");
     apply(settings, &console)?;
-    let table = workflow.table(None).await?;
+    // No store is made where there is nothing to search on.
+    let table = tables.table(None).await?;
+    let workflow = compose(&request, tables, settings, &interrupt)?;
     stage(&console, 3, "tune");
     tune::tell(&request.search, settings, printer)?;
     let search = tune::search(workflow.clone(), table.clone(), console.clone(), &interrupt).await?;
@@ -65,17 +72,21 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The workflow that is asked for. A model that is worse than naive is registered, and tagged so.
-fn compose(
-    request: &PipelineRequest,
-    settings: &Settings,
-    interrupt: &Interrupt,
-) -> anyhow::Result<Workflow> {
-    let tables = tables(settings).with_retrieval(match request.source {
+fn tables_of(source: MarketSource, settings: &Settings) -> ServiceTables {
+    tables(settings).with_retrieval(match source {
         MarketSource::Sample => Retrieval::Sample,
         MarketSource::Services => Retrieval::Pull(Box::new(pull_config(settings))),
         MarketSource::Saved => Retrieval::Saved,
-    });
+    })
+}
+
+/// The workflow that is asked for. A model that is worse than naive is registered, and tagged so.
+fn compose(
+    request: &PipelineRequest,
+    tables: ServiceTables,
+    settings: &Settings,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Workflow> {
     let client = tracking_client(settings)?;
     let workflow = workflow(&request.search.name, tables, client, settings)?;
     let mut workflow = tune::of_request(&request.search, workflow, settings, interrupt)?;
