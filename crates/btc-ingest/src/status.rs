@@ -1,3 +1,5 @@
+//! What is stored, up to when, and where days are missing.
+
 use crate::error::{Error, Result};
 use crate::quarantine;
 use crate::store::{Manifest, RAW, entries, read_logs};

@@ -1,3 +1,5 @@
+//! Whether the stored files are what was written.
+
 use crate::error::{Error, Result};
 use crate::store::{MANIFEST, Manifest, PROCESSED, RAW, Transaction, entries, sha256};
 use serde::Serialize;
