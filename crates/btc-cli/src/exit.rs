@@ -99,7 +99,6 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
         | Error::UnknownExperiment { .. }
         | Error::NothingToRegister { .. } => NOT_FOUND,
         Error::OtherWindow { .. }
-        | Error::UnknownName { .. }
         | Error::MissingColumn { .. }
         | Error::NotNumeric { .. }
         | Error::Folds { .. }
@@ -161,6 +160,7 @@ fn tune(error: &btc_tune::Error) -> u8 {
         | Error::InvalidParameter { .. }
         | Error::InvalidOutcome { .. }
         | Error::InvalidSetting { .. }
+        | Error::UnknownName { .. }
         | Error::SeveralObjectives { .. } => USAGE,
         Error::DuplicatedStudy { .. }
         | Error::TrialFinished { .. }

@@ -1,3 +1,5 @@
+//! What can go wrong, by what a caller can do about it.
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -115,16 +115,6 @@ pub enum Error {
         /// The rows that were asked for.
         asked: usize,
     },
-    /// No setting has this name.
-    #[error("there is no {what} {name:?}; there are: {}", known.join(", "))]
-    UnknownName {
-        /// The kind of thing, such as `sampler`.
-        what: &'static str,
-        /// The name as given.
-        name: String,
-        /// Every name there is.
-        known: Vec<String>,
-    },
     /// No model of this name is registered.
     #[error("no model is called {name:?}; {}", there_are(.known))]
     UnknownModel {
@@ -304,7 +294,6 @@ impl Error {
             | Self::UnknownExperiment { .. }
             | Self::NothingToRegister { .. } => NotFound,
             Self::OtherWindow { .. }
-            | Self::UnknownName { .. }
             | Self::MissingColumn { .. }
             | Self::NotNumeric { .. }
             | Self::Folds { .. }
@@ -405,6 +394,7 @@ fn tune_kind(error: &btc_tune::Error) -> ErrorKind {
         E::UnknownStudy { .. } | E::UnknownTrial { .. } => ErrorKind::NotFound,
         E::InvalidUrl { .. }
         | E::InvalidSetting { .. }
+        | E::UnknownName { .. }
         | E::InvalidDistribution { .. }
         | E::IncompatibleDistribution { .. }
         | E::InvalidParameter { .. }

@@ -56,7 +56,7 @@ pub use scores::{METRIC, Scores};
 pub use search::{DEFAULT_FOLDS, DEFAULT_PREDICTION_LENGTH, SearchConfig, SearchOutcome, search};
 pub use space::{Proposal, SearchSpace, Space, SpaceFn, TIMESTEPS};
 pub use split::{DEFAULT_HOLDOUT, Split};
-pub use study::{PrunerKind, SamplerKind, StudyConfig, open_study};
+pub use study::{StudyConfig, open_study};
 pub use table::{
     EVENT_TIMESTAMP, PRICE, TrainingFrame, close_of, frame, frame_for, frame_of, frame_of_columns,
     training_table,
