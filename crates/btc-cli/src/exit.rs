@@ -109,7 +109,6 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
         | Error::OtherFrequency { .. }
         | Error::OtherHorizon { .. }
         | Error::OtherColumn { .. }
-        | Error::UnknownName { .. }
         | Error::MissingColumn { .. }
         | Error::NotNumeric { .. }
         | Error::Folds { .. }
@@ -171,6 +170,7 @@ fn tune(error: &btc_tune::Error) -> u8 {
         | Error::InvalidParameter { .. }
         | Error::InvalidOutcome { .. }
         | Error::InvalidSetting { .. }
+        | Error::UnknownName { .. }
         | Error::SeveralObjectives { .. } => USAGE,
         Error::DuplicatedStudy { .. }
         | Error::TrialFinished { .. }

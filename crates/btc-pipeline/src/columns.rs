@@ -6,9 +6,9 @@ use arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, Int64Type, TimeUnit, TimestampNanosecondType,
     UInt64Type,
 };
+use btc_files::Sha256;
 use btc_models::Frequency;
 use chrono::{DateTime, NaiveDate, Utc};
-use sha2::{Digest, Sha256};
 
 use crate::instants::{close_of, day_closed_at};
 use crate::{Error, Result};
@@ -168,7 +168,7 @@ pub(crate) fn rows_until(table: &RecordBatch, last_day: Option<NaiveDate>) -> Re
 
 /// What identifies the numbers of a table: SHA-256 over names, instants and values.
 pub(crate) fn content_hash(table: &RecordBatch) -> String {
-    let mut hasher = Sha256::new();
+    let mut hasher = Sha256::default();
     for (field, array) in table.schema_ref().fields().iter().zip(table.columns()) {
         hasher.update((field.name().len() as u64).to_le_bytes());
         hasher.update(field.name());
@@ -181,5 +181,5 @@ pub(crate) fn content_hash(table: &RecordBatch) -> String {
             hasher.update(value.to_bits().to_le_bytes());
         }
     }
-    format!("{:x}", hasher.finalize())
+    hasher.hex()
 }

@@ -346,7 +346,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(btc_testing::cases(24))]
         #[test]
         fn calm_or_stormy_days_of_the_past_change_no_order(
             recorded in prop::collection::vec(prop::option::of((1i64..400, 1e-3f64..1e3)), 3),

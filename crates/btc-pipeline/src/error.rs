@@ -158,16 +158,6 @@ pub enum Error {
         /// The rows that were asked for.
         asked: usize,
     },
-    /// No setting has this name.
-    #[error("there is no {what} {name:?}; there are: {}", known.join(", "))]
-    UnknownName {
-        /// The kind of thing, such as `sampler`.
-        what: &'static str,
-        /// The name as given.
-        name: String,
-        /// Every name there is.
-        known: Vec<String>,
-    },
     /// No model of this name is registered.
     #[error("no model is called {name:?}; {}", there_are(.known))]
     UnknownModel {
@@ -350,7 +340,6 @@ impl Error {
             | Self::OtherFrequency { .. }
             | Self::OtherHorizon { .. }
             | Self::OtherColumn { .. }
-            | Self::UnknownName { .. }
             | Self::MissingColumn { .. }
             | Self::NotNumeric { .. }
             | Self::Folds { .. }
@@ -458,6 +447,7 @@ fn tune_kind(error: &btc_tune::Error) -> ErrorKind {
         E::UnknownStudy { .. } | E::UnknownTrial { .. } => ErrorKind::NotFound,
         E::InvalidUrl { .. }
         | E::InvalidSetting { .. }
+        | E::UnknownName { .. }
         | E::InvalidDistribution { .. }
         | E::IncompatibleDistribution { .. }
         | E::InvalidParameter { .. }

@@ -76,7 +76,7 @@ pub use search_config::{DEFAULT_FOLDS, DEFAULT_PREDICTION_LENGTH, SearchConfig};
 pub use source::{PastTables, Retrieval, ServiceTables, TableFn, TableSource};
 pub use space::{Proposal, SearchSpace, Space, SpaceFn, TIMESTEPS};
 pub use split::{DEFAULT_HOLDOUT, Split};
-pub use study::{PrunerKind, SamplerKind, StudyConfig, open_study};
+pub use study::{StudyConfig, open_study};
 pub use table::training_table;
 pub use tags::{CHAMPION, VERDICT_TAG};
 pub use verdict::{SIGNIFICANCE_LEVEL, Verdict};

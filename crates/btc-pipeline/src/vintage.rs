@@ -7,7 +7,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
 use btc_features::datafusion::datasource::MemTable;
 use btc_features::{Definitions, FeatureStore};
-use btc_ingest::{Revisions, Table};
+use btc_ingest::{DataFolder, Revisions, Table};
 use chrono::{DateTime, Utc};
 use tokio::runtime::{Builder, Runtime};
 
@@ -51,10 +51,10 @@ struct Fetched {
 
 impl Fetched {
     fn read(project: &Project) -> Result<Self> {
-        let data_dir = project.data_dir();
+        let snapshot = DataFolder::new(project.data_dir()).snapshot()?;
         let mut tables = Vec::with_capacity(TABLES.len());
         for (source, table) in TABLES {
-            match btc_ingest::read_table(&data_dir, table, Revisions::All) {
+            match snapshot.read(table, Revisions::All) {
                 // On-chain metrics may never have been fetched.
                 Err(btc_ingest::Error::NotPulled { .. }) if table != Table::Ohlcv => {}
                 rows => tables.push((source, rows?)),

@@ -1,3 +1,5 @@
+//! What a network minimises.
+
 use serde::{Deserialize, Serialize};
 
 use crate::eval::special::normal_quantile;

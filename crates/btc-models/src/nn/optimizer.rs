@@ -1,3 +1,5 @@
+//! How gradients change the weights.
+
 use std::sync::Mutex;
 
 use candle_core::backprop::GradStore;

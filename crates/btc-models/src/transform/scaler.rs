@@ -1,3 +1,5 @@
+//! Features brought to one scale, and values brought back.
+
 use serde::{Deserialize, Serialize};
 
 /// How a column is brought to a common size, from its training rows alone.

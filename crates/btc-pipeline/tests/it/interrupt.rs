@@ -169,7 +169,7 @@ fn runs_of_trials_that_ended_without_them_are_ended_and_no_others() {
         setting.storage.clone(),
         "search",
         &StudyConfig {
-            pruner: btc_pipeline::PrunerKind::None,
+            pruner: btc_tune::PrunerKind::None,
             ..StudyConfig::default()
         },
     )
