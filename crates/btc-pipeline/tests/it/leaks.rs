@@ -11,13 +11,16 @@ use proptest::prelude::*;
 
 use crate::{config, project, register_config, run_search, series, table};
 
-/// `table` with every number from row `from` on replaced by `value`.
+/// `table` with every number from row `from` on replaced: by `value` and the row.
 fn corrupted(table: &RecordBatch, from: usize, value: f64) -> RecordBatch {
     let columns = table.columns().iter().map(|column| -> ArrayRef {
         match column.as_any().downcast_ref::<Float64Array>() {
             Some(numbers) => {
                 let changed = numbers.iter().enumerate();
-                let changed = changed.map(|(row, old)| if row < from { old } else { Some(value) });
+                let changed = changed.map(|(row, old)| match row < from {
+                    true => old,
+                    false => Some(value + row as f64),
+                });
                 Arc::new(changed.collect::<Float64Array>())
             }
             None => column.clone(),
