@@ -99,6 +99,7 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
         | Error::UnknownExperiment { .. }
         | Error::NothingToRegister { .. } => NOT_FOUND,
         Error::OtherWindow { .. }
+        | Error::OtherFrequency { .. }
         | Error::MissingColumn { .. }
         | Error::NotNumeric { .. }
         | Error::Folds { .. }

@@ -8,14 +8,17 @@ use serde_json::Value;
 
 /// Which crate of the workspace may depend on which, dev-dependencies included.
 const EDGES: &[(&str, &[&str])] = &[
-    ("btc-ingest", &[]),
-    ("btc-features", &[]),
-    ("btc-models", &[]),
-    ("btc-tune", &[]),
-    ("btc-track", &[]),
+    // The foundation: it knows nothing of the domain, and may be used everywhere.
+    ("btc-files", &[]),
+    ("btc-ingest", &["btc-files"]),
+    ("btc-features", &["btc-files"]),
+    ("btc-models", &["btc-files"]),
+    ("btc-tune", &["btc-files"]),
+    ("btc-track", &["btc-files"]),
     (
         "btc-pipeline",
         &[
+            "btc-files",
             "btc-ingest",
             "btc-features",
             "btc-models",
@@ -27,6 +30,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "btc-cli",
         &[
+            "btc-files",
             "btc-ingest",
             "btc-features",
             "btc-models",

@@ -350,6 +350,9 @@ pub(crate) fn fast() -> HttpConfig {
 
 /// Every file below a folder with its contents, the lock apart.
 pub(crate) fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    // All of the state that counts: what lies beside it depends on what came before.
+    let current = folder.join("current");
+    let folder = if current.exists() { &current } else { folder };
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {

@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use btc_files::sha256;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::files;
 use crate::fit::{Forecaster, Manifest, TrainingRange};
@@ -113,11 +113,8 @@ impl Forecaster {
             path: dir.to_owned(),
             source,
         };
-        let parent = match dir.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        fs::create_dir_all(parent).map_err(|source| io("create", source))?;
+        let parent = btc_files::parent(dir);
+        btc_files::create_dirs(parent).map_err(|source| io("create", source))?;
         let occupied = match fs::read_dir(dir) {
             Ok(mut entries) => entries.next().is_some(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
@@ -126,12 +123,12 @@ impl Forecaster {
         if occupied {
             files::write(&dir.join(WEIGHTS_FILE), &weights)?;
             files::write(&dir.join(MANIFEST_FILE), description.as_bytes())?;
-            return files::sync_dir(dir);
+            return Ok(());
         }
-        let staging = files::staging_dir(parent).map_err(|source| io("create", source))?;
+        let staging =
+            btc_files::temporary_dir(parent, ".bundle-").map_err(|source| io("create", source))?;
         files::write(&staging.path().join(WEIGHTS_FILE), &weights)?;
         files::write(&staging.path().join(MANIFEST_FILE), description.as_bytes())?;
-        files::sync_dir(staging.path())?;
         // An empty directory is replaced by the rename; where the system refuses that, it goes
         // first.
         if fs::rename(staging.path(), dir).is_err() {
@@ -141,7 +138,7 @@ impl Forecaster {
             fs::rename(staging.path(), dir).map_err(|source| io("write", source))?;
         }
         let _moved = staging.keep();
-        files::sync_dir(parent)
+        btc_files::sync_dir(parent).map_err(|source| io("write", source))
     }
 
     /// Reads a model that [`save`](Self::save) of this or any earlier release wrote.
@@ -209,10 +206,6 @@ fn refused(dir: &Path, reason: impl Into<String>) -> Error {
         path: dir.to_owned(),
         reason: reason.into(),
     }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// A bundle that was read and found right.
