@@ -1,3 +1,5 @@
+//! What every store does with logged and registered models.
+
 use super::{EXISTS, INVALID, MISSING, Store, fails};
 use crate::entity::*;
 use crate::error::Result;

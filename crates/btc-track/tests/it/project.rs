@@ -115,7 +115,13 @@ fn braces_and_further_parameters_reach_the_command() {
         ("more".to_owned(), "a b".to_owned()),
     ];
     let (command, values) = project.entry_points["braces"].command_line(&given).unwrap();
-    assert_eq!(command, format!("echo '{{}}' {path} --more 'a b'"));
+    // The folder for temporary files may have a name that a shell has to be told in quotes.
+    let quoted = format!("echo '{{}}' '{path}' --more 'a b'");
+    let plain = format!("echo '{{}}' {path} --more 'a b'");
+    assert!(
+        command == quoted || command == plain && !path.contains(' '),
+        "{command}"
+    );
     assert_eq!(values.len(), 2);
 }
 

@@ -1,3 +1,5 @@
+//! Registered models in memory.
+
 use super::{MemoryStore, Registered, State, set_tag};
 use crate::entity::*;
 use crate::error::{Error, Result};

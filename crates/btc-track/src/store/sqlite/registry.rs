@@ -1,3 +1,5 @@
+//! The rows of registered models and their versions.
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{SqliteStore, found, read_tags, unique};
