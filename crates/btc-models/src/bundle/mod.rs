@@ -83,7 +83,7 @@ pub fn validate_bundle(dir: &Path) -> Result<BundleInfo> {
             .collect(),
         timesteps: forecaster.timesteps(),
         horizon: forecaster.horizon(),
-        target: manifest.target.target,
+        target: manifest.target.target.clone(),
         training_range: manifest.training_range,
         metrics: manifest.metrics.clone(),
         data_hash: manifest.data_hash.clone(),
@@ -312,7 +312,7 @@ fn restore(
 ) -> Result<Forecaster> {
     manifest.validate().map_err(|error| match error {
         // What is missing is in the program, not in the bundle.
-        error @ Error::UnknownName { .. } => error,
+        error @ (Error::UnknownName { .. } | Error::NotRegistered { .. }) => error,
         error => refused(dir, error.to_string()),
     })?;
     let input = manifest.input();

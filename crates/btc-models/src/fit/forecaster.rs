@@ -95,12 +95,12 @@ impl Manifest {
                 self.config.steps()
             )));
         }
-        let mut steps = self.steps();
-        let valid = steps.all(|(target, conformal)| target.is_valid() && conformal.is_valid());
-        if !valid || !self.preprocessor.is_valid() {
-            return Err(Error::series(
-                "its features, their scalers, that of the target or the scores of its intervals",
-            ));
+        self.preprocessor.validate()?;
+        for (target, conformal) in self.steps() {
+            target.validate()?;
+            if !conformal.is_valid() {
+                return Err(Error::series("the scores of its intervals"));
+            }
         }
         let needed = self.config.timesteps + self.config.horizon;
         let TrainingRange { start, end, rows } = self.training_range;

@@ -1,9 +1,11 @@
 //! Training a network on a series.
 
 mod calibration;
+mod callback;
 mod config;
 mod forecaster;
 mod model;
+mod schedule;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -13,10 +15,12 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+pub use callback::{Callback, CallbackError, CallbackSpec, OnEpochEnd, register_callback};
 pub use config::TrainConfig;
 pub(crate) use forecaster::Manifest;
 pub use forecaster::{Forecaster, TrainingRange};
 pub use model::NetworkModel;
+pub use schedule::{Schedule, ScheduleSpec, TrainingProgress, register_schedule};
 
 use forecaster::StepFit;
 use windows::{Ends, Windows};
@@ -25,7 +29,7 @@ use crate::forecast::interval::{Conformal, ErrorScale};
 use crate::network::NetworkConfig;
 use crate::nn::layers::Mode;
 use crate::nn::network::{InputShape, Network};
-use crate::nn::optimizer::{Schedule, Trainer};
+use crate::nn::optimizer::Trainer;
 use crate::nn::parameters::Parameters;
 use crate::nn::random::Stream;
 use crate::series::{SeriesFrame, Split};
@@ -53,8 +57,12 @@ pub struct EpochLogs {
     pub seconds: f64,
 }
 
-/// The error type of a callback.
-pub type CallbackError = Box<dyn std::error::Error + Send + Sync>;
+impl EpochLogs {
+    /// The loss by which epochs are compared: that over the validation windows if there are any.
+    pub fn score(&self) -> f64 {
+        self.val_loss.unwrap_or(self.loss)
+    }
+}
 
 /// Trains a network on a frame, all of which is its training range.
 ///
@@ -165,7 +173,9 @@ fn train(
     let history = training.run(&ends, &parameters, on_epoch_end)?;
 
     let mut metrics = BTreeMap::new();
-    let best = history.iter().min_by(|a, b| score(a).total_cmp(&score(b)));
+    let best = history
+        .iter()
+        .min_by(|a, b| a.score().total_cmp(&b.score()));
     if let Some(best) = best {
         metrics.insert("best_epoch".to_owned(), best.epoch as f64);
         metrics.insert("loss".to_owned(), best.loss);
@@ -175,7 +185,7 @@ fn train(
     // The scores come with the calibration.
     let scale = ErrorScale::of(frame.target());
     let steps = windows.scalers.iter().map(|target| StepFit {
-        target: *target,
+        target: target.clone(),
         conformal: Conformal::new(scale, Vec::new()),
     });
     let mut earlier: Vec<StepFit> = steps.collect();
@@ -206,11 +216,6 @@ fn train(
     Ok(forecaster)
 }
 
-/// The loss by which epochs are compared.
-fn score(logs: &EpochLogs) -> f64 {
-    logs.val_loss.unwrap_or(logs.loss)
-}
-
 /// A network under training.
 struct Training<'a> {
     network: &'a dyn Network,
@@ -232,12 +237,13 @@ impl Training<'_> {
         let mut order = ends.train.clone();
         let mut shuffling = Stream::new(config.seed, "shuffle");
         let mut dropping = Stream::new(config.seed, "dropout");
-        let mut trainer = Trainer::new(config.optimizer, parameters.vars());
+        let mut trainer = Trainer::new(&config.optimizer, parameters.vars())?;
         let batches = order.len().div_ceil(config.batch_size);
-        let steps = (batches * config.epochs) as f64;
+        let steps = batches * config.epochs;
         let mut history: Vec<EpochLogs> = Vec::new();
         let mut best: Option<(f64, Vec<Vec<f32>>)> = None;
-        let (mut lr, mut waited, mut plateau) = (config.lr, 0, 0);
+        let mut callbacks: Vec<_> = config.callbacks.iter().map(|own| own.start()).collect();
+        let mut waited = 0;
         // The gradients of a step are kept until the next has its own. Freed at once, they would
         // leave so much memory unused that the allocator gives it back to the system, to ask for it
         // again in every step.
@@ -260,8 +266,8 @@ impl Training<'_> {
                 // A product whose gradient with respect to the output is the loss's.
                 let slope = Tensor::from_vec(slope, output.shape(), self.windows.device)?;
                 let gradients = output.mul(&slope)?.sum_all()?.backward()?;
-                let progress = (epoch * batches + batch) as f64 / steps;
-                let rate = lr * config.schedule.factor(progress);
+                let progress = TrainingProgress::new(epoch * batches + batch, steps, &history);
+                let rate = config.schedule.rate(config.lr, &progress);
                 trainer.step(&gradients, rate, config.clip_norm)?;
                 // Its buffers serve the next step.
                 drop(output);
@@ -282,29 +288,25 @@ impl Training<'_> {
                 val_relative_mae,
                 seconds,
             };
-            if !score(&logs).is_finite() {
+            let score = logs.score();
+            if !score.is_finite() {
                 return Err(Error::Diverged { epoch });
             }
-            if best
-                .as_ref()
-                .is_none_or(|(lowest, _)| score(&logs) < *lowest)
-            {
-                best = Some((score(&logs), parameters.snapshot()?));
-                (waited, plateau) = (0, 0);
+            if best.as_ref().is_none_or(|(lowest, _)| score < *lowest) {
+                best = Some((score, parameters.snapshot()?));
+                waited = 0;
             } else {
-                (waited, plateau) = (waited + 1, plateau + 1);
-            }
-            if let Schedule::Plateau { factor, patience } = config.schedule
-                && patience < plateau
-            {
-                lr *= factor;
-                plateau = 0;
+                waited += 1;
             }
             history.push(logs);
-            if on_epoch_end(&logs).map_err(Error::Callback)?.is_break() {
-                break;
+            let mut ended = on_epoch_end(&logs).map_err(Error::Callback)?.is_break();
+            for callback in &mut callbacks {
+                ended |= callback
+                    .on_epoch_end(&logs)
+                    .map_err(Error::Callback)?
+                    .is_break();
             }
-            if config.patience.is_some_and(|patience| patience <= waited) {
+            if ended || config.patience.is_some_and(|patience| patience <= waited) {
                 break;
             }
         }

@@ -86,9 +86,9 @@ impl Windows<'_> {
         let x = self.series.windows(ends, self.timesteps, self.device)?;
         let mut targets = Vec::with_capacity(ends.len() * self.scalers.len());
         for &end in ends {
-            let last = self.frame.target()[end];
+            let (last, at) = (self.frame.target()[end], self.frame.known_at()[end]);
             for (step, scaler) in self.steps.clone().zip(&self.scalers) {
-                targets.push(scaler.scaled(last, self.actual(end, step)?) as f32);
+                targets.push(scaler.scaled(last, self.actual(end, step)?, at)? as f32);
             }
         }
         Ok((x, targets))

@@ -1,11 +1,12 @@
 //! LSTM: one recurrent layer and a dense one.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
+use super::recurrent_head::RecurrentHead;
 use super::{Hyperparameters, NetworkSpec, dropout_rate, size};
 use crate::Loss;
-use crate::nn::layers::{Activation, Linear, Map, Mode, Output, Recurrent, dropout, map};
+use crate::nn::layers::{Activation, Linear, Recurrent};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
 
@@ -50,27 +51,11 @@ impl NetworkSpec for LstmConfig {
             negative_slope,
             dropout,
         } = self;
-        Ok(Box::new(Lstm {
+        Ok(Box::new(RecurrentHead {
             recurrent: Recurrent::lstm(parameters, "lstm", input.features, units, activation)?,
             head: Linear::new(parameters, "head", units, input.outputs)?,
             negative_slope,
             dropout,
         }))
-    }
-}
-
-#[derive(Debug)]
-struct Lstm {
-    recurrent: Recurrent,
-    head: Linear,
-    negative_slope: f32,
-    dropout: f32,
-}
-
-impl Network for Lstm {
-    fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let h = self.recurrent.forward(x, Output::Last)?;
-        let h = map(&h, Map::LeakyRelu(self.negative_slope))?;
-        self.head.forward(&dropout(&h, self.dropout, mode)?)
     }
 }

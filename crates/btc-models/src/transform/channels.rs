@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::preprocess::{Feature, forward_fill};
 use super::scaler::Scaler;
-use super::{FeatureTransform, PreprocessConfig};
+use super::{FeatureTransform, PreprocessConfig, TransformSpec};
 use crate::series::{Role, SeriesFrame};
 use crate::{Error, Result};
 
@@ -62,12 +62,12 @@ impl Channel {
             // A calendar's values mean something as they are.
             let transform = match config.transforms.get(name) {
                 None | Some(FeatureTransform::Auto) => FeatureTransform::Level,
-                Some(transform) => *transform,
+                Some(transform) => transform.clone(),
             };
             let start = frame.view().start;
             let known = &values[..start + training_rows];
-            let known = &prepared(known.to_vec(), transform, config.max_staleness)[start..];
-            let scaler = Scaler::fit(config.scaler, known);
+            let known = &prepared(known.to_vec(), &transform, config.max_staleness)[start..];
+            let scaler = Scaler::fit(&config.scaler, known);
             let scaled = known.iter().map(|x| scaler.apply(*x));
             let scaled: Vec<f64> = scaled.filter(|x| x.is_finite()).collect();
             let mean = scaled.iter().sum::<f64>() / scaled.len().max(1) as f64;
@@ -107,12 +107,19 @@ impl Channel {
         channels
     }
 
-    /// Whether it is one that [`of`](Self::of) can have made.
-    pub(crate) fn is_valid(&self) -> bool {
-        match self {
-            Self::Ahead { feature, step } => feature.is_valid() && 0 < *step,
+    /// Checks that it is one that [`of`](Self::of) can have made.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let valid = match self {
+            Self::Ahead { feature, step } => {
+                feature.validate()?;
+                0 < *step
+            }
             Self::Static { scale, .. } => 0.0 < *scale && scale.is_finite(),
             Self::StaticCategory { .. } | Self::Category { .. } => true,
+        };
+        match valid {
+            true => Ok(()),
+            false => Err(Error::series(format!("the channel {self:?} is none"))),
         }
     }
 
@@ -137,7 +144,7 @@ impl Channel {
                          and give its later values"
                     )));
                 };
-                let values = prepared(values.to_vec(), feature.transform, max_staleness);
+                let values = prepared(values.to_vec(), &feature.transform, max_staleness);
                 let at = |row| values.get(frame.storage_row_at(row, *step)?).copied();
                 Ok(rows
                     .map(|row| feature.scaled(at(row).unwrap_or(f64::NAN)))
@@ -195,7 +202,7 @@ fn values_ahead<'a>(frame: &'a SeriesFrame, name: &str) -> Option<&'a [f64]> {
     Some(&frame.storage().columns[at])
 }
 
-fn prepared(mut values: Vec<f64>, transform: FeatureTransform, max_staleness: usize) -> Vec<f64> {
+fn prepared(mut values: Vec<f64>, transform: &FeatureTransform, max_staleness: usize) -> Vec<f64> {
     forward_fill(&mut values, max_staleness);
     transform.apply(&values)
 }
@@ -209,7 +216,7 @@ mod tests {
     fn channels(frame: &SeriesFrame) -> Vec<Channel> {
         let config = PreprocessConfig::default();
         let channels = Channel::of(frame, 3, 1..3, &config);
-        assert!(channels.iter().all(Channel::is_valid));
+        assert!(channels.iter().all(|channel| channel.validate().is_ok()));
         channels
     }
 
@@ -230,7 +237,7 @@ mod tests {
             panic!()
         };
         let scaled = |values: [f64; 4]| values.map(|x| feature.scaler.apply(x)).to_vec();
-        assert_eq!(feature.scaler.offset, 20.0); // The mean of the training rows.
+        assert_eq!(feature.scaler.invert(0.0), 20.0); // The mean of the training rows.
         assert_eq!(
             one.values(&whole, 0).unwrap(),
             scaled([20.0, 30.0, 40.0, 50.0])

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FeatureTransform, ScalerKind, Target};
+use super::{FeatureTransform, ScalerKind, ScalerSpec, Target, TargetSpec, TransformSpec};
 use crate::{Error, Result};
 
 /// How features and target are transformed and scaled before a model sees them.
@@ -94,10 +94,10 @@ impl PreprocessConfig {
     /// The transform of a feature, before the training rows decide on
     /// [`FeatureTransform::Auto`].
     pub(crate) fn transform_of(&self, feature: &str) -> FeatureTransform {
-        let transform = self.transforms.get(feature).copied();
-        match transform.unwrap_or(self.transform) {
+        let transform = self.transforms.get(feature).unwrap_or(&self.transform);
+        match transform {
             FeatureTransform::Auto if self.target == Target::Level => FeatureTransform::Level,
-            transform => transform,
+            transform => transform.clone(),
         }
     }
 
@@ -111,7 +111,9 @@ impl PreprocessConfig {
         if let Some(clip) = self.clip.filter(|clip| !(0.0 < *clip && clip.is_finite())) {
             return Err(Error::invalid("clip", clip, "positive"));
         }
+        self.target.validate()?;
+        self.scaler.validate()?;
         let mut transforms = self.transforms.values().chain([&self.transform]);
-        transforms.try_for_each(FeatureTransform::validate)
+        transforms.try_for_each(TransformSpec::validate)
     }
 }

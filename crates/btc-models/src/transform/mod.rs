@@ -8,9 +8,9 @@ pub(crate) mod scaler;
 mod target;
 
 pub use config::PreprocessConfig;
-pub use feature::FeatureTransform;
+pub use feature::{FeatureTransform, TransformSpec, register_transform};
 pub use preprocess::Unused;
 pub(crate) use preprocess::{Preprocessor, Series};
-pub use scaler::ScalerKind;
-pub use target::Target;
+pub use scaler::{ScalerKind, ScalerSpec, register_scaler};
 pub(crate) use target::TargetScaler;
+pub use target::{Target, TargetSpec, register_target};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::series::SeriesFrame;
 use crate::transform::channels::Channel;
 use crate::transform::scaler::{Scaler, quantile};
-use crate::transform::{FeatureTransform, PreprocessConfig};
+use crate::transform::{FeatureTransform, PreprocessConfig, TransformSpec};
 use crate::{Error, Result};
 
 /// Why a feature of the series is not used.
@@ -68,8 +68,14 @@ impl Feature {
         if x.is_finite() { x } else { self.fill }
     }
 
-    pub(crate) fn is_valid(&self) -> bool {
-        self.transform.validate().is_ok() && self.scaler.is_valid() && self.fill.is_finite()
+    /// Checks that it is one that a fit can have made.
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.transform.validate()?;
+        self.scaler.validate()?;
+        match self.fill.is_finite() {
+            true => Ok(()),
+            false => Err(Error::series(format!("{:?} has no fill", self.name))),
+        }
     }
 }
 
@@ -169,7 +175,7 @@ impl Preprocessor {
                 unused.push((name.clone(), Unused::Constant));
                 continue;
             }
-            let scaler = Scaler::fit(config.scaler, &transformed);
+            let scaler = Scaler::fit(&config.scaler, &transformed);
             let scaled: Vec<f64> = transformed
                 .iter()
                 .map(|x| scaler.apply(*x))
@@ -199,12 +205,14 @@ impl Preprocessor {
         ))
     }
 
-    /// Whether it is one that [`fit`](Self::fit) can have made.
-    pub(crate) fn is_valid(&self) -> bool {
-        !self.features.is_empty()
-            && self.features.iter().all(Feature::is_valid)
-            && self.channels.iter().all(Channel::is_valid)
-            && self.clip.is_none_or(|clip| 0.0 < clip)
+    /// Checks that it is one that [`fit`](Self::fit) can have made.
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.features.iter().try_for_each(Feature::validate)?;
+        self.channels.iter().try_for_each(Channel::validate)?;
+        if self.features.is_empty() || self.clip.is_some_and(|clip| clip <= 0.0) {
+            return Err(Error::series("its features or their limit"));
+        }
+        Ok(())
     }
 
     /// Rows before a window that its first row needs.

@@ -23,6 +23,8 @@ mod networks;
 #[cfg(feature = "nn")]
 mod own_network;
 #[cfg(feature = "nn")]
+mod own_parts;
+#[cfg(feature = "nn")]
 mod pinned_networks;
 #[cfg(feature = "nn")]
 mod properties;

@@ -23,10 +23,14 @@
 
 mod alarms;
 mod checkpoint;
+mod combine;
 mod config;
 mod html;
+mod judge;
+mod metric;
 mod part;
 mod report;
+mod summary;
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
@@ -41,7 +45,8 @@ use crate::transform::{PreprocessConfig, Preprocessor};
 use crate::{Error, Result};
 
 use checkpoint::Checkpoint;
-pub use config::{Config, Metric};
+pub use config::Config;
+pub use metric::{Metric, MetricSpec, register_metric};
 use part::{Outcome, Part, Source};
 pub use report::{LevelScore, ModelScore, Report, Series, StepScore, VarianceScore};
 
@@ -168,7 +173,7 @@ fn compare(
         forecasts.push((model.name().to_owned(), by_seed));
     }
     let unused = unused.into_iter().collect();
-    let mut report = report::report(forecasts, notes, source, origins.clone(), config, unused)?;
+    let mut report = summary::report(forecasts, notes, source, origins.clone(), config, unused)?;
     report.alarms = alarms::alarms(&report, source, &origins, config)?;
     Ok(report)
 }
