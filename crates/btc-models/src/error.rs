@@ -142,6 +142,14 @@ pub enum Error {
         /// The median absolute difference in percent.
         median_percent: f64,
     },
+    /// One series of several cannot be used.
+    #[error("the series {series:?} of the panel cannot be used")]
+    InPanel {
+        /// The series' name.
+        series: String,
+        /// Why not.
+        source: Box<Error>,
+    },
     /// Training left the range of numbers.
     #[error("training diverged in epoch {epoch}; lower the learning rate or clip gradients")]
     Diverged {
@@ -248,6 +256,7 @@ impl Error {
             | Self::OtherTarget { .. }
             | Self::TargetInDisguise { .. } => ErrorKind::Data,
             Self::Bundle { .. } | Self::CustomSettings { .. } => ErrorKind::Corrupt,
+            Self::InPanel { source, .. } => source.kind(),
             Self::Io { .. } => ErrorKind::Io,
             Self::Stopped { .. } => ErrorKind::Stopped,
             Self::LookAhead { .. } | Self::Vintage { .. } | Self::Callback(_) => ErrorKind::Caller,
@@ -302,6 +311,14 @@ impl Error {
     pub(crate) fn series(reason: impl Into<String>) -> Self {
         Self::InvalidSeries {
             reason: reason.into(),
+        }
+    }
+
+    /// An error of one series of several.
+    pub(crate) fn in_panel(series: &str, source: Self) -> Self {
+        Self::InPanel {
+            series: series.to_owned(),
+            source: Box::new(source),
         }
     }
 

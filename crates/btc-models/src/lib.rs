@@ -78,14 +78,14 @@ pub use candle_core;
 
 pub use baseline::{Baseline, SeasonalNaive, VarianceModel};
 #[cfg(feature = "nn")]
-pub use bundle::{BundleInfo, MANIFEST_FILE, WEIGHTS_FILE, validate_bundle};
+pub use bundle::{BundleInfo, MANIFEST_FILE, PANEL_FILE, WEIGHTS_FILE, validate_bundle};
 pub use error::{Error, ErrorKind, Result};
 pub use eval::{backtest, metrics, stats};
 #[cfg(feature = "nn")]
 pub use fit::{
     Callback, CallbackError, CallbackSpec, EpochLogs, Forecaster, NetworkModel, OnEpochEnd,
-    Schedule, ScheduleSpec, TrainConfig, TrainingProgress, TrainingRange, fit, register_callback,
-    register_schedule,
+    PanelForecaster, Schedule, ScheduleSpec, TrainConfig, TrainingProgress, TrainingRange, fit,
+    fit_panel, register_callback, register_schedule,
 };
 pub use forecast::{
     FitContext, FittedModel, Forecast, Interval, MAX_HORIZON, Model, Quantiles, Step,
@@ -104,9 +104,9 @@ pub use nn::loss::{Loss, LossSpec, register_loss};
 pub use nn::optimizer::{Optimizer, OptimizerSpec, OptimizerStep, register_optimizer};
 pub use registry::{Custom, Named};
 pub use series::{
-    Category, Frequency, Hole, HolePolicy, MAX_MISSING, MAX_STEPS, Role, SeriesFrame, Split,
+    Category, Frequency, Hole, HolePolicy, MAX_MISSING, MAX_STEPS, Panel, Role, SeriesFrame, Split,
 };
 pub use transform::{
-    FeatureTransform, PreprocessConfig, ScalerKind, ScalerSpec, Target, TargetSpec, TransformSpec,
-    Unused, register_scaler, register_target, register_transform,
+    FeatureTransform, PanelScaling, PreprocessConfig, ScalerKind, ScalerSpec, Target, TargetSpec,
+    TransformSpec, Unused, register_scaler, register_target, register_transform,
 };

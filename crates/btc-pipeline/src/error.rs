@@ -392,9 +392,11 @@ fn features_kind(error: &btc_features::Error) -> ErrorKind {
 fn models_kind(error: &btc_models::Error) -> ErrorKind {
     use btc_models::Error as E;
     match error {
-        E::InvalidConfig { .. } | E::UnknownName { .. } | E::SeriesTooShort { .. } => {
-            ErrorKind::Usage
-        }
+        E::InvalidConfig { .. }
+        | E::UnknownName { .. }
+        | E::NotRegistered { .. }
+        | E::SeriesTooShort { .. } => ErrorKind::Usage,
+        E::InPanel { source, .. } => models_kind(source),
         _ => ErrorKind::Failure,
     }
 }

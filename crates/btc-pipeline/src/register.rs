@@ -338,7 +338,7 @@ impl Days {
             recorded("timesteps").unwrap_or(1),
             horizon.unwrap_or(NonZeroUsize::MIN),
         )?;
-        let window = Window::of_selection(&frame, &split, target, &config.data_hash);
+        let window = Window::of_selection(&frame, &split, &target, &config.data_hash);
         let window = window.ok_or(Error::TooShort {
             rows: frame.rows(),
             needed: frame.rows() + 1,

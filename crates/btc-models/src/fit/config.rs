@@ -11,7 +11,7 @@ use crate::forecast::MAX_HORIZON;
 use crate::network::Hyperparameters;
 use crate::nn::optimizer::{Optimizer, OptimizerSpec};
 use crate::series::HolePolicy;
-use crate::transform::{FeatureTransform, PreprocessConfig, ScalerKind, Target};
+use crate::transform::{FeatureTransform, PanelScaling, PreprocessConfig, ScalerKind, Target};
 use crate::{Error, Loss, Result};
 
 /// How a network is trained.
@@ -79,6 +79,9 @@ pub struct TrainConfig {
     pub shuffle: bool,
     /// Epochs without a better validation loss after which training ends.
     pub patience: Option<usize>,
+    /// By which rows the series of a panel are scaled.
+    #[serde(skip_serializing_if = "is_default")]
+    pub panel_scaling: PanelScaling,
     /// The norm to which gradients are cut.
     pub clip_norm: Option<f64>,
     /// What is told of each epoch, in order, and may end training.
@@ -114,6 +117,7 @@ impl Default for TrainConfig {
             seed: 0,
             shuffle: true,
             patience: None,
+            panel_scaling: PanelScaling::default(),
             clip_norm: None,
             callbacks: Vec::new(),
         }
@@ -313,6 +317,13 @@ impl TrainConfig {
     #[must_use]
     pub fn with_clip_norm(mut self, norm: impl Into<Option<f64>>) -> Self {
         self.clip_norm = norm.into();
+        self
+    }
+
+    /// Sets by which rows the series of a panel are scaled.
+    #[must_use]
+    pub fn with_panel_scaling(mut self, scaling: PanelScaling) -> Self {
+        self.panel_scaling = scaling;
         self
     }
 

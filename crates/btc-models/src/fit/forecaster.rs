@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::Device;
 use chrono::{DateTime, Utc};
@@ -121,18 +122,19 @@ impl Manifest {
 #[derive(Debug)]
 pub struct Forecaster {
     pub(crate) manifest: Manifest,
-    pub(crate) parameters: Parameters,
+    /// Shared by the series of a panel, as the network is.
+    pub(crate) parameters: Arc<Parameters>,
     /// What a bundle of a newer format held beyond what is known.
     pub(crate) newer: NewerFields,
-    network: Box<dyn Network>,
+    network: Arc<dyn Network>,
     device: Device,
 }
 
 impl Forecaster {
     pub(crate) fn new(
         manifest: Manifest,
-        network: Box<dyn Network>,
-        parameters: Parameters,
+        network: Arc<dyn Network>,
+        parameters: Arc<Parameters>,
         device: Device,
     ) -> Self {
         Self {

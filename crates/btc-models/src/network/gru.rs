@@ -11,6 +11,7 @@ use crate::nn::parameters::Parameters;
 
 /// GRU, leaky rectifier, dropout, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct GruConfig {
     /// The width of the recurrent layer.
     pub units: usize,
@@ -21,6 +22,13 @@ pub struct GruConfig {
     /// The fraction of the states that is dropped in training.
     pub dropout: f32,
 }
+
+settings!(GruConfig {
+    with_units(units: usize),
+    with_activation(activation: Activation),
+    with_negative_slope(negative_slope: f32),
+    with_dropout(dropout: f32),
+});
 
 impl From<&Hyperparameters> for GruConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {

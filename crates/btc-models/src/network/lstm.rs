@@ -12,6 +12,7 @@ use crate::nn::parameters::Parameters;
 
 /// LSTM, leaky rectifier, dropout, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LstmConfig {
     /// The width of the recurrent layer.
     pub units: usize,
@@ -22,6 +23,13 @@ pub struct LstmConfig {
     /// The fraction of the states that is dropped in training.
     pub dropout: f32,
 }
+
+settings!(LstmConfig {
+    with_units(units: usize),
+    with_activation(activation: Activation),
+    with_negative_slope(negative_slope: f32),
+    with_dropout(dropout: f32),
+});
 
 impl From<&Hyperparameters> for LstmConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {

@@ -5,6 +5,29 @@
 //! how it is built. A network of the caller's own is the same in the caller's program: settings
 //! that implement [`Named`] and [`NetworkSpec`], and a [`Network`].
 
+/// Gives the settings of a network defaults, which follow from those of [`Hyperparameters`], and a
+/// `with_` for each of them.
+macro_rules! settings {
+    ($type:ident { $($setter:ident($field:ident: $kind:ty)),* $(,)? }) => {
+        impl Default for $type {
+            fn default() -> Self {
+                (&$crate::Hyperparameters::default()).into()
+            }
+        }
+
+        impl $type {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $setter(mut self, $field: $kind) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )*
+        }
+    };
+}
+
 mod attention;
 mod cnn;
 mod cnn_lstm;

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 
+use super::Split;
 use super::frame::SeriesFrame;
-use super::{Frequency, Split};
 use crate::{Error, Result};
 
 /// Several series with the same columns, by name: shops of one chain, or coins of one market.
@@ -87,8 +87,9 @@ impl Panel {
 
 /// All instants at which a row of any of the frames is known, in order.
 fn instants<'a>(frames: impl Iterator<Item = &'a SeriesFrame>) -> Vec<DateTime<Utc>> {
-    let mut instants: Vec<DateTime<Utc>> =
-        frames.flat_map(|frame| frame.known_at().iter().copied()).collect();
+    let mut instants: Vec<DateTime<Utc>> = frames
+        .flat_map(|frame| frame.known_at().iter().copied())
+        .collect();
     instants.sort();
     instants.dedup();
     instants
@@ -99,7 +100,8 @@ fn difference(a: &SeriesFrame, b: &SeriesFrame) -> Option<&'static str> {
     let roles = |frame: &SeriesFrame| -> Vec<_> {
         frame.names().iter().map(|name| frame.role(name)).collect()
     };
-    let statics = |frame: &SeriesFrame| -> Vec<String> { frame.statics().keys().cloned().collect() };
+    let statics =
+        |frame: &SeriesFrame| -> Vec<String> { frame.statics().keys().cloned().collect() };
     let words = |frame: &SeriesFrame| -> Vec<(String, Vec<String>)> {
         let fixed = frame.static_categories().iter();
         let fixed = fixed.map(|(name, category)| (name.clone(), category.vocabulary.clone()));
@@ -195,6 +197,7 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::series::Frequency;
     use crate::series::frame::tests::{daily_with_holes, frame};
 
     #[test]

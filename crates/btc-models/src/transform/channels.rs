@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::preprocess::{Feature, forward_fill};
-use super::scaler::Scaler;
-use super::{FeatureTransform, PreprocessConfig, TransformSpec};
+use super::{FeatureTransform, PreprocessConfig, TrainingPart, TransformSpec};
 use crate::series::{Role, SeriesFrame};
 use crate::{Error, Result};
 
@@ -46,46 +45,44 @@ pub(crate) enum Channel {
 }
 
 impl Channel {
-    /// The channels of a frame, of whose rows `0..training_rows` are for training and of which
-    /// the values `steps` ahead are forecast.
+    /// The channels of series that are alike, from the training rows of all of them, where the
+    /// values `steps` ahead are forecast.
     pub(crate) fn of(
-        frame: &SeriesFrame,
-        training_rows: usize,
+        parts: &[TrainingPart<'_>],
         steps: std::ops::Range<usize>,
         config: &PreprocessConfig,
     ) -> Vec<Self> {
+        let Some(TrainingPart { frame, .. }) = parts.first() else {
+            return Vec::new();
+        };
         let mut channels = Vec::new();
         for name in frame.names() {
-            let Some(values) = values_ahead(frame, name) else {
+            if frame.role(name) != Some(Role::KnownFuture) {
                 continue;
-            };
+            }
             // A calendar's values mean something as they are.
             let transform = match config.transforms.get(name) {
                 None | Some(FeatureTransform::Auto) => FeatureTransform::Level,
                 Some(transform) => transform.clone(),
             };
-            let start = frame.view().start;
-            let known = &values[..start + training_rows];
-            let known = &prepared(known.to_vec(), &transform, config.max_staleness)[start..];
-            let scaler = Scaler::fit(&config.scaler, known);
-            let scaled = known.iter().map(|x| scaler.apply(*x));
-            let scaled: Vec<f64> = scaled.filter(|x| x.is_finite()).collect();
-            let mean = scaled.iter().sum::<f64>() / scaled.len().max(1) as f64;
-            let feature = Feature {
-                name: name.clone(),
-                transform,
-                scaler,
-                fill: config.clip.map_or(mean, |clip| mean.clamp(-clip, clip)),
-            };
+            let known = parts
+                .iter()
+                .map(|part| known(part, name, &transform, config));
+            let known: Vec<f64> = known.flatten().collect();
+            let feature = Feature::fit(name, transform, &known, config);
             channels.extend(steps.clone().map(|step| Self::Ahead {
                 feature: feature.clone(),
                 step,
             }));
         }
-        for (name, value) in frame.statics() {
+        for name in frame.statics().keys() {
+            let values = parts
+                .iter()
+                .filter_map(|part| part.frame.statics().get(name));
+            let size = values.fold(0f64, |size, value| size.max(value.abs()));
             channels.push(Self::Static {
                 name: name.clone(),
-                scale: if *value == 0.0 { 1.0 } else { value.abs() },
+                scale: if size == 0.0 { 1.0 } else { size },
             });
         }
         for (name, category) in frame.static_categories() {
@@ -105,6 +102,22 @@ impl Channel {
             }));
         }
         channels
+    }
+
+    /// The same channel, scaled by the rows of one part alone; a static is not, as it tells the
+    /// series apart.
+    pub(crate) fn refitted(&self, part: &TrainingPart<'_>, config: &PreprocessConfig) -> Self {
+        match self {
+            Self::Ahead { feature, step } => {
+                let transform = feature.transform.clone();
+                let known = known(part, &feature.name, &transform, config);
+                Self::Ahead {
+                    feature: Feature::fit(&feature.name, transform, &known, config),
+                    step: *step,
+                }
+            }
+            other => other.clone(),
+        }
     }
 
     /// Checks that it is one that [`of`](Self::of) can have made.
@@ -202,6 +215,20 @@ fn values_ahead<'a>(frame: &'a SeriesFrame, name: &str) -> Option<&'a [f64]> {
     Some(&frame.storage().columns[at])
 }
 
+/// What the transform makes of the training rows of a column known ahead.
+fn known(
+    part: &TrainingPart<'_>,
+    name: &str,
+    transform: &FeatureTransform,
+    config: &PreprocessConfig,
+) -> Vec<f64> {
+    let values = values_ahead(part.frame, name).unwrap_or_default();
+    let start = part.frame.view().start;
+    let end = values.len().min(start + part.ends.end);
+    let known = prepared(values[..end].to_vec(), transform, config.max_staleness);
+    known[start.min(end)..].to_vec()
+}
+
 fn prepared(mut values: Vec<f64>, transform: &FeatureTransform, max_staleness: usize) -> Vec<f64> {
     forward_fill(&mut values, max_staleness);
     transform.apply(&values)
@@ -215,7 +242,7 @@ mod tests {
 
     fn channels(frame: &SeriesFrame) -> Vec<Channel> {
         let config = PreprocessConfig::default();
-        let channels = Channel::of(frame, 3, 1..3, &config);
+        let channels = Channel::of(&[TrainingPart::rows(frame, 3)], 1..3, &config);
         assert!(channels.iter().all(|channel| channel.validate().is_ok()));
         channels
     }

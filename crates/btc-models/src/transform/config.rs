@@ -7,6 +7,23 @@ use serde::{Deserialize, Serialize};
 use super::{FeatureTransform, ScalerKind, ScalerSpec, Target, TargetSpec, TransformSpec};
 use crate::{Error, Result};
 
+/// By which rows the series of a [`Panel`](crate::Panel) are scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PanelScaling {
+    /// Each by its own training rows, so that a large one looks like a small one.
+    #[default]
+    PerSeries,
+    /// All by the training rows of all of them, so that their sizes can be told apart.
+    Shared,
+}
+
+named!(PanelScaling, "panel scaling", {
+    PerSeries => "per-series",
+    Shared => "shared",
+});
+
 /// How features and target are transformed and scaled before a model sees them.
 ///
 /// ```

@@ -1,15 +1,13 @@
 //! What is predicted, and how it follows from values and back.
 
 use std::fmt::Debug;
-use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::PreprocessConfig;
 use super::scaler::Scaler;
+use super::{PreprocessConfig, TrainingPart};
 use crate::registry::{Custom, Named, open_enum, registry, restored};
-use crate::series::SeriesFrame;
 use crate::{Error, Result};
 
 /// What an own target is, see [`Target::custom`].
@@ -82,7 +80,7 @@ impl Target {
         Custom::register(&TARGETS, restored!(C, TargetSpec), spec).map(Self::Custom)
     }
 
-    /// The name; one of the crate's own is taken by [`FromStr`](std::str::FromStr).
+    /// The name, as [`FromStr`](std::str::FromStr) takes it.
     pub fn name(&self) -> &str {
         match self {
             Self::LogReturn => "log-return",
@@ -102,12 +100,18 @@ impl std::fmt::Display for Target {
 impl std::str::FromStr for Target {
     type Err = Error;
 
-    /// Takes the name of one of the crate's own, in capital or small letters.
+    /// Takes the name of one of the crate's own, in capital or small letters, or that of one that
+    /// is registered and needs no settings.
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|target| target.name().eq_ignore_ascii_case(name))
-            .ok_or_else(|| Error::unknown("target", name, TARGETS.own()))
+        let mut own = Self::ALL.into_iter();
+        if let Some(own) = own.find(|target| target.name().eq_ignore_ascii_case(name)) {
+            return Ok(own);
+        }
+        let custom = Custom::named(name);
+        match custom.get(&TARGETS) {
+            Ok(_) => Ok(Self::Custom(custom)),
+            Err(_) => Err(Error::unknown("target", name, TARGETS.own())),
+        }
     }
 }
 
@@ -156,42 +160,49 @@ pub(crate) struct TargetScaler {
 }
 
 impl TargetScaler {
-    /// Fits to the targets of the windows that end in `ends`. A window whose target has no value
-    /// is left out.
+    /// Fits to the targets of the windows of all parts. A window whose target has no value in the
+    /// rows of its part that are known is left out.
     ///
-    /// Changes are divided by their standard deviation and not moved: a network that returns 0
+    /// Changes are divided by their root mean square and not moved: a network that returns 0
     /// repeats the last value.
     pub(crate) fn fit(
-        frame: &SeriesFrame,
-        ends: Range<usize>,
+        parts: &[TrainingPart<'_>],
         horizon: usize,
         config: &PreprocessConfig,
     ) -> Result<Self> {
-        let values = frame.target();
-        if config.target == Target::LogReturn
-            && let Some(row) = values.iter().position(|value| *value <= 0.0)
-        {
-            return Err(Error::NotPositive {
-                value: values[row],
-                at: frame.known_at()[row],
-            });
+        for TrainingPart { frame, .. } in parts {
+            let values = frame.target();
+            if config.target == Target::LogReturn
+                && let Some(row) = values.iter().position(|value| *value <= 0.0)
+            {
+                return Err(Error::NotPositive {
+                    value: values[row],
+                    at: frame.known_at()[row],
+                });
+            }
         }
         let identity = Self {
             target: config.target.clone(),
             scaler: Scaler::IDENTITY,
         };
         let predicted = || -> Result<Vec<f64>> {
-            let with_target = ends
-                .clone()
-                .filter_map(|end| Some((end, frame.target_at(end, horizon)?)));
-            with_target
-                .map(|(end, next)| identity.scaled(values[end], next, frame.known_at()[end]))
-                .collect()
+            let mut predicted = Vec::new();
+            for part in parts {
+                let (values, known_at) = (part.frame.target(), part.frame.known_at());
+                for end in part.ends.clone() {
+                    let row = part.frame.row_at(end, horizon);
+                    if let Some(row) = row.filter(|row| *row < part.known) {
+                        let next = values[row];
+                        predicted.push(identity.scaled(values[end], next, known_at[end])?);
+                    }
+                }
+            }
+            Ok(predicted)
         };
         let scaler = match &config.target {
             Target::Level => {
-                let end = (ends.end + horizon).min(values.len());
-                Scaler::fit(&config.scaler, &values[..end])
+                let known = parts.iter().map(|part| &part.frame.target()[..part.known]);
+                Scaler::fit(&config.scaler, &known.collect::<Vec<_>>().concat())
             }
             target if !target.is_change() => Scaler::fit(&config.scaler, &predicted()?),
             _ => {
@@ -264,8 +275,13 @@ mod tests {
 
     fn fit(values: Vec<f64>, target: Target) -> Result<TargetScaler> {
         let config = PreprocessConfig::default().with_target(target);
-        let end = values.len() - 1;
-        TargetScaler::fit(&frame(&[("y", values)]), 0..end, 1, &config)
+        let known = values.len();
+        let part = TrainingPart {
+            frame: &frame(&[("y", values)]),
+            ends: 0..known - 1,
+            known,
+        };
+        TargetScaler::fit(&[part], 1, &config)
     }
 
     #[test]
@@ -299,7 +315,12 @@ mod tests {
     fn a_window_before_a_hole_has_no_target() {
         let frame = daily_with_holes(&[0, 1, 2, 102, 103]);
         let config = PreprocessConfig::default().with_target(Target::Difference);
-        let scaler = TargetScaler::fit(&frame, 0..4, 1, &config).unwrap();
+        let part = TrainingPart {
+            frame: &frame,
+            ends: 0..4,
+            known: 5,
+        };
+        let scaler = TargetScaler::fit(&[part], 1, &config).unwrap();
         // All changes of one step are 1; that of a hundred does not count.
         assert_eq!(scaler.scaled(0.0, 1.0, DateTime::default()).unwrap(), 1.0);
     }

@@ -41,7 +41,7 @@ use chrono::{DateTime, Utc};
 use crate::baseline::{Baseline, SeasonalNaive};
 use crate::forecast::Model;
 use crate::series::SeriesFrame;
-use crate::transform::{PreprocessConfig, Preprocessor};
+use crate::transform::{PanelScaling, PreprocessConfig, Preprocessor, TrainingPart};
 use crate::{Error, Result};
 
 use checkpoint::Checkpoint;
@@ -144,7 +144,8 @@ fn compare(
     let origins = last - config.origins..last;
     // Features of no use are named before the work, not after it.
     let known = PreprocessConfig::default();
-    let (_, unused) = Preprocessor::fit(frame, origins.start + 1, &known)?;
+    let rows = [TrainingPart::rows(frame, origins.start + 1)];
+    let (_, unused) = Preprocessor::fit(&rows, &known, PanelScaling::default())?;
     let mut parts = Vec::new();
     for (at, model) in all.iter().enumerate() {
         let seeds = if model.is_random() { config.seeds } else { 1 };
