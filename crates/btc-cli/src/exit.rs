@@ -99,7 +99,7 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
         | Error::UnknownExperiment { .. }
         | Error::NothingToRegister { .. } => NOT_FOUND,
         Error::OtherWindow { .. }
-        | Error::UnknownName { .. }
+        | Error::OtherFrequency { .. }
         | Error::MissingColumn { .. }
         | Error::NotNumeric { .. }
         | Error::Folds { .. }
@@ -163,6 +163,7 @@ fn tune(error: &btc_tune::Error) -> u8 {
         | Error::InvalidParameter { .. }
         | Error::InvalidOutcome { .. }
         | Error::InvalidSetting { .. }
+        | Error::UnknownName { .. }
         | Error::SeveralObjectives { .. } => USAGE,
         Error::DuplicatedStudy { .. }
         | Error::TrialFinished { .. }

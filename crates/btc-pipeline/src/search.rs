@@ -13,10 +13,10 @@ use serde::Serialize;
 use crate::comparable::{
     Candidate, Comparison, LeftOut, MEASURE, SCORES_ATTR, Window, claim_measure,
 };
+use crate::frame::TrainingFrame;
 use crate::objective::{Context, RUN_ID_ATTR, TRIAL_STATE_TAG};
 use crate::space::{SearchSpace, Space};
 use crate::split::DEFAULT_HOLDOUT;
-use crate::table::TrainingFrame;
 use crate::{Error, Event, Observer, Result, Split};
 
 /// Forecasts in the selection set unless told otherwise (`docs/selection.md`).

@@ -15,10 +15,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use btc_files::sha256;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 pub use panel::PANEL_FILE;
 
@@ -140,29 +140,23 @@ fn write_dir(dir: &Path, contents: &[(&str, &[u8])]) -> Result<()> {
         path: dir.to_owned(),
         source,
     };
-    let parent = match dir.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(|source| io("create", source))?;
+    let parent = btc_files::parent(dir);
+    btc_files::create_dirs(parent).map_err(|source| io("create", source))?;
     let occupied = match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(source) => return Err(io("read", source)),
     };
     if occupied {
-        for (name, bytes) in contents {
-            files::write(&dir.join(name), bytes)?;
-        }
-        return files::sync_dir(dir);
+        let mut contents = contents.iter();
+        return contents.try_for_each(|(name, bytes)| files::write(&dir.join(name), bytes));
     }
-    let staging = files::staging_dir(parent).map_err(|source| io("create", source))?;
+    let staging =
+        btc_files::temporary_dir(parent, ".bundle-").map_err(|source| io("create", source))?;
     for (name, bytes) in contents {
         files::write(&staging.path().join(name), bytes)?;
     }
-    files::sync_dir(staging.path())?;
-    // An empty directory is replaced by the rename; where the system refuses that, it goes
-    // first.
+    // An empty directory is replaced by the rename; where the system refuses that, it goes first.
     if fs::rename(staging.path(), dir).is_err() {
         if dir.exists() {
             fs::remove_dir(dir).map_err(|source| io("replace", source))?;
@@ -170,7 +164,7 @@ fn write_dir(dir: &Path, contents: &[(&str, &[u8])]) -> Result<()> {
         fs::rename(staging.path(), dir).map_err(|source| io("write", source))?;
     }
     let _moved = staging.keep();
-    files::sync_dir(parent)
+    btc_files::sync_dir(parent).map_err(|source| io("write", source))
 }
 
 /// `forecaster.json` of any version, brought to today's fields.
@@ -227,10 +221,6 @@ fn refused(dir: &Path, reason: impl Into<String>) -> Error {
         path: dir.to_owned(),
         reason: reason.into(),
     }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// A bundle that was read and found right.

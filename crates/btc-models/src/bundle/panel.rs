@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use btc_files::sha256;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{FILE_LIMIT_BYTES, Read, WEIGHTS_FILE, build, refused, sha256, v2, weights, write_dir};
+use super::{FILE_LIMIT_BYTES, Read, WEIGHTS_FILE, build, refused, v2, weights, write_dir};
 use crate::fit::PanelForecaster;
 use crate::nn::network::Network;
 use crate::nn::parameters::Parameters;

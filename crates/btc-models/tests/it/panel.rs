@@ -167,7 +167,7 @@ fn what_never_changes_tells_the_series_apart() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(btc_testing::cases(16))]
 
     /// Whatever any series does after the last target of training, the weights of the first epoch
     /// are the same bits.

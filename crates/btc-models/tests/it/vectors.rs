@@ -7,7 +7,6 @@
 )]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -165,27 +164,11 @@ pub(crate) fn statistics() -> Statistics {
     read("statistics.json")
 }
 
-/// Reads a file of recorded values: from the folder that `BTC_VECTORS` names if it has the file,
-/// otherwise the one recorded here.
+/// Reads a golden file, all keys of which must be known.
 fn read<T: DeserializeOwned>(file: &str) -> T {
-    let recorded = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(file);
-    let path = folder()
-        .map(|folder| folder.join(file))
-        .filter(|path| path.exists())
-        .unwrap_or(recorded);
-    let text = std::fs::read_to_string(&path).unwrap();
+    let text = btc_testing::golden(env!("CARGO_MANIFEST_DIR"), file);
     let cases = serde_json::from_str(&text);
-    cases.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the folder of other vectors is for tests alone"
-)]
-fn folder() -> Option<PathBuf> {
-    std::env::var_os("BTC_VECTORS").map(PathBuf::from)
+    cases.unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
 /// A value of the type, every field of which it has a place for.
