@@ -137,7 +137,9 @@ fn models(error: &btc_models::Error) -> Option<u8> {
         | Error::InvalidConfig { .. }
         | Error::NameTaken { .. }
         | Error::CustomSettings { .. }
+        | Error::NotRegistered { .. }
         | Error::UnknownName { .. } => Some(USAGE),
+        Error::InPanel { source, .. } => models(source),
         Error::Stopped { .. } => Some(INTERRUPTED),
         Error::Callback(_) | Error::Vintage { .. } => None,
         Error::InvalidSeries { .. }

@@ -434,9 +434,11 @@ fn models_kind(error: &btc_models::Error) -> ErrorKind {
         E::Callback(source) | E::Vintage { source, .. } => source
             .downcast_ref::<Error>()
             .map_or(ErrorKind::Failure, Error::kind),
-        E::InvalidConfig { .. } | E::UnknownName { .. } | E::SeriesTooShort { .. } => {
-            ErrorKind::Usage
-        }
+        E::InvalidConfig { .. }
+        | E::UnknownName { .. }
+        | E::NotRegistered { .. }
+        | E::SeriesTooShort { .. } => ErrorKind::Usage,
+        E::InPanel { source, .. } => models_kind(source),
         _ => ErrorKind::Failure,
     }
 }

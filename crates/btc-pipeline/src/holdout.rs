@@ -74,7 +74,7 @@ impl Days {
             recorded("timesteps").unwrap_or(1),
             horizon.unwrap_or(NonZeroUsize::MIN),
         )?;
-        let window = Window::of_selection(&frame, &split, target, counts.data_hash);
+        let window = Window::of_selection(&frame, &split, &target, counts.data_hash);
         let window = window.ok_or(Error::TooShort {
             rows: frame.rows(),
             needed: frame.rows() + 1,

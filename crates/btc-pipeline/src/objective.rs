@@ -133,7 +133,7 @@ impl Context<'_> {
         // A trial that repeats an interrupted one has its ordinal, and so its seed.
         let seed = self.config.seed.wrapping_add(trial.ordinal() as u64);
         let training = training
-            .with_target(self.config.target)
+            .with_target(self.config.target.clone())
             .with_horizon(self.config.horizon.get())
             .with_seed(seed);
         self.log_parameters(trial, run, &name, &training)?;

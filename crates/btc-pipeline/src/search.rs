@@ -120,7 +120,7 @@ fn selection_window(judged: &SeriesFrame, split: &Split, config: &SearchConfig) 
         selection: config.prediction_length,
         timesteps: config.space.longest_window(),
     };
-    let window = Window::of_selection(judged, split, config.target, &config.data_hash)
+    let window = Window::of_selection(judged, split, &config.target, &config.data_hash)
         .ok_or_else(too_short)?;
     let values = judged.target();
     let is_still = split

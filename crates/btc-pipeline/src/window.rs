@@ -41,7 +41,7 @@ impl Window {
     pub(crate) fn of_selection(
         frame: &SeriesFrame,
         split: &Split,
-        target: Target,
+        target: &Target,
         data_hash: &str,
     ) -> Option<Self> {
         let (first_target, last_target) = target_range(frame, &split.selection, split.horizon)?;
@@ -50,7 +50,7 @@ impl Window {
             first_target,
             last_target,
             horizon: split.horizon,
-            target,
+            target: target.clone(),
             target_column: frame.target_name().to_owned(),
         })
     }
@@ -58,7 +58,7 @@ impl Window {
     /// Whether scores on one are scores on the other. What a network predicts, the change or the
     /// level, makes no difference to what its forecasts are judged by.
     pub(crate) fn is_comparable(&self, other: &Self) -> bool {
-        let target = other.target;
+        let target = other.target.clone();
         Self {
             target,
             ..self.clone()
