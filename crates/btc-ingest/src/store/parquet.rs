@@ -366,7 +366,10 @@ mod tests {
         let again = from_bytes(path, bytes.into()).unwrap();
         assert_eq!(content_hash(&again).unwrap(), hash);
         // Written down when format 2 was made.
-        assert_eq!(hash, "00c67fd337397dea9fe93160ee995915cbc22911fefa741506330f307f119851");
+        assert_eq!(
+            hash,
+            "00c67fd337397dea9fe93160ee995915cbc22911fefa741506330f307f119851"
+        );
 
         for other in [
             table(&[Some(1.0), None, Some(0.5)], "a"),
