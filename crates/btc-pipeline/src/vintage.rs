@@ -8,7 +8,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
 use btc_features::FeatureStore;
 use btc_features::datafusion::datasource::MemTable;
-use btc_ingest::{Revisions, Table};
+use btc_ingest::{DataFolder, Revisions, Table};
 use chrono::{DateTime, Utc};
 
 use crate::table::{join_at, price_instants_of};
@@ -39,8 +39,10 @@ pub async fn vintage_table(
     require_revisions(&store, service)?;
     let data_dir = project.data_dir();
     let mut instants = Vec::new();
+    // Both tables of one state, whatever is pulled beside.
+    let snapshot = DataFolder::new(&data_dir).snapshot()?;
     for (source, table) in TABLES {
-        let rows = match btc_ingest::read_table(&data_dir, table, Revisions::AsOf(at)) {
+        let rows = match snapshot.read(table, Revisions::AsOf(at)) {
             Err(btc_ingest::Error::NotPulled { .. }) if table != Table::Ohlcv => continue,
             rows => rows?,
         };
