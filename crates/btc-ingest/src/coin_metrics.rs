@@ -216,9 +216,10 @@ impl Source for CoinMetrics {
             }
             .into());
         }
-        let mut fetched = Fetched::default();
-        fetched.parts = parts;
-        Ok(fetched)
+        Ok(Fetched {
+            parts,
+            ..Fetched::default()
+        })
     }
 
     fn requests(&self, window: &Window<'_>) -> Result<Vec<PlannedRequest>> {

@@ -376,4 +376,4 @@ fn the_fingerprint_is_of_values_and_the_same_everywhere() {
     assert_eq!(hash(one.path()), FINGERPRINT);
 }
 
-const FINGERPRINT: &str = "2d8310f6a85ceaba7d37bdf5145304c67ca93c54cfaea88482ead7939632f8c5";
+const FINGERPRINT: &str = "528c1c7415e3878b84a9ed5e3e85bcbdde897c98f57f9474a10bb222757933d9";
