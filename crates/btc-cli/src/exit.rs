@@ -249,7 +249,8 @@ fn ingest(error: &btc_ingest::Error) -> u8 {
         | Error::Timeout { .. }
         | Error::TooLarge { .. }
         | Error::Sampled { .. }
-        | Error::NoData { .. } => UPSTREAM,
+        | Error::NoData { .. }
+        | Error::Source { .. } => UPSTREAM,
         Error::NotPulled { .. } => NOT_FOUND,
         Error::Config { .. } => USAGE,
         Error::Read { source, .. } if source.kind() == ErrorKind::NotFound => NOT_FOUND,
@@ -258,6 +259,8 @@ fn ingest(error: &btc_ingest::Error) -> u8 {
         | Error::Read { .. }
         | Error::Write { .. }
         | Error::InvalidFile { .. }
+        | Error::Changed { .. }
+        | Error::Link { .. }
         | Error::Parquet { .. }
         | Error::Arrow(_) => FAILURE,
         _ => FAILURE,

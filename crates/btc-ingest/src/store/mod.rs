@@ -16,7 +16,8 @@ pub use snapshot::{Snapshot, rows_as_of};
 
 pub(crate) use log::{Logs, Revision, SeriesLog};
 pub(crate) use parquet::{
-    CREATED_TIMESTAMP, EVENT_TIMESTAMP, is_storable, nanos, timestamp_type, timestamps,
+    CREATED_TIMESTAMP, EVENT_TIMESTAMP, check_instant, is_storable, nanos, timestamp_type,
+    timestamps,
 };
 pub(crate) use writer::{Commit, Writer};
 

@@ -9,6 +9,7 @@ use super::parquet::{
 };
 use super::{RAW, Revisions, Table};
 use crate::error::{Error, Result};
+use crate::misdated::Misdated;
 use crate::quarantine;
 use crate::series::SeriesName;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -84,6 +85,15 @@ impl Snapshot {
             Revisions::Latest => visible_rows(&batch, i64::MAX, &folder),
             Revisions::AsOf(instant) => visible_rows(&batch, nanos(instant), &folder),
         }
+    }
+
+    /// The stretches of days in which two sources of one quantity are a day apart.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn misdated(&self) -> Result<Vec<Misdated>> {
+        Ok(crate::misdated::find(&self.logs()?))
     }
 
     /// The answers that brought new or changed values, in the order of fetching.
