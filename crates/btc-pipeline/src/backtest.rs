@@ -1,6 +1,8 @@
 //! Models compared over past rows, the champion among them.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use btc_models::{Model, SeriesFrame, backtest};
@@ -38,6 +40,34 @@ pub(crate) struct PastFrames<'a> {
     pub(crate) frame: &'a (dyn Fn(&RecordBatch) -> Result<SeriesFrame> + Sync),
 }
 
+/// Numbers that are kept of the frames of the past, at most: 256 MiB of them.
+const KEPT_NUMBERS: usize = 1 << 25;
+
+/// Frames of the past: every model asks for those of the same origins. When there is no room for
+/// more, those that came first stay, as all are asked for in the same order again.
+#[derive(Debug, Default)]
+struct KeptFrames(Mutex<(BTreeMap<DateTime<Utc>, SeriesFrame>, usize)>);
+
+impl KeptFrames {
+    fn frame(
+        &self,
+        at: DateTime<Utc>,
+        make: impl FnOnce() -> Result<SeriesFrame>,
+    ) -> Result<SeriesFrame> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(frame) = lock().0.get(&at) {
+            return Ok(frame.clone());
+        }
+        let frame = make()?;
+        let numbers = frame.rows() * frame.names().len();
+        let mut kept = lock();
+        if kept.1 + numbers <= KEPT_NUMBERS && kept.0.insert(at, frame.clone()).is_none() {
+            kept.1 += numbers;
+        }
+        Ok(frame)
+    }
+}
+
 /// Compares the models, and the champion beside them.
 ///
 /// Origins on whose targets the champion was chosen are left out of every test. What is not known
@@ -61,9 +91,10 @@ pub(crate) fn compare(
     let mut report = match past {
         None => backtest::run(&models, frame, &config, on_progress)?,
         Some(past) => {
+            let kept = KeptFrames::default();
             let vintage = |at: DateTime<Utc>| {
-                let table = (past.tables)(at)?;
-                Ok((past.frame)(&table)?)
+                let make = || (past.frame)(&(past.tables)(at)?);
+                Ok(kept.frame(at, make)?)
             };
             backtest::run_vintage(&models, frame, &vintage, &config, on_progress)?
         }

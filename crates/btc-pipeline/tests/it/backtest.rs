@@ -21,6 +21,7 @@ use crate::project;
 /// Two hundred days, of which each but the newest was told too high until the next one came.
 #[derive(Debug, Default)]
 struct Revised {
+    asked: Arc<Mutex<Vec<DateTime<Utc>>>>,
     retrieved: Arc<Mutex<Vec<DateTime<Utc>>>>,
 }
 
@@ -45,7 +46,9 @@ impl TableSource for Revised {
 
     fn past(&self) -> btc_pipeline::Result<PastTables> {
         let days = steps(200, TimeDelta::days(1));
+        let asked = self.asked.clone();
         Ok(Box::new(move |at| {
+            asked.lock().unwrap().push(at);
             let rows = days.partition_point(|day| *day <= at);
             let known = Self::today().slice(0, rows);
             let load = known.column_by_name("load").unwrap();
@@ -68,8 +71,12 @@ impl TableSource for Revised {
 
 /// A workflow whose latest version was chosen on the targets 160 to 180 and judged on the rest.
 fn workflow(folder: &std::path::Path) -> Workflow {
+    workflow_over(Revised::default(), folder)
+}
+
+fn workflow_over(source: Revised, folder: &std::path::Path) -> Workflow {
     let client = TrackingClient::in_memory(folder).unwrap();
-    let mut workflow = Workflow::new("load", Revised::default(), client).with_target_column("load");
+    let mut workflow = Workflow::new("load", source, client).with_target_column("load");
     workflow.search.space = Arc::new(SearchSpace {
         model_types: vec![ModelType::NLinear],
         timesteps: Some(5),
@@ -156,10 +163,15 @@ fn a_champion_that_does_not_say_what_chose_it_is_told_first() {
 #[test]
 fn what_was_not_known_at_an_origin_is_not_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let mut workflow = workflow(folder.path());
+    let source = Revised::default();
+    let asked = source.asked.clone();
+    let mut workflow = workflow_over(source, folder.path());
     let newest = backtest(&workflow).unwrap();
+    assert!(asked.lock().unwrap().is_empty());
     workflow.backtest.data = PastData::AsKnown;
     let known = backtest(&workflow).unwrap();
+    // Of three models, all with the same 60 origins, none asks for what another had.
+    assert_eq!(asked.lock().unwrap().len(), 60);
     let naive = |report: &Report| report.series.naive.clone();
     let (newest, known) = (naive(&newest), naive(&known));
     assert_eq!(newest.len(), 60);
