@@ -6,9 +6,9 @@ use arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, Int64Type, TimeUnit, TimestampNanosecondType,
     UInt64Type,
 };
+use btc_files::Sha256;
 use btc_models::Frequency;
 use chrono::{DateTime, NaiveDate, Utc};
-use btc_files::Sha256;
 
 use crate::instants::{close_of, day_closed_at};
 use crate::{Error, Result};

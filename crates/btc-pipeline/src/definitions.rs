@@ -21,6 +21,10 @@ pub const BLOCKCHAIN_VIEW: &str = "blockchain";
 /// How long a daily value stands in for a missing later one.
 const TTL: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
+/// The name of a feature store that is not there yet.
+const FEATURE_PROJECT: &str = "btc";
+/// The file that makes a folder a feature store.
+const SETTINGS_FILE: &str = "feature_store.toml";
 /// The file the built-in definitions are written to.
 const BUILTIN_FILE: &str = "daily_bitcoin.toml";
 
@@ -78,7 +82,7 @@ pub fn builtin_definitions() -> Definitions {
 /// cannot be read.
 pub fn definitions(project: &Project) -> Result<Definitions> {
     let folder = project.features_dir();
-    if !folder.join("feature_store.toml").exists() {
+    if !folder.join(SETTINGS_FILE).exists() {
         let io = |source| Error::Io {
             action: "create",
             path: folder.clone(),
@@ -90,7 +94,7 @@ pub fn definitions(project: &Project) -> Result<Definitions> {
             &folder.join(BUILTIN_FILE),
             builtin_definitions().to_toml().as_bytes(),
         )?;
-        StoreConfig::new("btc").write(&folder)?;
+        StoreConfig::new(FEATURE_PROJECT).write(&folder)?;
     }
     Ok(Definitions::from_dir(&folder)?)
 }
@@ -106,6 +110,35 @@ pub fn feature_store(project: &Project) -> Result<FeatureStore> {
     let mut store = FeatureStore::open(project.features_dir())?;
     store.apply(&definitions)?;
     Ok(store)
+}
+
+/// What the project's files declare; the built-in features where there are none. Nothing is
+/// written.
+///
+/// # Errors
+///
+/// [`Error::Features`] if the files cannot be read.
+pub fn declared(project: &Project) -> Result<Definitions> {
+    let folder = project.features_dir();
+    Ok(match folder.join(SETTINGS_FILE).exists() {
+        true => Definitions::from_dir(&folder)?,
+        false => builtin_definitions(),
+    })
+}
+
+/// The project's feature store as it would be with `definitions` applied, to read from. Nothing is
+/// written; a folder that is not there counts as an empty one.
+///
+/// # Errors
+///
+/// [`Error::Features`] if a definition does not fit its source.
+pub fn preview_store(project: &Project, definitions: &Definitions) -> Result<FeatureStore> {
+    let folder = project.features_dir();
+    Ok(FeatureStore::preview(
+        &folder,
+        FEATURE_PROJECT,
+        definitions,
+    )?)
 }
 
 fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {

@@ -145,15 +145,6 @@ pub(crate) fn parse_day(text: &str) -> Result<NaiveDate, String> {
         .map_err(|_| "expected a day such as 2023-01-10".to_owned())
 }
 
-/// Parses a boolean the way Python's command lines spell it, too.
-pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("expected true or false".to_owned()),
-    }
-}
-
 /// Parses `NAME=VALUE`; the value may hold further equals signs.
 pub(crate) fn parse_param(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());

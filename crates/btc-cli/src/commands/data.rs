@@ -11,6 +11,7 @@ use crate::interrupt::Interrupt;
 use crate::output::bars::PullProgress;
 use crate::output::file::{create_folder_of, write_whole};
 use crate::output::printer::Printer;
+use crate::output::profile::render;
 use crate::output::views::data as view;
 use crate::settings::requests::data::{PullRequest, SampleRequest, TableExport};
 use crate::settings::resolve::Settings;
@@ -105,9 +106,9 @@ pub(crate) fn profile(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let page = btc_ingest::profile(&settings.project.data_dir(), settings.now)?;
+    let profile = btc_ingest::profile(settings.project.data_dir(), settings.now)?;
     create_folder_of(output)?;
-    write_whole(output, page.as_bytes())?;
+    write_whole(output, render(&profile).as_bytes())?;
     view::path(output, printer)
 }
 

@@ -1,4 +1,4 @@
-//! Reads blockchain.com's charts, as JSON and as CSV.
+//! Reading the answers of blockchain.com's charts, as JSON and as CSV.
 
 use crate::clean::{Point, Reason, Rejected};
 use crate::error::{Error, Result};
