@@ -62,7 +62,7 @@ impl SearchRequest {
                     .map_or(btc_pipeline::DEFAULT_PREDICTION_LENGTH, NonZeroUsize::get),
                 folds: args.folds,
                 holdout: args.holdout,
-                target: args.target,
+                target: args.target.clone(),
                 seed: args.seed,
                 ..SearchConfig::default()
             },
