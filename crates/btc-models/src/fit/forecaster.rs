@@ -76,6 +76,11 @@ impl Manifest {
             .chain([(&self.target, &self.conformal)])
     }
 
+    /// The scores of each step, nearest first.
+    pub(crate) fn conformal(&self) -> impl Iterator<Item = &Conformal> {
+        self.steps().map(|(_, conformal)| conformal)
+    }
+
     /// Sets the scores of each step, nearest first.
     pub(crate) fn set_conformal(&mut self, conformal: impl IntoIterator<Item = Conformal>) {
         let earlier = self.earlier.iter_mut().map(|step| &mut step.conformal);
