@@ -18,7 +18,7 @@ pub(crate) async fn register_best(
     let store = declared_features(settings)?;
     let service = &settings.service.value;
     let table = btc_pipeline::training_table(&settings.project, &store, service, None).await?;
-    config.data_hash = btc_ingest::data_hash(&settings.project.data_dir())?;
+    config.data_hash = btc_ingest::data_hash(settings.project.data_dir())?;
     let registration =
         tokio::task::spawn_blocking(move || btc_pipeline::register_best(&client, &config, &table))
             .await??;

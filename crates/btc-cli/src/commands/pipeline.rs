@@ -118,7 +118,7 @@ async fn register(
     let store = feature_store(settings)?;
     let service = &settings.service.value;
     let table = btc_pipeline::training_table(project, &store, service, None).await?;
-    let data_hash = btc_ingest::data_hash(&project.data_dir())?;
+    let data_hash = btc_ingest::data_hash(project.data_dir())?;
     let register = RegisterConfig {
         experiment: request.search.name.clone(),
         model_name: settings.model_name.value.clone(),

@@ -25,7 +25,7 @@ pub(crate) async fn run(
     // Forecasts are recorded; the store of a registered model is there.
     let client = existing_tracking(settings)?;
     config.model_name = model_name(&client, settings)?;
-    config.data_hash = btc_ingest::data_hash(&settings.project.data_dir())?;
+    config.data_hash = btc_ingest::data_hash(settings.project.data_dir())?;
     let prediction =
         tokio::task::spawn_blocking(move || btc_pipeline::predict(&client, &config, &table))
             .await??;

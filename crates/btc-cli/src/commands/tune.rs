@@ -67,7 +67,7 @@ pub(crate) async fn search(
     let client = tracking_client(settings)?;
     let experiment = client.get_or_create_experiment(name)?;
     let study = btc_pipeline::open_study(study_storage(settings)?, name, &request.study)?;
-    let data_hash = btc_ingest::data_hash(&project.data_dir())?;
+    let data_hash = btc_ingest::data_hash(project.data_dir())?;
     let config = config(request, data_hash, interrupt.stop());
     let done = tokio::task::spawn_blocking(move || {
         let id = &experiment.experiment_id;
