@@ -97,7 +97,7 @@ pub(crate) async fn import(
 }
 
 pub(crate) fn status(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
-    let status = btc_ingest::status(&settings.project.data_dir(), settings.now)?;
+    let status = btc_ingest::status(settings.project.data_dir(), settings.now)?;
     view::status(&status, printer)
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn profile(
 }
 
 pub(crate) fn verify(settings: &Settings, printer: &mut Printer) -> anyhow::Result<ExitCode> {
-    let verification = btc_ingest::verify(&settings.project.data_dir())?;
+    let verification = btc_ingest::verify(settings.project.data_dir())?;
     view::verification(&verification, printer)?;
     Ok(if verification.is_ok() {
         ExitCode::SUCCESS

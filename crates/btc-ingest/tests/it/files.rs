@@ -197,7 +197,7 @@ fn a_folder_that_cannot_be_written_is_an_error_with_its_name() {
     let error = pull_sample(&file, 0, day("2024-01-01"), 30, noon(day("2024-01-02"))).unwrap_err();
     assert!(matches!(error, Error::Write { .. }), "{error:?}");
     let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
-    let error = write_parquet(&folder.path().join("none/x.parquet"), &batch).unwrap_err();
+    let error = write_parquet(folder.path().join("none/x.parquet"), &batch).unwrap_err();
     assert!(error.to_string().contains("x.parquet"), "{error}");
 }
 
@@ -305,7 +305,7 @@ async fn a_source_cannot_pose_as_a_service() {
         let source = FileSource::new(name, &file, columns).unwrap();
         let days = day("2020-01-01")..=day("2020-01-01");
         let now = noon(day("2021-01-01"));
-        let result = pull_source(&folder.path().join("data"), &source, days, now).await;
+        let result = pull_source(folder.path().join("data"), &source, days, now).await;
         assert!(matches!(result, Err(Error::Config { .. })), "{name}");
     }
 }

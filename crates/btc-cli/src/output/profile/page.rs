@@ -237,7 +237,7 @@ fn correlations(page: &mut String, profile: &Profile) {
     for (name, values) in correlations.series.iter().zip(&correlations.values) {
         let _ = write!(page, "<tr><th>{}", title(name));
         for value in values {
-            match value {
+            match *value {
                 Some(value) => {
                     // Ten shades on each side; the sign of zero is not shown.
                     let shade = (value.abs() * 9.0).round() as u32;
