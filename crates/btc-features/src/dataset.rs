@@ -214,15 +214,15 @@ impl FeatureStore {
             let mut files = Vec::new();
             let mut seen = Vec::new();
             for source in sources {
-                let paths = source_files(&source, &repo_dir)?;
+                let found = source_files(&source, &repo_dir)?;
                 let mut identities = Vec::new();
-                for path in &paths {
+                for path in &found.paths {
                     let mut file = File::open(path).map_err(Error::io("open", path))?;
                     let identity = Identity::of_file(&file, path)?;
                     let (bytes, sha256) = hash_file(&mut file, path)?;
                     files.push(SourceFile {
                         source: source.name.clone(),
-                        path: absolute(path),
+                        path: absolute(&found.given(path)),
                         bytes,
                         sha256,
                     });
@@ -232,7 +232,7 @@ impl FeatureStore {
             }
             Ok((files, move || {
                 for (source, identities) in seen {
-                    let paths = source_files(&source, &repo_dir)?;
+                    let paths = source_files(&source, &repo_dir)?.paths;
                     let same = identities.len() == paths.len()
                         && identities
                             .iter()

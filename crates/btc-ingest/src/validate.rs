@@ -3,6 +3,7 @@
 use crate::alpha_vantage::ALPHA_VANTAGE;
 use crate::blockchain::{BLOCKCHAIN, MARKET_PRICE_COLUMN};
 use crate::clean::{Reason, Rejected};
+use crate::misdated;
 use crate::series::SeriesName;
 use crate::source::{DailySeries, DayValue, OHLCV, TimedSeries};
 use crate::store::{Logs, is_storable};
@@ -36,6 +37,7 @@ pub(crate) fn check(logs: &Logs) -> Vec<String> {
         }
     }
     warnings.extend(price_mismatch(logs));
+    warnings.extend(misdated::find(logs).iter().map(ToString::to_string));
     warnings
 }
 

@@ -21,6 +21,10 @@ pub const BLOCKCHAIN_VIEW: &str = "blockchain";
 /// How long a daily value stands in for a missing later one.
 const TTL: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
+/// The name of a feature store that is not there yet.
+const FEATURE_PROJECT: &str = "btc";
+/// The file that makes a folder a feature store.
+const SETTINGS_FILE: &str = "feature_store.toml";
 /// The file the built-in definitions are written to.
 const BUILTIN_FILE: &str = "daily_bitcoin.toml";
 
@@ -145,7 +149,7 @@ fn is_untouched(text: &str) -> bool {
 pub fn definitions(project: &Project) -> Result<Definitions> {
     let folder = project.features_dir();
     let file = folder.join(BUILTIN_FILE);
-    if !folder.join("feature_store.toml").exists() {
+    if !folder.join(SETTINGS_FILE).exists() {
         let io = |source| Error::Io {
             action: "create",
             path: folder.clone(),
@@ -155,7 +159,7 @@ pub fn definitions(project: &Project) -> Result<Definitions> {
         // The settings come last: a folder without them is begun again.
         let builtin = definitions_of(&project.data_dir())?;
         write_atomic(&file, marked(&builtin).as_bytes())?;
-        StoreConfig::new("btc").write(&folder)?;
+        StoreConfig::new(FEATURE_PROJECT).write(&folder)?;
     } else if let Ok(text) = std::fs::read_to_string(&file)
         && is_untouched(&text)
     {
@@ -178,6 +182,35 @@ pub fn feature_store(project: &Project) -> Result<FeatureStore> {
     let mut store = FeatureStore::open(project.features_dir())?;
     store.apply(&definitions)?;
     Ok(store)
+}
+
+/// What the project's files declare; the built-in features where there are none. Nothing is
+/// written.
+///
+/// # Errors
+///
+/// [`Error::Features`] if the files cannot be read, [`Error::Ingest`] if the data cannot be.
+pub fn declared(project: &Project) -> Result<Definitions> {
+    let folder = project.features_dir();
+    Ok(match folder.join(SETTINGS_FILE).exists() {
+        true => Definitions::from_dir(&folder)?,
+        false => definitions_of(&project.data_dir())?,
+    })
+}
+
+/// The project's feature store as it would be with `definitions` applied, to read from. Nothing is
+/// written; a folder that is not there counts as an empty one.
+///
+/// # Errors
+///
+/// [`Error::Features`] if a definition does not fit its source.
+pub fn preview_store(project: &Project, definitions: &Definitions) -> Result<FeatureStore> {
+    let folder = project.features_dir();
+    Ok(FeatureStore::preview(
+        &folder,
+        FEATURE_PROJECT,
+        definitions,
+    )?)
 }
 
 fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {

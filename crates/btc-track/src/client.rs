@@ -1,3 +1,5 @@
+//! Runs, artifacts and registered models of one place, as a program uses them.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -279,12 +279,10 @@ fn a_folder_without_data_is_not_found() {
 #[test]
 fn a_service_that_cannot_be_reached_is_exit_code_four() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    drop(listener);
+    let url = btc_testing::NO_SERVER;
     fail(
         folder.path(),
-        &["data", "pull", "--blockchain-url", &url],
+        &["data", "pull", "--blockchain-url", url],
         4,
         "cannot read",
     );

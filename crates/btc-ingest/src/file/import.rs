@@ -1,9 +1,9 @@
 //! Storing what a file holds.
 
-use super::{FileSource, FileTable, Stamp, Step, TIME, daily_series};
+use super::{FileSource, FileTable, ReadFile, Stamp, Step, TIME};
 use crate::clean::Reason;
 use crate::error::{Error, Result};
-use crate::pull::{check_name, store_days, store_instants};
+use crate::pull::{check_names, pull_source, store_instants};
 use crate::report::PullReport;
 use crate::series::SeriesName;
 use crate::source::{DATE, TimedSeries, day_of_epoch};
@@ -12,7 +12,7 @@ use crate::validate::set_aside_by;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Date32Type, Float64Type, TimestampNanosecondType};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,36 +66,33 @@ pub async fn import_file(
     source: &FileSource,
     now: DateTime<Utc>,
 ) -> Result<ImportReport> {
-    check_name(&source.name)?;
-    let (data_dir, source) = (data_dir.as_ref().to_owned(), source.clone());
-    let path = source.path.clone();
-    let done = tokio::task::spawn_blocking(move || {
-        let table = source.preview(now)?;
-        store(&data_dir, &source.name, table, now)
-    });
-    done.await
-        .map_err(|problem| Error::invalid(&path, problem.to_string()))?
-}
-
-fn store(
-    data_dir: &Path,
-    name: &str,
-    table: FileTable,
-    now: DateTime<Utc>,
-) -> Result<ImportReport> {
-    let step = table.step;
-    let rejected = table.rejected.clone();
-    let mut pull = if step.is_day() {
-        let series = daily_series(name, &table)?;
-        store_days(data_dir, name, series, rejected, now)?
-    } else {
-        store_steps(data_dir, name, &table, now)?
+    check_names(&[source])?;
+    let data_dir = data_dir.as_ref().to_owned();
+    let name = source.name.clone();
+    let read = {
+        let source = source.clone();
+        tokio::task::spawn_blocking(move || source.preview(now)).await
     };
-    pull.warnings.splice(0..0, table.notes);
+    let failed =
+        |problem: tokio::task::JoinError| Error::invalid(&source.path, problem.to_string());
+    let table = read.map_err(failed)??;
+    let (recognised, step) = (table.recognised.clone(), table.step);
+    let pull = if step.is_day() {
+        let file = ReadFile { name, table };
+        let all = NaiveDate::MIN..=NaiveDate::MAX;
+        pull_source(&data_dir, &file, all, now).await?
+    } else {
+        let stored = tokio::task::spawn_blocking(move || {
+            let mut pull = store_steps(&data_dir, &name, &table, now)?;
+            pull.warnings.splice(0..0, table.notes);
+            Ok::<_, Error>(pull)
+        });
+        stored.await.map_err(failed)??
+    };
     Ok(ImportReport {
-        recognised: table.recognised,
+        recognised,
         step: step.to_string(),
-        table: (!step.is_day()).then(|| crate::store::instants_folder(name)),
+        table: (!step.is_day()).then(|| crate::store::instants_folder(&source.name)),
         pull,
     })
 }

@@ -26,17 +26,20 @@ pub use preset::Preset;
 
 use crate::clean::Rejected;
 use crate::error::{Error, Result};
-use crate::source::{DATE, DailySeries, Source, days_since_epoch, to_batch};
+use crate::fetched::{Fetched, Window};
+use crate::pull::is_of;
+use crate::series::SeriesName;
+use crate::source::{DATE, Source, SourceError, day_of_epoch, days_since_epoch};
 use crate::store::timestamps;
-use arrow::array::{ArrayRef, Date32Array, Float64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
 use assemble::{Assembled, Places, assemble};
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use csv_rows::CsvRows;
 use parquet_rows::ParquetRows;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -246,9 +249,25 @@ fn notes(rejected: &[Rejected], remarks: &[String]) -> Vec<String> {
     notes
 }
 
-/// The daily series of a table.
-pub(crate) fn daily_series(source: &str, table: &FileTable) -> Result<Vec<DailySeries>> {
-    crate::source::from_batch(source, &table.batch)
+/// A table of days as a source gives it: a part for each series, with what was set aside of it.
+fn fetched(table: &FileTable, window: &Window<'_>) -> Result<Fetched> {
+    let mut fetched = Fetched::from(table.batch.clone());
+    for part in &mut fetched.parts {
+        let series = SeriesName::of_chart(&part.name);
+        let rejected = table.rejected.iter().filter(|one| is_of(one, &series));
+        part.rejected = rejected.cloned().collect();
+        if let Ok(values) = &mut part.values {
+            let days = values.column(0).as_primitive_opt::<Date32Type>();
+            let wanted = window.days(&part.name);
+            let is_wanted = |day: Option<i32>| {
+                Some(day_of_epoch(day?).is_some_and(|day| wanted.contains(&day)))
+            };
+            let mask: BooleanArray = days.into_iter().flatten().map(is_wanted).collect();
+            *values = filter_record_batch(values, &mask)?;
+        }
+    }
+    fetched.notes.clone_from(&table.notes);
+    Ok(fetched)
 }
 
 #[async_trait]
@@ -261,24 +280,38 @@ impl Source for FileSource {
         self.columns.schema()
     }
 
-    /// Refuses a file with anything that cannot be used, and one whose rows are not days: a batch
-    /// has no place for what is set aside. [`import_file`] has.
-    async fn fetch(&self, days: RangeInclusive<NaiveDate>) -> Result<RecordBatch> {
-        let mut source = self.clone();
-        source.options.strict = true;
+    /// Gives the days of the file, and what cannot be used with its place. A file whose rows are
+    /// not days is refused; [`import_file`] stores such.
+    async fn fetch(&self, window: &Window<'_>) -> Result<Fetched, SourceError> {
+        let source = self.clone();
         let read = tokio::task::spawn_blocking(move || source.read()).await;
         let table = read.map_err(|problem| Error::invalid(&self.path, problem.to_string()))??;
         if !table.step.is_day() {
             let problem = format!("its rows are {} apart, not a day", table.step);
-            return Err(Error::invalid(&self.path, problem));
+            return Err(Error::invalid(&self.path, problem).into());
         }
-        if let Some(rejected) = table.rejected.first() {
-            return Err(Error::invalid(&self.path, rejected.in_words()));
-        }
-        let mut series = daily_series(&self.name, &table)?;
-        for series in &mut series {
-            series.values.retain(|(day, _)| days.contains(day));
-        }
-        to_batch(self.schema(), &series)
+        Ok(fetched(&table, window)?)
+    }
+}
+
+/// A file that was read, as a source of its days.
+#[derive(Debug)]
+struct ReadFile {
+    name: String,
+    table: FileTable,
+}
+
+#[async_trait]
+impl Source for ReadFile {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.table.batch.schema()
+    }
+
+    async fn fetch(&self, window: &Window<'_>) -> Result<Fetched, SourceError> {
+        Ok(fetched(&self.table, window)?)
     }
 }

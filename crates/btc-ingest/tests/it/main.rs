@@ -11,3 +11,4 @@ mod pulls;
 mod real_bodies;
 mod service;
 mod snapshots;
+mod sources;

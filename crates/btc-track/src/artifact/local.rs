@@ -1,3 +1,5 @@
+//! Artifacts in a folder of this machine.
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

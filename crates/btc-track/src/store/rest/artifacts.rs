@@ -1,3 +1,5 @@
+//! Artifacts behind a server's proxy.
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
