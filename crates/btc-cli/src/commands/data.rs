@@ -69,7 +69,7 @@ pub(crate) fn sample(
 ) -> anyhow::Result<()> {
     settings.project.create()?;
     let report = btc_ingest::pull_sample(
-        &settings.project.data_dir(),
+        settings.project.data_dir(),
         request.seed,
         request.last_day,
         request.days,
@@ -86,7 +86,7 @@ pub(crate) async fn import(
     settings.project.create()?;
     let days = NaiveDate::MIN..=NaiveDate::MAX;
     let data_dir = settings.project.data_dir();
-    let report = btc_ingest::pull_source(&data_dir, source, days, settings.now).await?;
+    let report = btc_ingest::pull_source(data_dir, source, days, settings.now).await?;
     if !printer.is_json() {
         report
             .warnings
