@@ -93,6 +93,11 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             btc_ingest::Error::NotPulled { .. } => {
                 Some("`btc data pull` does, `btc data sample` makes data up")
             }
+            btc_ingest::Error::Unclear { option, .. } => match *option {
+                "date-format" => Some("give --date-format"),
+                "decimal" => Some("give --decimal"),
+                _ => None,
+            },
             _ => None,
         };
     }

@@ -252,10 +252,12 @@ fn ingest(error: &btc_ingest::Error) -> u8 {
         | Error::NoData { .. }
         | Error::Source { .. } => UPSTREAM,
         Error::NotPulled { .. } => NOT_FOUND,
-        Error::Config { .. } => USAGE,
+        Error::Config { .. } | Error::Unclear { .. } => USAGE,
         Error::Read { source, .. } if source.kind() == ErrorKind::NotFound => NOT_FOUND,
         Error::Locked { .. }
         | Error::OtherData { .. }
+        | Error::Changed { .. }
+        | Error::Link { .. }
         | Error::Read { .. }
         | Error::Write { .. }
         | Error::InvalidFile { .. }

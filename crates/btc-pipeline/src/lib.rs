@@ -58,7 +58,7 @@ pub use champion::{ChampionModel, champion_model};
 pub use columns::{EVENT_TIMESTAMP, FREQUENCY_KEY, PRICE, frequency_of, with_frequency};
 pub use definitions::{
     BLOCKCHAIN_VIEW, OHLCV_VIEW, SERVICE, builtin_definitions, declared, definitions,
-    feature_store, preview_store,
+    definitions_of, feature_store, preview_store,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use exclusion::{Exclusion, LeftOut};

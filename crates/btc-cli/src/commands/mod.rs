@@ -108,7 +108,8 @@ async fn data(
             data::sample(&request, settings, printer)?;
         }
         DataCommand::Import(args) => {
-            data::import(&requests::data::file_source(args)?, settings, printer).await?;
+            let request = requests::data::ImportRequest::new(args)?;
+            data::import(&request, settings, printer).await?;
         }
         DataCommand::Status => data::status(settings, printer)?,
         DataCommand::Profile(args) => {

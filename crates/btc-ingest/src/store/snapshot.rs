@@ -1,6 +1,7 @@
 //! Reading one state of a data folder.
 
 use super::answers::{self, AnswerRecord};
+use super::instants::{self, InstantTable};
 use super::layout::{self, Held, Place};
 use super::log::{Logs, Revision, SeriesLog};
 use super::manifest::{MANIFEST, Manifest};
@@ -16,7 +17,7 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::TimestampNanosecondType;
 use chrono::{DateTime, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// One state of a data folder, which no later write changes. It stays on the disk as long as this
@@ -139,6 +140,22 @@ impl Snapshot {
             .into_iter()
             .map(|(source, series)| (source, series.into_iter().map(log).collect()))
             .collect())
+    }
+
+    /// The values of a source at instants; none if it has no such.
+    pub(crate) fn instants(&self, source: &str) -> Result<InstantTable> {
+        let names = self.manifest.tables.keys();
+        let batches: Vec<RecordBatch> = names
+            .filter(|name| instants::source_of(name) == Some(source))
+            .map(|name| self.table(name))
+            .collect::<Result<_>>()?;
+        InstantTable::from_batches(&self.root.join(instants::folder(source)), &batches)
+    }
+
+    /// The sources with values at instants.
+    pub(crate) fn sources_of_instants(&self) -> BTreeSet<&str> {
+        let names = self.manifest.tables.keys();
+        names.filter_map(|name| instants::source_of(name)).collect()
     }
 
     /// The values of a source that were set aside.
