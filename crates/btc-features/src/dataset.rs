@@ -155,6 +155,8 @@ impl FeatureStore {
             created: now,
             rows: dataset.rows,
             sha256: dataset.sha256.clone(),
+            service: dataset.query.service.clone(),
+            features: dataset.query.features.clone(),
         })?;
         Ok(dataset)
     }
@@ -369,7 +371,7 @@ fn encode(
 
 /// The columns as they are stored: Parquet has no timestamps in seconds and no
 /// dates in milliseconds, and other readers would see bare integers.
-fn stored_schema(schema: &Schema) -> SchemaRef {
+pub(crate) fn stored_schema(schema: &Schema) -> SchemaRef {
     let stored = |data_type: &DataType| match data_type {
         DataType::Timestamp(TimeUnit::Second, zone) => {
             DataType::Timestamp(TimeUnit::Millisecond, zone.clone())

@@ -70,6 +70,7 @@ mod interchange;
 #[cfg(feature = "sqlite")]
 mod online;
 mod proto;
+mod push;
 mod quality;
 mod registry;
 mod repo;
@@ -79,8 +80,9 @@ mod store;
 
 pub use dataset::{DatasetQuery, SavedDataset, SourceFile, write_parquet};
 pub use definition::{
-    Definitions, Entity, FeatureService, FeatureView, FeatureViewProjection, Field, FileSource,
-    ObjectKind, OnDemandFeature, OnDemandFeatureView, Tags, ValueType,
+    Aggregate, AggregateFunction, Definitions, Entity, FeatureService, FeatureView,
+    FeatureViewProjection, Field, FileSource, ObjectKind, OnDemandFeature, OnDemandFeatureView,
+    Tags, ValueType,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use interchange::Imported;
@@ -89,8 +91,11 @@ pub use online::{
     FeatureStatus, MaterializeReport, OnlineFeatures, OnlineMetadata, OnlineRequest, OnlineResult,
     OnlineSelection,
 };
+#[cfg(feature = "sqlite")]
+pub use push::PushRequest;
+pub use push::{PushReport, PushTo};
 pub use quality::{Checks, FeatureStatistics, NumericSummary, ViewStatistics, Violation};
-pub use registry::{Action, Change, DatasetEntry, FieldChange, Plan, Registry};
+pub use registry::{Action, Change, DatasetEntry, Dependent, FieldChange, Plan, Registry};
 pub use repo::StoreConfig;
 pub use retrieval::EntityRows;
 pub use selection::FeatureSelection;

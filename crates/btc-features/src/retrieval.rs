@@ -184,7 +184,7 @@ impl FeatureStore {
     }
 
     /// The rows of a Parquet file, whatever it is called.
-    async fn parquet_rows(&self, path: PathBuf) -> Result<Arc<dyn TableProvider>> {
+    pub(crate) async fn parquet_rows(&self, path: PathBuf) -> Result<Arc<dyn TableProvider>> {
         let url = blocking(move || {
             if !path.is_file() {
                 return Err(Error::InvalidRequest(format!(

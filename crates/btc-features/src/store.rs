@@ -98,7 +98,7 @@ impl FeatureStore {
         };
         let mut store = Self::with_config(repo_dir, config)?;
         let mut merged = store.registry.definitions.merged(definitions);
-        store.planned(&store.registry.definitions, &mut merged)?;
+        store.planned(&store.registry, &mut merged)?;
         store.registry.definitions = merged;
         Ok(store)
     }
@@ -207,8 +207,8 @@ impl FeatureStore {
     ///
     /// As [`Self::apply`].
     pub fn plan(&self, definitions: &Definitions) -> Result<Plan> {
-        let current = self.registry_store.read()?.definitions;
-        self.planned(&current, &mut current.merged(definitions))
+        let current = self.registry_store.read()?;
+        self.planned(&current, &mut current.definitions.merged(definitions))
     }
 
     /// Adds definitions to the registry, in place of those of the same names.
@@ -235,7 +235,7 @@ impl FeatureStore {
     ///
     /// As [`Self::apply_dir`].
     pub fn plan_dir(&self) -> Result<Plan> {
-        let current = self.registry_store.read()?.definitions;
+        let current = self.registry_store.read()?;
         self.planned(&current, &mut Definitions::from_dir(&self.repo_dir)?)
     }
 
@@ -348,7 +348,7 @@ impl FeatureStore {
         let (registry, answer) = self.registry_store.update(|current| {
             before.extend(current.definitions.feature_views.keys().cloned());
             let (mut definitions, value) = next(&current.definitions)?;
-            let plan = self.planned(&current.definitions, &mut definitions)?;
+            let plan = self.planned(current, &mut definitions)?;
             along(&value)?;
             let next = (!plan.is_empty()).then(|| Registry {
                 definitions,
@@ -427,11 +427,13 @@ impl FeatureStore {
     }
 
     /// Checks the next definitions and compares them with the current ones.
-    fn planned(&self, current: &Definitions, next: &mut Definitions) -> Result<Plan> {
+    fn planned(&self, registry: &Registry, next: &mut Definitions) -> Result<Plan> {
+        let current = &registry.definitions;
         next.validate()?;
         self.type_entities(current, next)?;
         let next = &*next;
         let mut plan = Plan::between(current, next);
+        registry.note_impact(&mut plan);
         for view in next.on_demand_feature_views.values() {
             for feature in &view.features {
                 parse_on_demand(&self.context, next, view, feature)?;

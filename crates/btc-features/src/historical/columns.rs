@@ -6,7 +6,7 @@ use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 
 use super::exec::{Origin, ViewJoin};
-use super::input::{FeatureColumn, Input};
+use super::input::{FeatureColumn, Input, Window};
 use super::request::{Output, Request};
 use super::time::{is_text, is_time, utc_type};
 use crate::definition::{FeatureView, ValueType};
@@ -27,15 +27,22 @@ pub(crate) fn feature_columns(
         .iter()
         .filter_map(|name| view.feature(name))
         .map(|feature| {
-            let column = input.source().column_of(&feature.name).to_owned();
-            let data_type = feature.value_type.data_type();
-            if input.column_type(&column).is_none() {
+            let source = input.source();
+            // Rows are counted by a column that each row has.
+            let column = match &feature.aggregate {
+                None => source.column_of(&feature.name),
+                Some(aggregate) => match &aggregate.column {
+                    Some(column) => source.column_of(column),
+                    None => source.timestamp_field.as_str(),
+                },
+            };
+            if input.column_type(column).is_none() {
                 let known = input
                     .schema()
                     .fields()
                     .iter()
                     .map(|field| field.name().as_str());
-                let error = Error::unknown("column", &column, known);
+                let error = Error::unknown("column", column, known);
                 return Err(Error::mismatch(
                     &object,
                     format!(
@@ -45,22 +52,50 @@ pub(crate) fn feature_columns(
                     ),
                 ));
             }
-            check_type(&object, &feature.name, feature.value_type, &column, input)?;
-            // An instant keeps the unit that it has in the source: a coarser one
-            // reaches further than nanoseconds do.
-            let data_type = match feature.value_type {
-                ValueType::UnixTimestamp => input
-                    .column_types(&column)
-                    .into_iter()
-                    .filter(|(_, found)| **found != DataType::Null)
-                    .map(|(_, found)| utc_type(found))
-                    .max()
-                    .unwrap_or(data_type),
-                _ => data_type,
+            let value_type = feature.value_type;
+            let Some(aggregate) = &feature.aggregate else {
+                check_type(&object, &feature.name, value_type, column, input)?;
+                let data_type = stored_type(value_type, column, input);
+                return Ok(FeatureColumn::plain(column, data_type));
             };
-            Ok(FeatureColumn { column, data_type })
+            let values = aggregate.values(value_type);
+            let data_type = match values {
+                Some(same) if same == value_type => stored_type(value_type, column, input),
+                _ => value_type.data_type(),
+            };
+            if let Some(values) = values {
+                check_type(&object, &feature.name, values, column, input)?;
+            }
+            Ok(FeatureColumn {
+                column: column.to_owned(),
+                window: Some(Window {
+                    function: aggregate.function,
+                    nanos: aggregate.nanos(),
+                    values: match values {
+                        Some(same) if same == value_type => Some(data_type.clone()),
+                        other => other.map(ValueType::data_type),
+                    },
+                }),
+                data_type,
+            })
         })
         .collect()
+}
+
+/// The type of a feature in results. An instant keeps the unit that it has in
+/// the source: a coarser one reaches further than nanoseconds do.
+fn stored_type(value_type: ValueType, column: &str, input: &Input) -> DataType {
+    let declared = value_type.data_type();
+    match value_type {
+        ValueType::UnixTimestamp => input
+            .column_types(column)
+            .into_iter()
+            .filter(|(_, found)| **found != DataType::Null)
+            .map(|(_, found)| utc_type(found))
+            .max()
+            .unwrap_or(declared),
+        _ => declared,
+    }
 }
 
 /// Checks that a column can hold values of a declared type, in every file.

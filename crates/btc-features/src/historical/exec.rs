@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
@@ -23,7 +24,9 @@ use super::input::{FeatureColumn, Input};
 use super::join::Join;
 use super::keys::KeyForm;
 use super::matching::Rules;
+use super::scan::KeyRows;
 use crate::definition::duration::format_duration;
+use crate::error::Result;
 
 /// The join of one view.
 #[derive(Debug, Clone)]
@@ -37,6 +40,32 @@ pub(crate) struct ViewJoin {
     pub(crate) rules: Rules,
     pub(crate) features: Vec<FeatureColumn>,
     pub(crate) input: Input,
+}
+
+impl ViewJoin {
+    /// Whether the source says when rows were written.
+    pub(crate) fn has_created(&self) -> bool {
+        self.input.source().created_timestamp_column.is_some()
+    }
+
+    /// The longest window of its aggregates, in nanoseconds, if it has any.
+    pub(crate) fn longest_window(&self) -> Option<i64> {
+        let windows = self.features.iter().filter_map(|f| f.window.as_ref());
+        windows.map(|window| window.nanos).max()
+    }
+
+    /// The keys of some rows of the source in the form they are compared in.
+    pub(crate) fn canonical_keys(&self, rows: &KeyRows) -> Result<Vec<ArrayRef>> {
+        self.keys
+            .iter()
+            .zip(&rows.keys)
+            .zip(&self.source_keys)
+            .map(|(((_, form), column), name)| {
+                form.canonical(column)
+                    .map_err(|unfit| unfit.after(rows.before).at(&rows.place, name))
+            })
+            .collect()
+    }
 }
 
 /// Where a column of the result comes from.
@@ -144,11 +173,11 @@ impl DisplayAs for PointInTimeJoinExec {
             if number != 0 {
                 write!(f, ", ")?;
             }
-            let features: Vec<&str> = self
+            let features: Vec<String> = self
                 .spec
                 .wanted(number)
                 .into_iter()
-                .map(|feature| view.features[feature].column.as_str())
+                .map(|feature| view.features[feature].label())
                 .collect();
             write!(f, "{}(keys=[{}]", view.label, view.source_keys.join(", "))?;
             if let Some(ttl) = view.rules.ttl {

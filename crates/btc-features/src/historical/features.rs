@@ -177,10 +177,8 @@ mod tests {
 
     #[test]
     fn rows_land_where_they_belong_in_any_order() {
-        let features = [DataType::Float64, DataType::Utf8].map(|data_type| FeatureColumn {
-            column: "x".into(),
-            data_type,
-        });
+        let features = [DataType::Float64, DataType::Utf8]
+            .map(|data_type| FeatureColumn::plain("x", data_type));
         let numbers: ArrayRef = Arc::new(Float64Array::from_iter(
             (0..50).map(|x| (x % 7 != 0).then(|| f64::from(x))),
         ));

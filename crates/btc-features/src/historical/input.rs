@@ -3,11 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, new_null_array};
+use arrow::compute::{is_null, nullif};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, ident, lit};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
@@ -16,7 +19,8 @@ use futures::StreamExt as _;
 use super::scan::{FileScan, KeyRows};
 use super::time::{is_text, is_time, to_nanos};
 use crate::cast::{Unfit, cast_exact};
-use crate::definition::{Entity, FileSource, ValueType};
+use crate::definition::duration::format_duration;
+use crate::definition::{AggregateFunction, Entity, FileSource, ValueType};
 use crate::error::{Error, Result};
 
 /// Tables that stand in for the files of sources, by the source's name.
@@ -40,6 +44,8 @@ pub(crate) struct SourceTable {
     pub(crate) source: FileSource,
     provider: Arc<dyn TableProvider>,
     schema: SchemaRef,
+    /// What errors call it.
+    place: &'static str,
 }
 
 /// A feature of a result: where its values are, and as what they are wanted.
@@ -47,6 +53,42 @@ pub(crate) struct SourceTable {
 pub(crate) struct FeatureColumn {
     pub(crate) column: String,
     pub(crate) data_type: DataType,
+    /// How it is computed from several rows, if it is no value of one.
+    pub(crate) window: Option<Window>,
+}
+
+/// A trailing window and what is computed from its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) function: AggregateFunction,
+    /// Its length, in nanoseconds.
+    pub(crate) nanos: i64,
+    /// The type that the function takes the values in; without one it only
+    /// looks at which are null.
+    pub(crate) values: Option<DataType>,
+}
+
+impl FeatureColumn {
+    /// The values of a column, one for each row.
+    pub(crate) fn plain(column: impl Into<String>, data_type: DataType) -> Self {
+        Self {
+            column: column.into(),
+            data_type,
+            window: None,
+        }
+    }
+
+    /// The column, and what is computed from it, for a plan that is shown.
+    pub(crate) fn label(&self) -> String {
+        match &self.window {
+            None => self.column.clone(),
+            Some(window) => {
+                let length = Duration::from_nanos(window.nanos.unsigned_abs());
+                let length = format_duration(length);
+                format!("{}({}) over {length}", window.function, self.column)
+            }
+        }
+    }
 }
 
 impl Input {
@@ -57,6 +99,7 @@ impl Input {
                 source: source.clone(),
                 schema: provider.schema(),
                 provider: Arc::clone(provider),
+                place: TABLE,
             })),
         })
     }
@@ -84,7 +127,7 @@ impl Input {
             Self::Table(table) => table
                 .schema
                 .column_with_name(column)
-                .map(|(_, field)| (TABLE.to_owned(), field.data_type()))
+                .map(|(_, field)| (table.place.to_owned(), field.data_type()))
                 .into_iter()
                 .collect(),
         }
@@ -111,7 +154,7 @@ impl Input {
     pub(crate) fn check(&self, keys: &[String]) -> Result<()> {
         match self {
             Self::Files(scan) => scan.check(keys),
-            Self::Table(table) => check_columns(&table.source, &table.schema, keys, TABLE),
+            Self::Table(table) => check_columns(&table.source, &table.schema, keys, table.place),
         }
     }
 }
@@ -183,6 +226,17 @@ pub(super) fn check_columns(
 }
 
 impl SourceTable {
+    /// Rows in memory that are looked at as a source's are; only batches that
+    /// are at hand can be, for it has no rows of its own.
+    pub(crate) fn of_rows(source: FileSource, schema: SchemaRef, place: &'static str) -> Self {
+        Self {
+            source,
+            provider: Arc::new(EmptyTable::new(Arc::clone(&schema))),
+            schema,
+            place,
+        }
+    }
+
     /// Plans the scan of keys, timestamps and features, of rows between two
     /// instants if the table can tell them apart.
     pub(crate) async fn scan(
@@ -275,10 +329,10 @@ impl SourceTable {
     ) -> Result<KeyRows> {
         let nanos = |name: &String| {
             to_nanos(&self.column(batch, name)?)
-                .map_err(|unfit| unfit.after(before).at(TABLE, name))
+                .map_err(|unfit| unfit.after(before).at(self.place, name))
         };
         Ok(KeyRows {
-            place: TABLE.to_owned(),
+            place: self.place.to_owned(),
             before,
             keys: keys
                 .iter()
@@ -304,7 +358,7 @@ impl SourceTable {
             .iter()
             .map(|feature| match batch.column_by_name(&feature.column) {
                 Some(column) => {
-                    convert(column, feature).map_err(|unfit| unfit.at(TABLE, &feature.column))
+                    convert(column, feature).map_err(|unfit| unfit.at(self.place, &feature.column))
                 }
                 None => Ok(new_null_array(&feature.data_type, batch.num_rows())),
             })
@@ -315,7 +369,7 @@ impl SourceTable {
         batch.column_by_name(name).cloned().ok_or_else(|| {
             Error::mismatch(
                 format!("source {:?}", self.source.name),
-                format!("the registered table gave no column {name:?}"),
+                format!("{} gave no column {name:?}", self.place),
             )
         })
     }
@@ -323,6 +377,16 @@ impl SourceTable {
 
 /// Brings the values of a feature to its type in the result.
 pub(super) fn convert(column: &ArrayRef, feature: &FeatureColumn) -> Result<ArrayRef, Unfit> {
+    if let Some(Window { values: None, .. }) = &feature.window {
+        let there = |error: arrow::error::ArrowError| Unfit {
+            row: 0,
+            reason: error.to_string(),
+        };
+        let nulls = is_null(column).map_err(there)?;
+        let all = BooleanArray::from(vec![true; column.len()]);
+        let there = nullif(&all, &nulls).map_err(there)?;
+        return Ok(there);
+    }
     cast_exact(column, &feature.data_type).map_err(|unfit| Unfit {
         reason: format!(
             "{}; declare the feature with a type that holds it",

@@ -17,7 +17,7 @@ use super::features::FeatureRows;
 use super::gather::Matched;
 use super::input::{FeatureColumn, Input, SourceTable};
 use super::matching::{Best, Finder, address};
-use super::output::{Joined, ViewColumns};
+use super::output::{Joined, ViewColumn, ViewColumns};
 use super::retained::Retained;
 use super::scan::{FileScan, KeyRows};
 use super::timeline::Timeline;
@@ -88,7 +88,8 @@ impl Join {
         ))
     }
 
-    /// Matches the rows of one view and reads their features.
+    /// Matches the rows of one view and reads their features, and computes its
+    /// windowed aggregates.
     async fn join_view(
         &self,
         view: usize,
@@ -96,30 +97,45 @@ impl Join {
         rows: usize,
         table: Option<Arc<dyn ExecutionPlan>>,
     ) -> Result<ViewColumns> {
-        let wanted = self.spec.wanted(view);
-        let features: Arc<Vec<FeatureColumn>> = Arc::new(
-            wanted
-                .iter()
-                .map(|feature| self.spec.views[view].features[*feature].clone())
-                .collect(),
-        );
-        let (numbers, matched) = match (&self.spec.views[view].input, table) {
-            (Input::Table(source), Some(plan)) => {
-                self.join_table(view, timeline, rows, plan, source, &features)
-                    .await?
-            }
-            (Input::Files(scan), _) => {
-                self.join_files(view, timeline, rows, scan, &features)
-                    .await?
-            }
-            (Input::Table(_), None) => {
-                return Err(DataFusionError::Internal("a table has no plan".into()).into());
-            }
-        };
+        let all = &self.spec.views[view].features;
+        let (windowed, plain): (Vec<usize>, Vec<usize>) = self
+            .spec
+            .wanted(view)
+            .into_iter()
+            .partition(|feature| all[*feature].window.is_some());
         // Columns that nobody asked for are not there; keep the places.
-        let mut columns = vec![None; self.spec.views[view].features.len()];
-        for (feature, column) in wanted.into_iter().zip(matched) {
-            columns[feature] = Some(column);
+        let mut columns: Vec<Option<ViewColumn>> = all.iter().map(|_| None).collect();
+        let mut numbers = None;
+        if !plain.is_empty() {
+            let features = plain.iter().map(|feature| all[*feature].clone());
+            let features: Arc<Vec<FeatureColumn>> = Arc::new(features.collect());
+            let timeline = Arc::clone(&timeline);
+            let (matched_rows, matched) = match (&self.spec.views[view].input, table.clone()) {
+                (Input::Table(source), Some(plan)) => {
+                    self.join_table(view, timeline, rows, plan, source, &features)
+                        .await?
+                }
+                (Input::Files(scan), _) => {
+                    self.join_files(view, timeline, rows, scan, &features)
+                        .await?
+                }
+                (Input::Table(_), None) => {
+                    return Err(DataFusionError::Internal("a table has no plan".into()).into());
+                }
+            };
+            numbers = Some(matched_rows);
+            for (feature, column) in plain.into_iter().zip(matched) {
+                columns[feature] = Some(ViewColumn::Matched(column));
+            }
+        }
+        if !windowed.is_empty() {
+            let features = windowed.iter().map(|feature| all[*feature].clone());
+            let computed = self
+                .join_windows(view, timeline, rows, table, features.collect())
+                .await?;
+            for (feature, column) in windowed.into_iter().zip(computed) {
+                columns[feature] = Some(ViewColumn::Computed(column));
+            }
         }
         Ok(ViewColumns { numbers, columns })
     }
@@ -272,11 +288,7 @@ impl Join {
 
     /// Slots without rows, with memory reserved for them.
     fn best(&self, view: usize, timeline: &Timeline) -> Result<Arc<Mutex<Best>>> {
-        let created = self.spec.views[view]
-            .input
-            .source()
-            .created_timestamp_column
-            .is_some();
+        let created = self.spec.views[view].has_created();
         self.reserve(Best::size(timeline.len(), created))?;
         Ok(Arc::new(Mutex::new(Best::new(timeline.len(), created))))
     }
@@ -329,16 +341,7 @@ impl Join {
 
 /// Finds slots for some rows of a source, the first of which is at `first`.
 fn find(view: &ViewJoin, finder: &mut Finder<'_>, rows: &KeyRows, first: u64) -> Result<()> {
-    let keys = view
-        .keys
-        .iter()
-        .zip(&rows.keys)
-        .zip(&view.source_keys)
-        .map(|(((_, form), column), name)| {
-            form.canonical(column)
-                .map_err(|unfit| unfit.after(rows.before).at(&rows.place, name))
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let keys = view.canonical_keys(rows)?;
     Ok(finder.find(&keys, &rows.times, rows.created.as_ref(), first)?)
 }
 

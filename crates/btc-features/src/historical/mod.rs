@@ -29,6 +29,7 @@
 //!
 //! [`ExecutionPlan`]: datafusion::physical_plan::ExecutionPlan
 
+mod aggregate;
 mod columns;
 mod entities;
 mod exec;
@@ -51,9 +52,14 @@ mod scan;
 mod table;
 mod time;
 mod timeline;
+#[cfg(feature = "sqlite")]
+mod window_rows;
+mod windows;
 
+#[cfg(feature = "sqlite")]
+pub(crate) use aggregate::Aggregator;
 pub(crate) use columns::{check_type, feature_columns};
-pub(crate) use input::{FeatureColumn, Input, Tables};
+pub(crate) use input::{FeatureColumn, Input, SourceTable, Tables};
 #[cfg(feature = "sqlite")]
 pub(crate) use newest::newest_rows;
 #[cfg(feature = "sqlite")]
@@ -66,3 +72,6 @@ pub(crate) use request::Request;
 #[cfg(feature = "sqlite")]
 pub(crate) use request::{Output, RequestView};
 pub(crate) use table::{HistoricalTable, time_range};
+pub(crate) use time::{beyond_nanos, to_nanos, utc_type};
+#[cfg(feature = "sqlite")]
+pub(crate) use window_rows::{WindowRows, window_rows};

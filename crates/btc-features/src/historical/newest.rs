@@ -69,10 +69,8 @@ pub(crate) async fn newest_rows(
     for column in times.into_iter().flatten() {
         let types = join.input.column_types(column);
         let finest = types.iter().map(|(_, data_type)| utc_type(data_type)).max();
-        join.features.push(FeatureColumn {
-            column: column.clone(),
-            data_type: finest.unwrap_or(utc_type(&DataType::Null)),
-        });
+        let data_type = finest.unwrap_or(utc_type(&DataType::Null));
+        join.features.push(FeatureColumn::plain(column, data_type));
     }
     let mut columns: Vec<Origin> = (1..keys.num_columns()).map(Origin::Entity).collect();
     let mut fields: Vec<Field> = keys.schema().fields()[1..]

@@ -11,12 +11,21 @@ use futures::StreamExt as _;
 
 use super::exec::{JoinSpec, Origin};
 
-/// The features of one view: the distinct matched rows and one of nulls, and
-/// which of them each entity row gets.
+/// The features of one view, and which of the matched rows each entity row
+/// gets, if there are such.
 #[derive(Debug)]
 pub(crate) struct ViewColumns {
-    pub(crate) numbers: UInt32Array,
-    pub(crate) columns: Vec<Option<ArrayRef>>,
+    pub(crate) numbers: Option<UInt32Array>,
+    pub(crate) columns: Vec<Option<ViewColumn>>,
+}
+
+/// One feature of a view.
+#[derive(Debug)]
+pub(crate) enum ViewColumn {
+    /// Its values in the distinct matched rows, and a null.
+    Matched(ArrayRef),
+    /// Its value for each entity row.
+    Computed(ArrayRef),
 }
 
 /// Everything that the result is put together from.
@@ -85,7 +94,7 @@ impl Joined {
         let numbers: Vec<Option<UInt32Array>> = self
             .views
             .iter()
-            .map(|view| Some(view.as_ref()?.numbers.slice(first, rows)))
+            .map(|view| Some(view.as_ref()?.numbers.as_ref()?.slice(first, rows)))
             .collect();
         let mut columns = Vec::with_capacity(self.spec.columns.len());
         for (origin, field) in self.spec.columns.iter().zip(self.spec.schema.fields()) {
@@ -95,9 +104,12 @@ impl Joined {
                     let column = self.views[*view]
                         .as_ref()
                         .and_then(|view| view.columns[*feature].as_ref());
-                    match column.zip(numbers[*view].as_ref()) {
-                        Some((column, numbers)) => take(column, numbers, None)?,
-                        None => new_null_array(field.data_type(), rows),
+                    match (column, numbers[*view].as_ref()) {
+                        (Some(ViewColumn::Computed(column)), _) => column.slice(first, rows),
+                        (Some(ViewColumn::Matched(column)), Some(numbers)) => {
+                            take(column, numbers, None)?
+                        }
+                        _ => new_null_array(field.data_type(), rows),
                     }
                 }
             });

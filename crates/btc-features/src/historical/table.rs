@@ -159,8 +159,9 @@ impl TableProvider for HistoricalTable {
             spec.table_inputs.push(match &view.input {
                 Input::Table(table) if !wanted.is_empty() => {
                     let between = self.range.map(|(min, max)| {
-                        let from = view.rules.ttl.map(|ttl| min.saturating_sub(ttl));
-                        (from.unwrap_or(i64::MIN), max)
+                        let ttl = view.rules.ttl.unwrap_or(i64::MAX);
+                        let back = ttl.max(view.longest_window().unwrap_or(0));
+                        (min.saturating_sub(back), max)
                     });
                     inputs.push(
                         table

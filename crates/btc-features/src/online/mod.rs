@@ -4,9 +4,11 @@
 mod key;
 mod materialize;
 mod proto;
+mod push;
 mod read;
 mod sqlite;
 mod value;
+mod windows;
 
 pub use materialize::MaterializeReport;
 pub use read::{
@@ -14,3 +16,4 @@ pub use read::{
 };
 
 pub(crate) use sqlite::OnlineDatabase;
+pub(crate) use value::json_column;

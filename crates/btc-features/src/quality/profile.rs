@@ -36,7 +36,8 @@ pub struct ViewStatistics {
     /// Whether the latest row is older than the time to live, so that a
     /// request made now would get nothing.
     pub stale: bool,
-    /// The features, in the order of the view.
+    /// The features that are columns of the source, in the order of the view;
+    /// windowed aggregates are not described.
     pub features: Vec<FeatureStatistics>,
 }
 
@@ -190,8 +191,7 @@ async fn describe(
     let input = blocking(move || Input::open(&own, &dir, &tables)).await?;
     input.check(&[])?;
     let names: Vec<String> = view
-        .features
-        .iter()
+        .plain_features()
         .map(|feature| feature.name.clone())
         .collect();
     let columns = feature_columns(view, &names, &input)?;
@@ -214,7 +214,7 @@ async fn describe(
     let at = |time: i64| DateTime::from_timestamp_nanos(time);
     let age = |time: i64| (now as f64 - time as f64) / 1e9;
     let mut features = Vec::with_capacity(samples.len());
-    for (number, (field, mut sample)) in view.features.iter().zip(samples).enumerate() {
+    for (number, (field, mut sample)) in view.plain_features().zip(samples).enumerate() {
         let drift = reference.as_mut().and_then(|reference| {
             population_stability_index(&mut reference[number].numbers, &sample.numbers)
         });

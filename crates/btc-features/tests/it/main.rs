@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+#[cfg(feature = "sqlite")]
+mod aggregates;
 mod brute_force;
 mod crash;
 mod dataset;
@@ -14,6 +16,8 @@ mod kinds;
 mod on_demand;
 #[cfg(feature = "sqlite")]
 mod online;
+#[cfg(feature = "sqlite")]
+mod push;
 mod quality;
 mod registry;
 mod retrieval;
