@@ -33,7 +33,7 @@ pub(crate) struct Registry {
     #[prost(message, repeated, tag = "12")]
     pub(crate) data_sources: Vec<DataSource>,
     #[prost(message, repeated, tag = "14")]
-    pub(crate) stream_feature_views: Vec<Named>,
+    pub(crate) stream_feature_views: Vec<StreamFeatureView>,
     #[prost(message, repeated, tag = "17")]
     pub(crate) projects: Vec<Project>,
     #[prost(message, repeated, tag = "19")]
@@ -42,6 +42,58 @@ pub(crate) struct Registry {
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct Empty {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct StreamFeatureView {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) spec: Option<StreamFeatureViewSpec>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct StreamFeatureViewSpec {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(string, tag = "2")]
+    pub(crate) project: String,
+    #[prost(string, repeated, tag = "3")]
+    pub(crate) entities: Vec<String>,
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) features: Vec<Feature>,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) entity_columns: Vec<Feature>,
+    #[prost(string, tag = "6")]
+    pub(crate) description: String,
+    #[prost(btree_map = "string, string", tag = "7")]
+    pub(crate) tags: BTreeMap<String, String>,
+    #[prost(string, tag = "8")]
+    pub(crate) owner: String,
+    #[prost(message, optional, tag = "9")]
+    pub(crate) ttl: Option<Seconds>,
+    #[prost(message, optional, tag = "10")]
+    pub(crate) batch_source: Option<DataSource>,
+    #[prost(bool, tag = "12")]
+    pub(crate) online: bool,
+    /// A Python function, of which only matters that it is there.
+    #[prost(message, optional, tag = "13")]
+    pub(crate) user_defined_function: Option<Empty>,
+    #[prost(message, repeated, tag = "15")]
+    pub(crate) aggregations: Vec<Aggregation>,
+    /// Another form of the same.
+    #[prost(message, optional, tag = "17")]
+    pub(crate) feature_transformation: Option<Empty>,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Aggregation {
+    #[prost(string, tag = "1")]
+    pub(crate) column: String,
+    #[prost(string, tag = "2")]
+    pub(crate) function: String,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) time_window: Option<Seconds>,
+    #[prost(string, tag = "5")]
+    pub(crate) name: String,
+}
 
 /// An object of which only the name and the project matter.
 #[derive(Clone, PartialEq, Eq, prost::Message)]

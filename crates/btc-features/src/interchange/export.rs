@@ -4,7 +4,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use prost::Message as _;
 
-use super::type_number;
+use super::{aggregate_tags, type_number};
 use crate::definition::{
     Definitions, Entity, FeatureService, FeatureView, Field, FileSource, ValueType,
 };
@@ -57,6 +57,13 @@ pub(crate) fn export(
     let mut feature_views = Vec::new();
     for view in definitions.feature_views.values() {
         feature_views.push(exporter.view(view, materialized.get(&view.name))?);
+        for (feature, aggregate) in view.aggregates() {
+            notes.push(format!(
+                "feature {}:{} ({aggregate}) is computed here: Feast reads it online, and has no \
+                 column of the files to join",
+                view.name, feature.name
+            ));
+        }
     }
     for name in definitions.on_demand_feature_views.keys() {
         notes.push(format!(
@@ -270,10 +277,14 @@ impl Exporter<'_> {
 }
 
 fn feature(field: &Field) -> proto::Feature {
+    let mut tags = field.tags.clone();
+    if let Some(aggregate) = &field.aggregate {
+        tags.extend(aggregate_tags(aggregate));
+    }
     proto::Feature {
         name: field.name.clone(),
         value_type: type_number(field.value_type),
-        tags: field.tags.clone(),
+        tags,
         description: field.description.clone(),
     }
 }

@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use prost::Message as _;
 
-use super::type_of;
+use super::{aggregate_of_tags, aggregate_tags, type_of};
 use crate::definition::{
-    Definitions, Entity, FeatureService, FeatureView, FeatureViewProjection, Field, FileSource,
+    Aggregate, AggregateFunction, Definitions, Entity, FeatureService, FeatureView,
+    FeatureViewProjection, Field, FileSource,
 };
 use crate::error::{Error, Result};
 use crate::files::{absolute, folder_of};
@@ -128,16 +129,20 @@ impl Importer {
                 self.view(spec);
             }
         }
+        for spec in registry
+            .stream_feature_views
+            .iter()
+            .filter_map(|view| view.spec.as_ref())
+        {
+            if self.wants(&spec.project) {
+                self.stream_view(spec);
+            }
+        }
         let kinds = [
             (
                 "on-demand feature view",
                 &registry.on_demand_feature_views,
                 "it is a Python function",
-            ),
-            (
-                "stream feature view",
-                &registry.stream_feature_views,
-                "streams are not read here",
             ),
             (
                 "label view",
@@ -286,6 +291,58 @@ impl Importer {
             .insert(view.name.clone(), view);
     }
 
+    /// Reads a view whose rows also come by a stream: its files, and what is
+    /// aggregated from them.
+    fn stream_view(&mut self, spec: &proto::StreamFeatureViewSpec) {
+        if spec.user_defined_function.is_some() || spec.feature_transformation.is_some() {
+            self.notes.push(format!(
+                "stream feature view {:?} is left out: it is a Python function",
+                spec.name
+            ));
+            return;
+        }
+        let mut features = Vec::with_capacity(spec.features.len());
+        for feature in &spec.features {
+            let aggregation = spec
+                .aggregations
+                .iter()
+                .find(|aggregation| names_of(aggregation).contains(&feature.name));
+            let Some(aggregation) = aggregation else {
+                features.push(feature.clone());
+                continue;
+            };
+            match aggregate(aggregation) {
+                Ok(aggregate) => {
+                    let mut feature = feature.clone();
+                    feature.tags.extend(aggregate_tags(&aggregate));
+                    features.push(feature);
+                }
+                Err(reason) => self.notes.push(format!(
+                    "feature {}:{} is left out: {reason}",
+                    spec.name, feature.name
+                )),
+            }
+        }
+        self.view(&proto::FeatureViewSpec {
+            name: spec.name.clone(),
+            project: spec.project.clone(),
+            entities: spec.entities.clone(),
+            features,
+            tags: spec.tags.clone(),
+            ttl: spec.ttl,
+            batch_source: spec.batch_source.clone(),
+            online: spec.online,
+            description: spec.description.clone(),
+            owner: spec.owner.clone(),
+            entity_columns: spec.entity_columns.clone(),
+        });
+        self.notes.push(format!(
+            "stream feature view {:?} becomes a feature view of its files; push what the stream \
+             brings",
+            spec.name
+        ));
+    }
+
     fn fields(&mut self, view: &str, specs: &[proto::Feature]) -> Vec<Field> {
         let mut fields = Vec::with_capacity(specs.len());
         for spec in specs {
@@ -298,6 +355,7 @@ impl Importer {
             };
             let mut field = Field::new(&spec.name, value_type).with_description(&spec.description);
             field.tags = spec.tags.clone();
+            field.aggregate = aggregate_of_tags(&mut field.tags);
             fields.push(field);
         }
         fields
@@ -350,6 +408,38 @@ impl Importer {
             .feature_services
             .insert(spec.name.clone(), service);
     }
+}
+
+/// The names that Feast may give the feature of an aggregation.
+fn names_of(aggregation: &proto::Aggregation) -> Vec<String> {
+    if !aggregation.name.is_empty() {
+        return vec![aggregation.name.clone()];
+    }
+    let base = format!("{}_{}", aggregation.function, aggregation.column);
+    let window = aggregation.time_window.unwrap_or_default();
+    vec![format!("{base}_{}s", window.seconds), base]
+}
+
+/// What an aggregation of Feast is here.
+fn aggregate(aggregation: &proto::Aggregation) -> Result<Aggregate, String> {
+    let function = match aggregation.function.to_ascii_lowercase().as_str() {
+        "avg" => "mean".to_owned(),
+        "stddev" | "stddev_samp" => "std".to_owned(),
+        other => other.to_owned(),
+    };
+    let function = AggregateFunction::ALL
+        .into_iter()
+        .find(|known| known.name() == function)
+        .ok_or_else(|| format!("{:?} is not computed here", aggregation.function))?;
+    let window = aggregation.time_window.unwrap_or_default();
+    let window = Duration::new(
+        u64::try_from(window.seconds).unwrap_or(0),
+        u32::try_from(window.nanos).unwrap_or(0),
+    );
+    if window.is_zero() {
+        return Err("its window has no length".into());
+    }
+    Ok(Aggregate::new(function, &aggregation.column, window))
 }
 
 /// A name for a source that Feast left unnamed: its file's.

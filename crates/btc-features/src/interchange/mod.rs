@@ -19,7 +19,8 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use crate::definition::{FileSource, ValueType};
+use crate::definition::duration::{format_duration, parse_duration};
+use crate::definition::{Aggregate, AggregateFunction, FileSource, Tags, ValueType};
 use crate::error::{Error, Result};
 use crate::files::{absolute, write_whole};
 use crate::store::FeatureStore;
@@ -109,6 +110,43 @@ impl FeatureStore {
         }
         Ok(imported)
     }
+}
+
+/// The labels that stand for an aggregate in Feast's registry, which has no
+/// place for one in a feature view.
+const FUNCTION_TAG: &str = "btc.aggregate.function";
+const COLUMN_TAG: &str = "btc.aggregate.column";
+const WINDOW_TAG: &str = "btc.aggregate.window";
+
+fn aggregate_tags(aggregate: &Aggregate) -> Tags {
+    let column = aggregate.column.iter();
+    [
+        (FUNCTION_TAG.to_owned(), aggregate.function.to_string()),
+        (WINDOW_TAG.to_owned(), format_duration(aggregate.window)),
+    ]
+    .into_iter()
+    .chain(column.map(|column| (COLUMN_TAG.to_owned(), column.clone())))
+    .collect()
+}
+
+/// Takes the labels of an aggregate out of others, if they are there and say
+/// one.
+fn aggregate_of_tags(tags: &mut Tags) -> Option<Aggregate> {
+    let name = tags.get(FUNCTION_TAG)?;
+    let function = AggregateFunction::ALL
+        .into_iter()
+        .find(|function| function.name() == name)?;
+    let window = parse_duration(tags.get(WINDOW_TAG)?).ok()?;
+    let column = tags.remove(COLUMN_TAG);
+    tags.remove(FUNCTION_TAG);
+    tags.remove(WINDOW_TAG);
+    Some(match column {
+        Some(column) => Aggregate::new(function, column, window),
+        None => Aggregate {
+            function,
+            ..Aggregate::count_rows(window)
+        },
+    })
 }
 
 /// The number of a type in `feast.types.ValueType`.
