@@ -14,9 +14,10 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use crate::definition::{Definitions, Entity, ValueType};
 use crate::error::{Error, Result};
 use crate::files::{create_folders, write_whole};
-use crate::historical::{Input, Tables, check_type, feature_columns, parse_on_demand};
+use crate::join::source::{Input, Tables};
 use crate::registry::{DatasetEntry, Plan, Registry, RegistryStore};
 use crate::repo::{CONFIG_FILE, REGISTRY_FILE, StoreConfig};
+use crate::retrieve::{check_type, feature_columns, key_type, parse_on_demand};
 
 /// A feature store in a folder.
 ///
@@ -89,7 +90,12 @@ impl FeatureStore {
     /// # Errors
     ///
     /// As [`Self::open`] and [`Self::apply`].
-    pub fn preview(repo_dir: &Path, project: &str, definitions: &Definitions) -> Result<Self> {
+    pub fn preview(
+        repo_dir: impl AsRef<Path>,
+        project: &str,
+        definitions: &Definitions,
+    ) -> Result<Self> {
+        let repo_dir = repo_dir.as_ref();
         let config = match StoreConfig::read(repo_dir) {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 StoreConfig::new(project)
@@ -362,21 +368,6 @@ impl FeatureStore {
         Ok(answer)
     }
 
-    /// Deletes the online values of views that are no longer applied: another
-    /// view of the same name, now or later, must not answer with them.
-    #[cfg(feature = "sqlite")]
-    fn forget_online(&self, views: &[String]) -> Result<()> {
-        if views.is_empty() {
-            return Ok(());
-        }
-        let path = self.online_path();
-        let database = crate::online::OnlineDatabase::open_existing(&path, &self.config.project)?;
-        let Some(mut database) = database else {
-            return Ok(());
-        };
-        views.iter().try_for_each(|view| database.drop_view(view))
-    }
-
     #[cfg(not(feature = "sqlite"))]
     fn forget_online(&self, _: &[String]) -> Result<()> {
         Ok(())
@@ -460,7 +451,7 @@ impl FeatureStore {
                         .collect();
                     input.check(&keys)?;
                     for (entity, column) in next.join_keys(view)?.into_iter().zip(&keys) {
-                        let declared = input.key_type(entity, column);
+                        let declared = key_type(&input, entity, column);
                         let object = format!("entity {:?}", entity.name);
                         check_type(&object, &entity.join_key, declared, column, &input)?;
                     }

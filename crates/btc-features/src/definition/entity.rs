@@ -1,3 +1,5 @@
+//! Entities: the things that features describe, and the keys that name them.
+
 use serde::{Deserialize, Serialize};
 
 use super::{Tags, ValueType};

@@ -1,3 +1,5 @@
+//! Fields and the types of their values.
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

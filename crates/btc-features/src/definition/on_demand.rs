@@ -1,3 +1,5 @@
+//! On-demand feature views: features computed by the request itself.
+
 use serde::{Deserialize, Serialize};
 
 use super::{Field, Tags, ValueType};

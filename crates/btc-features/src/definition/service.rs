@@ -1,3 +1,5 @@
+//! Feature services: what one model uses, under one name.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

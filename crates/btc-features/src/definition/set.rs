@@ -1,3 +1,5 @@
+//! A set of definitions, read from TOML or built in Rust.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Sources: the Parquet files that hold values over time.
+
 use crate::files::absolute;
 use std::path::{Path, PathBuf};
 

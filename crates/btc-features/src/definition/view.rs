@@ -1,9 +1,10 @@
+//! Feature views: features of one source, by entity and time.
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Aggregate, Field, Tags, duration, is_true, yes};
-use crate::quality::Checks;
+use super::{Aggregate, Checks, Field, Tags, duration, is_true, yes};
 
 /// Features of one source, by entity and time.
 ///

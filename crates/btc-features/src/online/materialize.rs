@@ -13,10 +13,11 @@ use super::proto::Value;
 use super::sqlite::{NewRow, OnlineDatabase};
 use super::value::{from_column, to_text};
 use super::windows::{Complete, NewWindowRows, new_window_rows};
+use crate::blocking::blocking;
 use crate::definition::{Definitions, Entity, FeatureView, ValueType};
 use crate::error::{Error, Result};
-use crate::historical::{blocking, window_rows};
-use crate::retrieval::nanos;
+use crate::retrieve::nanos;
+use crate::retrieve::window_rows;
 use crate::store::FeatureStore;
 
 /// What materializing one view did.

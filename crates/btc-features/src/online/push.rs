@@ -6,22 +6,25 @@ use super::materialize::Rows;
 use super::sqlite::{NewRow, OnlineDatabase};
 use super::value::{from_column, to_text};
 use super::windows::{Complete, NewWindowRows, new_window_rows, value_at};
+use crate::blocking::blocking;
 use crate::definition::FeatureView;
 use crate::error::{Error, Result};
-use crate::historical::{WindowRows, blocking};
 use crate::push::PushedRows;
+use crate::retrieve::WindowRows;
 use crate::store::FeatureStore;
 
 impl FeatureStore {
-    /// Writes pushed rows to the online store; returns the number of keys.
+    /// Writes pushed rows to the online store; returns the number of keys. They
+    /// may be in the files of the source already.
     pub(crate) async fn push_online(
         &self,
         view: &FeatureView,
         pushed: PushedRows,
+        in_files: bool,
         now: i64,
     ) -> Result<usize> {
         let newest = pushed.times.values().iter().copied().max();
-        let complete = self.windows_before(view, newest.unwrap_or(now)).await?;
+        let before = self.windows_before(view, newest.unwrap_or(now)).await?;
         let definitions = self.registry().definitions.clone();
         let (path, project) = (self.online_path(), self.config().project.clone());
         let view = view.clone();
@@ -51,9 +54,11 @@ impl FeatureStore {
             // created time, then the last row.
             let mut order: Vec<usize> = (0..count).collect();
             order.sort_by_key(|row| (pushed.times.value(*row), created(*row)));
-            let windows = match view.longest_window() {
-                None => None,
-                Some(_) => {
+            let windows = match &before {
+                Before::NoWindows => None,
+                // The rows came with the files.
+                Before::Read if in_files => None,
+                Before::Read | Before::Kept | Before::NoFiles(_) => {
                     let rows = WindowRows {
                         keys: pushed.keys.clone(),
                         times: pushed.times.values().to_vec(),
@@ -64,7 +69,10 @@ impl FeatureStore {
                     Some(NewWindowRows {
                         rows: new_window_rows(&definitions, &view, &rows)?,
                         versions,
-                        complete,
+                        complete: match before {
+                            Before::NoFiles(complete) => Some(complete),
+                            _ => None,
+                        },
                     })
                 }
             };
@@ -116,11 +124,10 @@ impl FeatureStore {
     }
 
     /// Sees to it that the rows before those which are pushed are in the windows
-    /// of a view, up to an instant. Returns what the pushed rows are all of, if
-    /// the source has no files.
-    async fn windows_before(&self, view: &FeatureView, until: i64) -> Result<Option<Complete>> {
+    /// of a view, up to an instant.
+    async fn windows_before(&self, view: &FeatureView, until: i64) -> Result<Before> {
         if view.longest_window().is_none() {
-            return Ok(None);
+            return Ok(Before::NoWindows);
         }
         let (path, project) = (self.online_path(), self.config().project.clone());
         let name = view.name.clone();
@@ -132,12 +139,12 @@ impl FeatureStore {
         )
         .await?;
         if known.is_some() {
-            return Ok(None);
+            return Ok(Before::Kept);
         }
         let end = chrono::DateTime::from_timestamp_nanos(until);
         match self.materialize_view(view, None, end).await {
-            Ok(_) => Ok(None),
-            Err(Error::SourceMissing { .. }) => Ok(Some(Complete {
+            Ok(_) => Ok(Before::Read),
+            Err(Error::SourceMissing { .. }) => Ok(Before::NoFiles(Complete {
                 after: i64::MIN,
                 until,
                 seen: 0,
@@ -145,4 +152,17 @@ impl FeatureStore {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What windows hold before rows are pushed.
+#[derive(Debug, Clone, Copy)]
+enum Before {
+    /// The view has none.
+    NoWindows,
+    /// What was kept before.
+    Kept,
+    /// What the files hold: it was read just now.
+    Read,
+    /// Nothing: the source has no files, so that the pushed rows are all.
+    NoFiles(Complete),
 }

@@ -17,8 +17,8 @@ use super::value::{from_column, from_json, time_text, to_column, to_json};
 use super::windows::{WindowState, value_at};
 use crate::definition::{Definitions, ValueType};
 use crate::error::{Error, Result};
-use crate::historical::{Output, Request, evaluate_on_demand};
-use crate::selection::FeatureSelection;
+use crate::retrieve::FeatureSelection;
+use crate::retrieve::{Output, Request, evaluate_on_demand};
 use crate::store::FeatureStore;
 
 /// A request for online features: the body of `POST /get-online-features`.
@@ -341,7 +341,7 @@ fn request_type(definitions: &Definitions, plan: &Request, name: &str) -> Option
 }
 
 fn view_columns(
-    view: &crate::historical::RequestView,
+    view: &crate::retrieve::RequestView,
     request: &[(String, Vec<Value>)],
     rows: usize,
     database: Option<&OnlineDatabase>,

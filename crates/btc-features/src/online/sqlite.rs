@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::proto::Value;
 use super::windows::{NewWindowRows, WindowRow, WindowState};
 use crate::error::{Error, Result};
-use crate::interchange::Materialized;
 
 /// Until when views are materialized. Feast does not look at this table, and
 /// with its colon no project and view have it as their table.
@@ -197,7 +196,7 @@ impl OnlineDatabase {
     pub(crate) fn materialized<'a>(
         &self,
         views: impl Iterator<Item = &'a String>,
-    ) -> Result<Materialized> {
+    ) -> Result<BTreeMap<String, (DateTime<Utc>, DateTime<Utc>)>> {
         let mut all = BTreeMap::new();
         for view in views {
             if let Some((start, end)) = self.progress(view)? {
@@ -322,7 +321,7 @@ fn failed(path: &Path, action: &str) -> impl Fn(rusqlite::Error) -> Error + use<
     move |source| Error::OnlineStore {
         path: path.clone(),
         action: action.clone(),
-        source,
+        source: Box::new(source),
     }
 }
 

@@ -15,7 +15,8 @@ use super::sqlite::{has_table, quoted};
 use super::value::{from_column, to_column};
 use crate::definition::{Aggregate, Definitions, FeatureView, Field, ValueType};
 use crate::error::{Error, Result};
-use crate::historical::{Aggregator, WindowRows};
+use crate::join::aggregate::Aggregator;
+use crate::retrieve::WindowRows;
 
 /// For each view, from when to when its rows are complete.
 const STATE: &str = "btc:windows";

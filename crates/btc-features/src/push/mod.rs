@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "sqlite")]
 use serde_json::Value as Json;
 
+use crate::blocking::blocking;
 use crate::error::{Error, Result};
-use crate::historical::blocking;
-use crate::retrieval::nanos;
+use crate::retrieve::nanos;
 use crate::store::FeatureStore;
 pub(crate) use rows::PushedRows;
 
@@ -160,7 +160,9 @@ impl FeatureStore {
             report.file = Some(blocking(move || offline::append(&source, &dir, &rows)).await?);
         }
         if to.online() {
-            report.keys = self.push_online(&feature_view, pushed, now_nanos).await?;
+            report.keys = self
+                .push_online(&feature_view, pushed, to.offline(), now_nanos)
+                .await?;
         }
         Ok(report)
     }
@@ -208,6 +210,7 @@ impl FeatureStore {
         &self,
         _: &crate::definition::FeatureView,
         _: PushedRows,
+        _: bool,
         _: i64,
     ) -> Result<usize> {
         Err(Error::InvalidRequest(

@@ -16,7 +16,7 @@ use crate::dataset::stored_schema;
 use crate::definition::FileSource;
 use crate::error::{Error, Result};
 use crate::files::{WholeFile, absolute, create_folders, lock};
-use crate::historical::source_files;
+use crate::join::source::source_files;
 
 /// Pushes share a file until it has so many rows: many small pushes make few
 /// files, and none is written anew for long.
@@ -30,15 +30,15 @@ pub(super) fn append(source: &FileSource, repo_dir: &Path, rows: &RecordBatch) -
     create_folders(repo_dir)?;
     let _lock = lock(&repo_dir.join(LOCK_FILE))?;
     let place = absolute(&source.resolved_path(repo_dir));
-    if place.is_file() || (!place.exists() && is_parquet(&place)) {
-        return write(&place, rows, place.is_file());
-    }
-    if !place.is_dir() && source.path.contains(['*', '?', '[']) {
+    if !place.exists() && source.path.contains(['*', '?', '[']) {
         return Err(Error::InvalidRequest(format!(
             "the path of source {:?} is a pattern, which says not where a new file belongs; name \
              a folder, or push to the online store alone",
             source.name
         )));
+    }
+    if place.is_file() || (!place.exists() && is_parquet(&place)) {
+        return write(&place, rows, place.is_file());
     }
     let files = match source_files(source, repo_dir) {
         Ok(files) => files,

@@ -16,9 +16,9 @@ use crate::cast::{Unfit, cast_exact};
 use crate::definition::ValueType;
 use crate::definition::{Definitions, FeatureView, FileSource};
 use crate::error::{Error, Result};
-use crate::historical::{
-    Input, SourceTable, Tables, beyond_nanos, check_type, feature_columns, to_nanos,
-};
+use crate::join::source::{Input, SourceTable, Tables};
+use crate::join::time::{beyond_nanos, to_nanos};
+use crate::retrieve::{check_type, feature_columns, key_type};
 
 /// What errors call the rows.
 const PLACE: &str = "the pushed rows";
@@ -90,7 +90,7 @@ impl PushedRows {
         let typed = present.as_ref().unwrap_or(&input);
         let mut keys = Vec::with_capacity(entities.len());
         for (entity, name) in entities.iter().zip(&key_names) {
-            let value_type = typed.key_type(entity, name);
+            let value_type = key_type(typed, entity, name);
             check_type(&object, name, value_type, name, &input)?;
             let column = column(&rows, name)?;
             let key = cast_exact(column, &value_type.data_type())
@@ -111,6 +111,14 @@ impl PushedRows {
             let inputs: Vec<_> = columns.iter().map(|column| column.window_input()).collect();
             table.features(&rows, &inputs)
         };
+        for feature in view.plain_features() {
+            column(&rows, source.column_of(&feature.name))?;
+        }
+        for (_, aggregate) in view.aggregates() {
+            if let Some(name) = &aggregate.column {
+                column(&rows, source.column_of(name))?;
+            }
+        }
         let features = of(view.plain_features().map(|f| f.name.clone()).collect())?;
         let inputs = of(view.aggregates().map(|(f, _)| f.name.clone()).collect())?;
         let mut types: BTreeMap<&str, DataType> = BTreeMap::new();
@@ -248,7 +256,7 @@ fn stored(
                 let own = field.data_type();
                 let data_type = match declared.get(field.name().as_str()) {
                     Some(declared) => declared.clone(),
-                    None if is_instant(field.name()) => crate::historical::utc_type(own),
+                    None if is_instant(field.name()) => crate::join::time::utc_type(own),
                     None => own.clone(),
                 };
                 (field.name().clone(), data_type)

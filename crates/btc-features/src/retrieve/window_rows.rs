@@ -11,12 +11,13 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::prelude::SessionContext;
 
 use super::columns::feature_columns;
-use super::input::{FeatureColumn, Input, Tables};
-use super::period::blocking;
-use super::scan::KeyRows;
+use super::columns::key_type;
+use crate::blocking::blocking;
 use crate::cast::cast_exact;
 use crate::definition::{Definitions, FeatureView};
 use crate::error::Result;
+use crate::join::source::KeyRows;
+use crate::join::source::{FeatureColumn, Input, Tables};
 
 /// Rows of a view, in the order of its source.
 pub(crate) struct WindowRows {
@@ -64,7 +65,7 @@ pub(crate) async fn window_rows(
     let key_types: Vec<DataType> = entities
         .into_iter()
         .zip(&keys)
-        .map(|(entity, column)| input.key_type(entity, column).data_type())
+        .map(|(entity, column)| key_type(&input, entity, column).data_type())
         .collect();
     let pool = &context.runtime_env().memory_pool;
     let mut found = Found {

@@ -12,14 +12,15 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 use futures::StreamExt as _;
 use tokio::sync::Semaphore;
 
-use super::exec::{JoinMetrics, JoinSpec, ViewJoin};
-use super::features::FeatureRows;
-use super::gather::Matched;
-use super::input::{FeatureColumn, Input, SourceTable};
+use super::emit::{Joined, ViewColumn, ViewColumns};
+use super::fill::FeatureRows;
+use super::kept::Retained;
+use super::matched::Matched;
 use super::matching::{Best, Finder, address};
-use super::output::{Joined, ViewColumn, ViewColumns};
-use super::retained::Retained;
-use super::scan::{FileScan, KeyRows};
+use super::metrics::JoinMetrics;
+use super::source::{FeatureColumn, Input, SourceTable};
+use super::source::{FileScan, KeyRows};
+use super::spec::{JoinSpec, ViewJoin};
 use super::timeline::Timeline;
 use crate::error::{Error, Result};
 

@@ -3,16 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
-use datafusion::physical_plan::metrics::{
-    Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, MetricsSet, Time,
-};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
@@ -20,89 +16,11 @@ use datafusion::physical_plan::{
 };
 use futures::TryStreamExt as _;
 
-use super::input::{FeatureColumn, Input};
-use super::join::Join;
-use super::keys::KeyForm;
-use super::matching::Rules;
-use super::scan::KeyRows;
+use super::metrics::JoinMetrics;
+use super::run::Join;
+use super::source::Input;
+use super::spec::JoinSpec;
 use crate::definition::duration::format_duration;
-use crate::error::Result;
-
-/// The join of one view.
-#[derive(Debug, Clone)]
-pub(crate) struct ViewJoin {
-    /// The view's name or alias.
-    pub(crate) label: String,
-    /// The keys: columns of the entity rows, and how they are compared.
-    pub(crate) keys: Vec<(usize, KeyForm)>,
-    /// The columns of the source that hold the keys.
-    pub(crate) source_keys: Vec<String>,
-    pub(crate) rules: Rules,
-    pub(crate) features: Vec<FeatureColumn>,
-    pub(crate) input: Input,
-}
-
-impl ViewJoin {
-    /// Whether the source says when rows were written.
-    pub(crate) fn has_created(&self) -> bool {
-        self.input.source().created_timestamp_column.is_some()
-    }
-
-    /// The longest window of its aggregates, in nanoseconds, if it has any.
-    pub(crate) fn longest_window(&self) -> Option<i64> {
-        let windows = self.features.iter().filter_map(|f| f.window.as_ref());
-        windows.map(|window| window.nanos).max()
-    }
-
-    /// The keys of some rows of the source in the form they are compared in.
-    pub(crate) fn canonical_keys(&self, rows: &KeyRows) -> Result<Vec<ArrayRef>> {
-        self.keys
-            .iter()
-            .zip(&rows.keys)
-            .zip(&self.source_keys)
-            .map(|(((_, form), column), name)| {
-                form.canonical(column)
-                    .map_err(|unfit| unfit.after(rows.before).at(&rows.place, name))
-            })
-            .collect()
-    }
-}
-
-/// Where a column of the result comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// A column of the entity rows.
-    Entity(usize),
-    /// A feature of a view.
-    Feature { view: usize, feature: usize },
-}
-
-/// What is joined, apart from the inputs' plans.
-#[derive(Debug)]
-pub(crate) struct JoinSpec {
-    pub(crate) event_time: usize,
-    pub(crate) views: Vec<ViewJoin>,
-    pub(crate) columns: Vec<Origin>,
-    pub(crate) schema: SchemaRef,
-    /// Read no more entity rows than this.
-    pub(crate) fetch: Option<usize>,
-    /// The input plan of each view whose rows come from a table.
-    pub(crate) table_inputs: Vec<Option<usize>>,
-}
-
-impl JoinSpec {
-    /// The features of a view that the result has, by their number.
-    pub(crate) fn wanted(&self, view: usize) -> Vec<usize> {
-        (0..self.views[view].features.len())
-            .filter(|feature| {
-                self.columns.contains(&Origin::Feature {
-                    view,
-                    feature: *feature,
-                })
-            })
-            .collect()
-    }
-}
 
 /// Joins every view of a request to entity rows as of their times.
 ///
@@ -130,38 +48,6 @@ impl PointInTimeJoinExec {
             spec,
             properties: Arc::new(properties),
             metrics: Default::default(),
-        }
-    }
-}
-
-/// What the operator counts and times.
-#[derive(Debug, Clone)]
-pub(crate) struct JoinMetrics {
-    pub(crate) entity_rows: Count,
-    pub(crate) row_groups_pruned: Count,
-    pub(crate) row_groups_matched: Count,
-    pub(crate) source_rows: Count,
-    pub(crate) gathered_rows: Count,
-    pub(crate) sort_time: Time,
-    pub(crate) match_time: Time,
-    pub(crate) gather_time: Time,
-    pub(crate) peak_memory: Gauge,
-}
-
-impl JoinMetrics {
-    fn new(set: &ExecutionPlanMetricsSet) -> Self {
-        let count = |name: &'static str| MetricBuilder::new(set).global_counter(name);
-        let time = |name: &'static str| MetricBuilder::new(set).subset_time(name, 0);
-        Self {
-            entity_rows: count("entity_rows"),
-            row_groups_pruned: count("row_groups_pruned"),
-            row_groups_matched: count("row_groups_matched"),
-            source_rows: count("source_rows"),
-            gathered_rows: count("gathered_rows"),
-            sort_time: time("sort_time"),
-            match_time: time("match_time"),
-            gather_time: time("gather_time"),
-            peak_memory: MetricBuilder::new(set).global_gauge("peak_reserved_bytes"),
         }
     }
 }

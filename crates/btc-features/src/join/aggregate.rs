@@ -43,7 +43,7 @@ enum Kind<'a> {
 
 impl<'a> Aggregator<'a> {
     /// Computes `function` of `values`, which have the type that
-    /// [`Window`](super::input::Window) says.
+    /// [`Window`](super::source::Window) says.
     pub(crate) fn new(function: AggregateFunction, values: &'a ArrayRef) -> Result<Self, Unfit> {
         let wrong = |error: arrow::error::ArrowError| Unfit {
             row: 0,

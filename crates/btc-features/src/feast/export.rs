@@ -1,3 +1,5 @@
+//! Definitions as a registry file of Feast.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,10 +11,10 @@ use crate::definition::{
     Definitions, Entity, FeatureService, FeatureView, Field, FileSource, ValueType,
 };
 use crate::error::Result;
-use crate::files::absolute;
-use crate::proto::{
+use crate::feast::proto::{
     self, BATCH_FILE, DUMMY_ENTITY, DUMMY_KEY, FeatureViewMeta, Interval, Meta, Seconds,
 };
+use crate::files::absolute;
 
 /// A registry in Feast's form.
 #[derive(Debug)]
@@ -23,16 +25,14 @@ pub(crate) struct Exported {
     pub(crate) notes: Vec<String>,
 }
 
-/// Until when each view is materialized, by its name.
-pub(crate) type Materialized = BTreeMap<String, (DateTime<Utc>, DateTime<Utc>)>;
-
-/// Writes definitions as Feast's registry of `project`, made at `now`. Paths
+/// Writes definitions as Feast's registry of `project`, made at `now`, with the
+/// periods that views are materialized for, by their names. Paths
 /// are made absolute, so that the file can lie anywhere.
 pub(crate) fn export(
     definitions: &Definitions,
     project: &str,
     repo_dir: &Path,
-    materialized: &Materialized,
+    materialized: &BTreeMap<String, (DateTime<Utc>, DateTime<Utc>)>,
     now: DateTime<Utc>,
 ) -> Result<Exported> {
     let exporter = Exporter {

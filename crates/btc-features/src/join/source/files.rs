@@ -14,13 +14,13 @@ use datafusion::parquet::arrow::arrow_reader::{
 use datafusion::parquet::basic::Type as PhysicalType;
 use datafusion::parquet::file::metadata::PageIndexPolicy;
 
-use super::input::{FeatureColumn, check_columns, convert};
+use super::column::{FeatureColumn, KeyRows, check_columns, convert};
 use super::open_file::{OpenFile, PositionedFile};
 use super::paths::source_files;
-use super::time::{is_time, to_nanos};
 use crate::cast::Unfit;
 use crate::definition::FileSource;
 use crate::error::{Error, Result};
+use crate::join::time::{is_time, to_nanos};
 
 /// Rows of keys and timestamps to decode at a time: they fit a core's cache.
 const MATCH_BATCH: usize = 32_768;
@@ -54,17 +54,6 @@ struct Unit {
     file: usize,
     row_group: usize,
     rows: usize,
-}
-
-/// Keys and timestamps of some rows of a source.
-#[derive(Debug)]
-pub(crate) struct KeyRows {
-    /// Where the rows are, and how many come before them there.
-    pub(crate) place: String,
-    pub(crate) before: usize,
-    pub(crate) keys: Vec<ArrayRef>,
-    pub(crate) times: Int64Array,
-    pub(crate) created: Option<Int64Array>,
 }
 
 impl FileScan {

@@ -14,12 +14,11 @@ use datafusion::datasource::file_format::options::ReadOptions as _;
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::ParquetReadOptions;
 
+use super::FeatureSelection;
+use super::{HistoricalTable, Request, entity_rows_of_period, time_range};
+use crate::blocking::blocking;
 use crate::error::{Error, Result};
 use crate::files::absolute;
-#[cfg(feature = "sqlite")]
-use crate::historical::newest_rows;
-use crate::historical::{HistoricalTable, Request, blocking, entity_rows_of_period, time_range};
-use crate::selection::FeatureSelection;
 use crate::store::FeatureStore;
 
 /// The rows that features are wanted for: keys and times, and any other
@@ -235,32 +234,6 @@ impl FeatureStore {
             &definitions,
             self.repo_dir(),
             self.tables(),
-            period,
-        )
-        .await
-    }
-}
-
-#[cfg(feature = "sqlite")]
-impl FeatureStore {
-    /// Where the online store is.
-    pub(crate) fn online_path(&self) -> PathBuf {
-        self.repo_dir().join(&self.config().online_store)
-    }
-
-    /// The newest rows of a view in a period of nanoseconds.
-    pub(crate) async fn newest(
-        &self,
-        view: &crate::definition::FeatureView,
-        period: (i64, i64),
-    ) -> Result<RecordBatch> {
-        let definitions = &self.registry().definitions;
-        newest_rows(
-            self.context(),
-            definitions,
-            self.repo_dir(),
-            self.tables(),
-            view,
             period,
         )
         .await

@@ -11,18 +11,17 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_empty_array};
 use arrow::compute::{concat, filter, take};
-use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 use futures::StreamExt as _;
 
 use super::aggregate::Aggregator;
-use super::exec::ViewJoin;
-use super::input::{FeatureColumn, Input, SourceTable, Window};
-use super::join::Join;
 use super::keys::NO_KEY;
 use super::matching::Rules;
-use super::scan::{FileScan, KeyRows};
+use super::run::Join;
+use super::source::{FeatureColumn, Input, SourceTable, Window};
+use super::source::{FileScan, KeyRows};
+use super::spec::ViewJoin;
 use super::timeline::Timeline;
 use crate::error::{Error, Result};
 
@@ -455,28 +454,6 @@ impl Sorted {
             }
             last = Some(time);
             chosen.push(*row);
-        }
-    }
-}
-
-impl FeatureColumn {
-    /// The column that a windowed aggregate is computed from.
-    pub(crate) fn window_input(&self) -> Self {
-        match &self.window {
-            Some(Window {
-                values: Some(data_type),
-                ..
-            }) => Self::plain(&self.column, data_type.clone()),
-            Some(window) => Self {
-                column: self.column.clone(),
-                // True or null.
-                data_type: DataType::Boolean,
-                window: Some(Window {
-                    nanos: 0,
-                    ..window.clone()
-                }),
-            },
-            None => self.clone(),
         }
     }
 }

@@ -5,15 +5,15 @@ use std::path::Path;
 use arrow::datatypes::{DataType, Schema};
 
 use super::columns::feature_columns;
-use super::exec::ViewJoin;
-use super::input::{Input, Tables};
-use super::keys::KeyForm;
-use super::matching::Rules;
+use super::{FeatureSelection, Wanted};
 use crate::definition::{
     Definitions, FeatureView, FeatureViewProjection, FileSource, OnDemandFeatureView,
 };
 use crate::error::{Error, Result};
-use crate::selection::{FeatureSelection, Wanted};
+use crate::join::keys::KeyForm;
+use crate::join::matching::Rules;
+use crate::join::source::{Input, Tables};
+use crate::join::spec::ViewJoin;
 
 /// A selection, resolved against the registry.
 #[derive(Debug)]

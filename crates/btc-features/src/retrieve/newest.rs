@@ -10,16 +10,17 @@ use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 
-use super::exec::Origin;
-use super::input::{FeatureColumn, Tables};
-use super::period::{blocking, entity_rows};
+use super::FeatureSelection;
+use super::period::entity_rows;
 use super::request::Request;
 use super::table::HistoricalTable;
-use super::time::{beyond_nanos, to_nanos, utc_type};
+use crate::blocking::blocking;
 use crate::cast::Unfit;
 use crate::definition::{Definitions, FeatureView};
 use crate::error::{Error, Result};
-use crate::selection::FeatureSelection;
+use crate::join::source::{FeatureColumn, Tables};
+use crate::join::spec::Origin;
+use crate::join::time::{beyond_nanos, to_nanos, utc_type};
 
 /// The newest rows of a view between two instants, both included: the columns
 /// of its keys, its features, and the event and created times in nanoseconds

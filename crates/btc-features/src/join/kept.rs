@@ -7,9 +7,9 @@ use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use datafusion::execution::memory_pool::MemoryReservation;
 
-use super::gather::Matched;
-use super::input::{FeatureColumn, SourceTable};
+use super::matched::Matched;
 use super::matching::{Best, address};
+use super::source::{FeatureColumn, SourceTable};
 use crate::error::{Error, Result};
 
 /// The kept rows of one partition of a table.

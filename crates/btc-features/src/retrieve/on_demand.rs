@@ -18,10 +18,10 @@ use datafusion::logical_expr::{Expr, Volatility, cast};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::prelude::SessionContext;
 
-use super::exec::Origin;
 use super::request::{Output, Request};
 use crate::definition::{Definitions, FeatureViewProjection, OnDemandFeature, OnDemandFeatureView};
 use crate::error::{Error, Result};
+use crate::join::spec::Origin;
 
 /// Reads the expression of a feature; columns of views come out qualified by
 /// the view's name, columns of the request bare.

@@ -10,8 +10,8 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::join::Join;
 use super::keys::KeyForm;
+use super::run::Join;
 use super::time::{beyond_nanos, to_nanos, to_utc};
 use super::timeline::Timeline;
 use crate::cast::Unfit;

@@ -1,4 +1,5 @@
-//! Historical retrieval: what was known at a time, for every entity row.
+//! The point-in-time join: an engine over Arrow that knows keys, times and
+//! columns, and no view.
 //!
 //! # How the join works
 //!
@@ -18,60 +19,33 @@
 //! 3. Feature columns are read for the matched rows alone, and the result is
 //!    put together in the order of the entity rows while it is consumed.
 //!
+//! 4. Windowed aggregates are computed from the rows that lie in the window of
+//!    some entity row, which are held ([`windows`]).
+//!
 //! # When DataFusion has an `ASOF JOIN`
 //!
 //! DataFusion 56 plans `ASOF JOIN` itself. A view without created timestamps
 //! is then `entity ASOF JOIN source MATCH_CONDITION entity.time >= source.time
-//! ON keys` with the ttl as a projection over it, and only [`request`] would
-//! change. Ties by created time and place, the cut-off by created time and the
+//! ON keys` with the ttl as a projection over it, and only the request's
+//! side would change. Ties by created time and place, the cut-off by created time and the
 //! late reading of features are not part of that operator; it takes over when
 //! it is as fast on the benchmarks without the last of them.
 //!
 //! [`ExecutionPlan`]: datafusion::physical_plan::ExecutionPlan
 
-mod aggregate;
-mod columns;
-mod entities;
-mod exec;
-mod features;
-mod gather;
-mod input;
-mod join;
-mod keys;
-mod matching;
-#[cfg(feature = "sqlite")]
-mod newest;
-mod on_demand;
-mod open_file;
-mod output;
-mod paths;
-mod period;
-mod request;
-mod retained;
-mod scan;
-mod table;
-mod time;
+pub(crate) mod aggregate;
+mod emit;
+mod entity_rows;
+pub(crate) mod exec;
+mod fill;
+mod kept;
+pub(crate) mod keys;
+mod matched;
+pub(crate) mod matching;
+mod metrics;
+mod run;
+pub(crate) mod source;
+pub(crate) mod spec;
+pub(crate) mod time;
 mod timeline;
-#[cfg(feature = "sqlite")]
-mod window_rows;
 mod windows;
-
-#[cfg(feature = "sqlite")]
-pub(crate) use aggregate::Aggregator;
-pub(crate) use columns::{check_type, feature_columns};
-pub(crate) use input::{FeatureColumn, Input, SourceTable, Tables};
-#[cfg(feature = "sqlite")]
-pub(crate) use newest::newest_rows;
-#[cfg(feature = "sqlite")]
-pub(crate) use on_demand::evaluate as evaluate_on_demand;
-pub(crate) use on_demand::parse as parse_on_demand;
-pub(crate) use open_file::Identity;
-pub(crate) use paths::source_files;
-pub(crate) use period::{blocking, entity_rows as entity_rows_of_period};
-pub(crate) use request::Request;
-#[cfg(feature = "sqlite")]
-pub(crate) use request::{Output, RequestView};
-pub(crate) use table::{HistoricalTable, time_range};
-pub(crate) use time::{beyond_nanos, to_nanos, utc_type};
-#[cfg(feature = "sqlite")]
-pub(crate) use window_rows::{WindowRows, window_rows};

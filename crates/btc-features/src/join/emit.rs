@@ -9,7 +9,7 @@ use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::StreamExt as _;
 
-use super::exec::{JoinSpec, Origin};
+use super::spec::{JoinSpec, Origin};
 
 /// The features of one view, and which of the matched rows each entity row
 /// gets, if there are such.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Column;
@@ -14,14 +14,14 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 
-use super::columns::{event_time_column, result_columns};
-use super::exec::{JoinSpec, Origin, PointInTimeJoinExec, ViewJoin};
-use super::input::{FeatureColumn, Input, Tables};
+use super::FeatureSelection;
 use super::request::{Output, Request};
-use super::time::to_nanos;
 use crate::definition::Definitions;
-use crate::error::Result;
-use crate::selection::FeatureSelection;
+use crate::error::{Error, Result};
+use crate::join::exec::PointInTimeJoinExec;
+use crate::join::source::{FeatureColumn, Input, Tables};
+use crate::join::spec::{JoinSpec, Origin, ViewJoin};
+use crate::join::time::{is_text, is_time, to_nanos, utc_type};
 
 /// Entity rows and, beside each, the features known at its time.
 #[derive(Debug)]
@@ -183,4 +183,80 @@ pub(crate) fn time_range(entity_rows: &RecordBatch) -> Result<Option<(i64, i64)>
     // What cannot be read is told when the rows are.
     let Ok(times) = times else { return Ok(None) };
     Ok(arrow::compute::min(&times).zip(arrow::compute::max(&times)))
+}
+
+/// The name of the column of entity rows that holds their times, if several
+/// columns could.
+const EVENT_TIMESTAMP: &str = "event_timestamp";
+
+/// The number of the column of entity rows that holds their times.
+pub(crate) fn event_time_column(entity_rows: &Schema) -> Result<usize> {
+    if let Some((number, field)) = entity_rows.column_with_name(EVENT_TIMESTAMP) {
+        let data_type = field.data_type();
+        if is_time(data_type) || is_text(data_type) || *data_type == DataType::Null {
+            return Ok(number);
+        }
+        return Err(Error::InvalidRequest(format!(
+            "column {EVENT_TIMESTAMP:?} of the entity rows holds {data_type}, not timestamps"
+        )));
+    }
+    let times: Vec<usize> = entity_rows
+        .fields()
+        .iter()
+        .enumerate()
+        .filter_map(|(number, field)| is_time(field.data_type()).then_some(number))
+        .collect();
+    match times[..] {
+        [number] => Ok(number),
+        [] => Err(Error::InvalidRequest(format!(
+            "the entity rows have no timestamps; add a column {EVENT_TIMESTAMP:?}"
+        ))),
+        _ => Err(Error::InvalidRequest(format!(
+            "the entity rows have several columns of timestamps; call the one to join by \
+             {EVENT_TIMESTAMP:?}"
+        ))),
+    }
+}
+
+/// The columns of a result, and where each comes from. Features that are only
+/// needed to compute others are called `label:feature`.
+pub(crate) fn result_columns(
+    request: &Request,
+    joins: &[ViewJoin],
+    entity_rows: &Schema,
+    event_time: usize,
+) -> (SchemaRef, Vec<Origin>) {
+    let mut fields: Vec<ArrowField> = entity_rows
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone())
+        .collect();
+    let utc = utc_type(fields[event_time].data_type());
+    fields[event_time].set_data_type(utc);
+    let mut columns: Vec<Origin> = (0..fields.len()).map(Origin::Entity).collect();
+    let mut add = |view: usize, feature: usize, name: String| {
+        let origin = Origin::Feature { view, feature };
+        if columns.contains(&origin) && name.contains(':') {
+            return;
+        }
+        let data_type = joins[view].features[feature].data_type.clone();
+        fields.push(ArrowField::new(name, data_type, true));
+        columns.push(origin);
+    };
+    for output in &request.outputs {
+        if let Output::Feature {
+            view,
+            feature,
+            name,
+        } = output
+        {
+            add(*view, *feature, name.clone());
+        }
+    }
+    for (number, view) in request.views.iter().enumerate() {
+        for (feature, name) in view.features.iter().enumerate() {
+            add(number, feature, format!("{}:{name}", view.label));
+        }
+    }
+    (Arc::new(Schema::new(fields)), columns)
 }

@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::bit_mask::set_bits;
 
-use super::input::FeatureColumn;
+use super::source::FeatureColumn;
 
 /// Columns of a known number of rows. Several threads fill them, each its own
 /// rows, in any order; a row that nobody fills is null.

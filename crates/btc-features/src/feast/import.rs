@@ -1,3 +1,5 @@
+//! Definitions from a registry file of Feast.
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,8 +11,8 @@ use crate::definition::{
     FeatureViewProjection, Field, FileSource,
 };
 use crate::error::{Error, Result};
+use crate::feast::proto::{self, BATCH_FILE, DUMMY_ENTITY, DUMMY_KEY};
 use crate::files::{absolute, folder_of};
-use crate::proto::{self, BATCH_FILE, DUMMY_ENTITY, DUMMY_KEY};
 
 /// Definitions read from a registry of Feast.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -301,8 +303,18 @@ impl Importer {
             ));
             return;
         }
+        // Feast counts the keys of a stream view among its features.
+        let keys: Vec<&str> = spec
+            .entities
+            .iter()
+            .filter_map(|name| self.definitions.entities.get(name))
+            .map(|entity| entity.join_key.as_str())
+            .collect();
         let mut features = Vec::with_capacity(spec.features.len());
         for feature in &spec.features {
+            if keys.contains(&feature.name.as_str()) {
+                continue;
+            }
             let aggregation = spec
                 .aggregations
                 .iter()

@@ -7,11 +7,10 @@
 
 mod export;
 mod import;
+pub(crate) mod proto;
 
 pub use import::Imported;
 
-#[cfg(feature = "sqlite")]
-pub(crate) use export::Materialized;
 use export::export;
 use import::import;
 
@@ -33,7 +32,8 @@ impl FeatureStore {
     /// # Errors
     ///
     /// [`Error::Io`] if the file cannot be written.
-    pub fn export_feast(&self, path: &Path, now: DateTime<Utc>) -> Result<Vec<String>> {
+    pub fn export_feast(&self, path: impl AsRef<Path>, now: DateTime<Utc>) -> Result<Vec<String>> {
+        let path = path.as_ref();
         let definitions = &self.registry().definitions;
         #[cfg(feature = "sqlite")]
         let materialized = match crate::online::OnlineDatabase::open_existing(
@@ -65,10 +65,10 @@ impl FeatureStore {
     /// As [`Self::init`] and [`Self::read_feast`].
     pub fn init_for_feast(
         repo_dir: impl AsRef<Path>,
-        path: &Path,
+        path: impl AsRef<Path>,
         project: Option<&str>,
     ) -> Result<Self> {
-        let repo_dir = repo_dir.as_ref();
+        let (repo_dir, path) = (repo_dir.as_ref(), path.as_ref());
         if repo_dir.join(crate::repo::CONFIG_FILE).exists() {
             return Self::open(repo_dir);
         }
@@ -96,7 +96,8 @@ impl FeatureStore {
     /// [`Error::Io`] if the file cannot be read, [`Error::Corrupt`] if it is
     /// no registry of Feast, [`Error::InvalidRequest`] if it holds several
     /// projects and none is named.
-    pub fn read_feast(&self, path: &Path, project: Option<&str>) -> Result<Imported> {
+    pub fn read_feast(&self, path: impl AsRef<Path>, project: Option<&str>) -> Result<Imported> {
+        let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
         let mut imported = import(&bytes, path, project)?;
         for (name, source) in &mut imported.definitions.sources {

@@ -9,17 +9,17 @@ use arrow::array::{Array as _, ArrayRef, BooleanArray, RecordBatch, TimestampNan
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::row::{OwnedRow, RowConverter, SortField};
-use datafusion::common::runtime::SpawnedTask;
-use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::prelude::SessionContext;
 
-use super::input::{Input, Tables};
+use super::columns::key_type;
 use super::request::Request;
-use super::scan::KeyRows;
+use crate::blocking::blocking;
 use crate::cast::cast_exact;
 use crate::definition::Definitions;
 use crate::error::{Error, Result};
+use crate::join::source::KeyRows;
+use crate::join::source::{Input, Tables};
 
 /// What a key in the set takes besides its bytes.
 const KEY_OVERHEAD: usize = 64;
@@ -52,7 +52,7 @@ pub(crate) async fn entity_rows(
         let types: Vec<DataType> = entities
             .into_iter()
             .zip(&columns)
-            .map(|(entity, column)| input.key_type(entity, column).data_type())
+            .map(|(entity, column)| key_type(&input, entity, column).data_type())
             .collect();
         match &names {
             Some(names) if *names != of_rows => {
@@ -160,13 +160,4 @@ impl Keys {
         }
         Ok(())
     }
-}
-
-/// Runs what reads files beside the other tasks.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    SpawnedTask::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::from(DataFusionError::External(Box::new(error))))?
 }
