@@ -18,6 +18,9 @@ const PROGRESS: &str = "btc:materialization";
 /// What that table was called when a view could have the same name.
 const FORMER_PROGRESS: &str = "btc_materialization";
 
+/// From when to when a view is materialized.
+type Period = (DateTime<Utc>, DateTime<Utc>);
+
 /// One entity's values of a view.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OnlineRow {
@@ -196,7 +199,7 @@ impl OnlineDatabase {
     pub(crate) fn materialized<'a>(
         &self,
         views: impl Iterator<Item = &'a String>,
-    ) -> Result<BTreeMap<String, (DateTime<Utc>, DateTime<Utc>)>> {
+    ) -> Result<BTreeMap<String, Period>> {
         let mut all = BTreeMap::new();
         for view in views {
             if let Some((start, end)) = self.progress(view)? {

@@ -2,6 +2,7 @@
 //! values, so that a window is computed at the instant of a request and not at
 //! that of the last materialization. Feast does not look at these tables.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::ArrayRef;
@@ -101,10 +102,9 @@ pub(super) fn new_window_rows(
     let mut inputs: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for ((field, aggregate), column) in view.aggregates().zip(&rows.inputs) {
         let (name, value_type) = input(field, aggregate);
-        if !inputs.contains_key(&name) {
-            let values =
-                from_column(column, value_type).map_err(|unfit| unfit.at(&place, &field.name))?;
-            inputs.insert(name, values);
+        if let Entry::Vacant(entry) = inputs.entry(name) {
+            let values = from_column(column, value_type);
+            entry.insert(values.map_err(|unfit| unfit.at(&place, &field.name))?);
         }
     }
     (0..rows.times.len())
@@ -260,11 +260,11 @@ pub(super) fn state(connection: &Connection, view: &str) -> rusqlite::Result<Opt
     }))
 }
 
+/// The columns of the state's table: two instants and the number of writes.
+type StoredState = (Option<i64>, Option<i64>, i64);
+
 /// What is stored of it: the instants are null before rows were complete.
-fn stored_state(
-    connection: &Connection,
-    view: &str,
-) -> rusqlite::Result<Option<(Option<i64>, Option<i64>, i64)>> {
+fn stored_state(connection: &Connection, view: &str) -> rusqlite::Result<Option<StoredState>> {
     let select = format!("SELECT after_ns, until_ns, writes FROM \"{STATE}\" WHERE view = ?1");
     connection
         .query_row(&select, [view], |row| {

@@ -358,8 +358,11 @@ async fn feast_opens_joins_and_reads_what_we_wrote_and_we_what_it_applied() {
     let totals = imported.feature_view("totals").unwrap();
     let week = Duration::from_secs(7 * DAY as u64);
     let hour = Duration::from_secs(3_600);
+    // Feast keeps them in no order.
+    let mut features = totals.features.clone();
+    features.sort_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(
-        totals.features,
+        features,
         [
             Field::new("hourly", ValueType::Float64).with_aggregate(Aggregate::new(
                 AggregateFunction::Mean,
