@@ -5,6 +5,7 @@
 #[cfg(feature = "sqlite")]
 mod aggregates;
 mod brute_force;
+mod bytes;
 mod crash;
 mod dataset;
 #[cfg(feature = "sqlite")]
