@@ -19,15 +19,13 @@ use crate::settings::requests::features::{
     BuildRequest, FeastImport, HistoricalRequest, Period, StatsRequest,
 };
 use crate::settings::resolve::Settings;
-use crate::stores::{
-    applied_features, declared, declared_features, existing_features, feature_store,
-};
+use crate::stores::{applied_features, declared_features, existing_features, feature_store};
 
 pub(crate) fn plan(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
     let store = existing_features(settings)?;
     let plan = match settings.project.features_dir().exists() {
         true => store.plan_dir()?,
-        false => store.plan(&declared(settings)?)?,
+        false => store.plan(&btc_pipeline::declared(&settings.project)?)?,
     };
     view::plan(&plan, printer)
 }
@@ -93,11 +91,13 @@ pub(crate) async fn push(
         && let Ok(view) = store.registry().definitions.feature_view(&args.view)
         && let Ok(source) = store.registry().definitions.source(&view.source)
     {
-        let place = std::path::absolute(source.resolved_path(store.repo_dir()))?;
-        let place = place.canonicalize().unwrap_or(place);
-        let data = settings.project.data_dir();
-        let pulled = data.join("processed").canonicalize();
-        if pulled.is_ok_and(|pulled| place.starts_with(pulled)) {
+        // The folder itself is a link there, to the newest snapshot.
+        let place = source.resolved_path(store.repo_dir());
+        let parent = place.parent().and_then(|parent| parent.canonicalize().ok());
+        let pulled = settings.project.data_dir().join("processed").canonicalize();
+        if let (Some(parent), Ok(pulled)) = (parent, pulled)
+            && parent.starts_with(pulled)
+        {
             let text = format!(
                 "the files of source {:?} are those of `btc data`, which other rows would damage; \
                  push with --to online, or import the rows with `btc data import`",

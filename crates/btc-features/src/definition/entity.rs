@@ -1,4 +1,4 @@
-//! Entities: the things that features describe, and the keys that name them.
+//! What features are about: an entity and its join key.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Fields and the types of their values.
+//! A named, typed column of a view, and the types there are.
 
 use std::fmt;
 use std::str::FromStr;

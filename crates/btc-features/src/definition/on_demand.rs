@@ -1,4 +1,4 @@
-//! On-demand feature views: features computed by the request itself.
+//! Features computed from others when they are asked for.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Feature services: what one model uses, under one name.
+//! A named selection of features, as a model asks for them.
 
 use std::collections::BTreeMap;
 

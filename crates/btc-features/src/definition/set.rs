@@ -1,4 +1,4 @@
-//! A set of definitions, read from TOML or built in Rust.
+//! All definitions of a project, each under a name of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Sources: the Parquet files that hold values over time.
+//! Where the rows of a view come from.
 
 use crate::files::absolute;
 use std::path::{Path, PathBuf};

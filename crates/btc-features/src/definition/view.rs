@@ -1,4 +1,4 @@
-//! Feature views: features of one source, by entity and time.
+//! A group of features that share a source and entities.
 
 use std::time::Duration;
 

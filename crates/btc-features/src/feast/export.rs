@@ -1,4 +1,4 @@
-//! Definitions as a registry file of Feast.
+//! Definitions as Feast's registry file.
 
 use std::collections::BTreeMap;
 use std::path::Path;

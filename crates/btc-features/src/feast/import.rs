@@ -1,4 +1,4 @@
-//! Definitions from a registry file of Feast.
+//! Definitions out of Feast's registry file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -15,7 +15,7 @@ use crate::cast::cast_exact;
 use crate::dataset::stored_schema;
 use crate::definition::FileSource;
 use crate::error::{Error, Result};
-use crate::files::{WholeFile, absolute, create_folders, lock};
+use crate::files::{absolute, create_folders, lock, new_file};
 use crate::join::source::source_files;
 
 /// Pushes share a file until it has so many rows: many small pushes make few
@@ -30,6 +30,8 @@ pub(super) fn append(source: &FileSource, repo_dir: &Path, rows: &RecordBatch) -
     create_folders(repo_dir)?;
     let _lock = lock(&repo_dir.join(LOCK_FILE))?;
     let place = absolute(&source.resolved_path(repo_dir));
+    // A link stays one: what it leads to is written.
+    let place = std::fs::canonicalize(&place).unwrap_or(place);
     if !place.exists() && source.path.contains(['*', '?', '[']) {
         return Err(Error::InvalidRequest(format!(
             "the path of source {:?} is a pattern, which says not where a new file belongs; name \
@@ -41,7 +43,7 @@ pub(super) fn append(source: &FileSource, repo_dir: &Path, rows: &RecordBatch) -
         return write(&place, rows, place.is_file());
     }
     let files = match source_files(source, repo_dir) {
-        Ok(files) => files,
+        Ok(files) => files.paths,
         Err(Error::SourceMissing { .. }) => Vec::new(),
         Err(error) => return Err(error),
     };
@@ -108,7 +110,7 @@ fn write(path: &Path, rows: &RecordBatch, keep: bool) -> Result<PathBuf> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .build();
-    let file = WholeFile::create(path)?;
+    let file = new_file(path)?;
     let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))
         .map_err(Error::parquet(path))?;
     if let Some(old) = old {
@@ -122,10 +124,8 @@ fn write(path: &Path, rows: &RecordBatch, keep: bool) -> Result<PathBuf> {
     writer
         .write(&fitted(rows, &schema)?)
         .map_err(Error::parquet(path))?;
-    writer
-        .into_inner()
-        .map_err(Error::parquet(path))?
-        .finish()?;
+    let file = writer.into_inner().map_err(Error::parquet(path))?;
+    file.finish().map_err(Error::io("write", path))?;
     Ok(path.to_path_buf())
 }
 

@@ -1,3 +1,7 @@
+//! Paths and URIs of artifacts, which never leave their root.
+
+use percent_encoding::percent_decode_str;
+
 use crate::error::{Error, Result};
 
 /// How deep and long a path may be; file systems have limits of their own.
@@ -104,24 +108,9 @@ fn check(text: &str, path: &str) -> Result<()> {
 
 /// Decodes percent escapes once; a percent sign that starts none stays.
 fn decode(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let hex = |b: Option<&u8>| b.and_then(|b| (*b as char).to_digit(16));
-        match (bytes[i], hex(bytes.get(i + 1)), hex(bytes.get(i + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                i += 3;
-            }
-            (byte, _, _) => {
-                decoded.push(byte);
-                i += 1;
-            }
-        }
-    }
     // Overlong UTF-8 is not valid UTF-8.
-    String::from_utf8(decoded).ok()
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    Some(decoded.into_owned())
 }
 
 /// A URI below which artifacts lie, or that names a model.

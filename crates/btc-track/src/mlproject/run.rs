@@ -1,3 +1,5 @@
+//! Runs an entry point of a project as a recorded run.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,3 +1,5 @@
+//! Takes connections, a limited number at a time, and ends them when asked to stop.
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;

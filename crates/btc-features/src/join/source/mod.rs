@@ -20,7 +20,7 @@ use column::check_columns;
 pub(crate) use column::{FeatureColumn, KeyRows, Window};
 pub(crate) use files::FileScan;
 pub(crate) use open_file::Identity;
-pub(crate) use paths::source_files;
+pub(crate) use paths::{real_places, source_files};
 pub(crate) use table::SourceTable;
 use table::TABLE;
 

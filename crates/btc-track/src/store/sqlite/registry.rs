@@ -1,3 +1,5 @@
+//! The rows of registered models and their versions.
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{SqliteStore, found, read_tags, unique};
@@ -152,6 +154,63 @@ fn insert_model(connection: &Connection, new: &NewRegisteredModel, now: i64) -> 
     Ok(row)
 }
 
+/// Inserts a version, numbered one higher than any before it.
+fn insert_version(
+    connection: &Connection,
+    new: &NewModelVersion,
+    now: i64,
+) -> Result<ModelVersion> {
+    let model = match model_row(connection, &new.name) {
+        Err(Error::NotFound { .. }) if new.create_model => {
+            let model = NewRegisteredModel {
+                name: new.name.clone(),
+                ..Default::default()
+            };
+            insert_model(connection, &model, now)?
+        }
+        other => other?,
+    };
+    let number: i64 = connection.query_row(
+        "UPDATE registered_model SET last_version = last_version + 1 WHERE id = ?1
+         RETURNING last_version",
+        [model],
+        |row| row.get(0),
+    )?;
+    connection.execute(
+        "INSERT INTO model_version VALUES(?1, ?2, ?3, ?3, ?4, 'None', ?5, ?6, ?7, ?8)",
+        params![
+            model,
+            number,
+            now,
+            new.description,
+            new.source,
+            new.run_id,
+            new.model_id,
+            new.run_link
+        ],
+    )?;
+    finish_version(connection, model, number, new, now)
+}
+
+/// Gives a version its tags and aliases, and returns it.
+fn finish_version(
+    connection: &Connection,
+    model: i64,
+    number: i64,
+    new: &NewModelVersion,
+    now: i64,
+) -> Result<ModelVersion> {
+    new.tags
+        .iter()
+        .try_for_each(|tag| set_version_tag(connection, model, number, tag))?;
+    new.aliases
+        .iter()
+        .try_for_each(|alias| set_alias(connection, model, alias, number))?;
+    touch(connection, model, now)?;
+    let row = version_by_number(connection, &new.name, number as u64)?;
+    complete_version(connection, row)
+}
+
 fn touch(connection: &Connection, model: i64, now: i64) -> Result<()> {
     connection.execute(
         "UPDATE registered_model SET last_updated_timestamp = ?2 WHERE id = ?1",
@@ -252,45 +311,32 @@ impl RegistryStore for SqliteStore {
     fn create_model_version(&self, new: &NewModelVersion) -> Result<ModelVersion> {
         check_new_version(new)?;
         let now = self.clock.now_ms();
+        self.write(|connection| insert_version(connection, new, now))
+    }
+
+    fn register_model_version(&self, new: &NewModelVersion) -> Result<(ModelVersion, bool)> {
+        check_new_version(new)?;
+        let now = self.clock.now_ms();
         self.write(|connection| {
-            let model = match model_row(connection, &new.name) {
-                Err(Error::NotFound { .. }) if new.create_model => {
-                    let model = NewRegisteredModel {
-                        name: new.name.clone(),
-                        ..Default::default()
-                    };
-                    insert_model(connection, &model, now)?
-                }
-                other => other?,
+            let found: Option<(i64, i64)> = connection
+                .prepare_cached(
+                    "SELECT model, version FROM model_version JOIN registered_model ON id = model
+                     WHERE name = ?1 AND run_id IS ?2 AND source = ?3 ORDER BY version LIMIT 1",
+                )?
+                .query_row(params![new.name, new.run_id, new.source], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            let Some((model, number)) = found else {
+                return Ok((insert_version(connection, new, now)?, false));
             };
-            let number: i64 = connection.query_row(
-                "UPDATE registered_model SET last_version = last_version + 1 WHERE id = ?1
-                 RETURNING last_version",
-                [model],
-                |row| row.get(0),
-            )?;
             connection.execute(
-                "INSERT INTO model_version VALUES(?1, ?2, ?3, ?3, ?4, 'None', ?5, ?6, ?7, ?8)",
-                params![
-                    model,
-                    number,
-                    now,
-                    new.description,
-                    new.source,
-                    new.run_id,
-                    new.model_id,
-                    new.run_link
-                ],
+                "UPDATE model_version SET last_updated_timestamp = ?3
+                 WHERE model = ?1 AND version = ?2",
+                params![model, number, now],
             )?;
-            new.tags
-                .iter()
-                .try_for_each(|t| set_version_tag(connection, model, number, t))?;
-            new.aliases
-                .iter()
-                .try_for_each(|a| set_alias(connection, model, a, number))?;
-            touch(connection, model, now)?;
-            let row = version_by_number(connection, &new.name, number as u64)?;
-            complete_version(connection, row)
+            let version = finish_version(connection, model, number, new, now)?;
+            Ok((version, true))
         })
     }
 

@@ -1,3 +1,5 @@
+//! Experiments and runs in SQLite.
+
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};

@@ -1,3 +1,5 @@
+//! One connection that writes, and commits for many callers at once.
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
