@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 pub use config::TrainConfig;
@@ -23,6 +23,7 @@ use windows::{Ends, Windows};
 
 use crate::forecast::interval::{Conformal, ErrorScale};
 use crate::network::NetworkConfig;
+use crate::nn::kernels::{numbers, with_slope};
 use crate::nn::layers::Mode;
 use crate::nn::network::{InputShape, Network};
 use crate::nn::optimizer::{Schedule, Trainer};
@@ -251,15 +252,12 @@ impl Training<'_> {
             for (batch, ends) in order.chunks(config.batch_size).enumerate() {
                 let (x, targets) = self.windows.batch(ends)?;
                 let output = self.network.forward(&x, &mut Mode::Train(&mut dropping))?;
-                let values: Vec<f32> = output.flatten_all()?.to_vec1()?;
-                let (loss, slope) = self.loss.evaluate(&values, &targets);
+                let (loss, slope) = self.loss.evaluate(&numbers(&output)?, &targets);
                 if !loss.is_finite() {
                     return Err(Error::Diverged { epoch });
                 }
                 sum += loss * ends.len() as f64;
-                // A product whose gradient with respect to the output is the loss's.
-                let slope = Tensor::from_vec(slope, output.shape(), self.windows.device)?;
-                let gradients = output.mul(&slope)?.sum_all()?.backward()?;
+                let gradients = with_slope(&output, slope)?.backward()?;
                 let progress = (epoch * batches + batch) as f64 / steps;
                 let rate = lr * config.schedule.factor(progress);
                 trainer.step(&gradients, rate, config.clip_norm)?;
@@ -322,7 +320,7 @@ impl Training<'_> {
         for ends in ends.chunks(256) {
             let (x, targets) = windows.batch(ends)?;
             let output = self.network.forward(&x, &mut Mode::Evaluate)?;
-            let outputs: Vec<f32> = output.flatten_all()?.to_vec1()?;
+            let outputs = numbers(&output)?;
             loss += self.loss.evaluate(&outputs, &targets).0 * ends.len() as f64;
             let mut outputs = outputs.chunks(self.loss.outputs());
             for &end in ends {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Hyperparameters, NetworkSpec, dropout_rate, size};
 use crate::Loss;
-use crate::nn::layers::{Activation, Linear, Map, Mode, Output, Recurrent, dropout, map};
+use crate::nn::layers::{Activation, Linear, Map, Mode, Output, Recurrent};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
 
@@ -70,7 +70,7 @@ struct Lstm {
 impl Network for Lstm {
     fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let h = self.recurrent.forward(x, Output::Last)?;
-        let h = map(&h, Map::LeakyRelu(self.negative_slope))?;
-        self.head.forward(&dropout(&h, self.dropout, mode)?)
+        let function = Map::LeakyRelu(self.negative_slope);
+        self.head.forward_dropped(&h, function, self.dropout, mode)
     }
 }

@@ -125,6 +125,15 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// The same with rows and columns swapped.
+    pub(crate) fn transpose(self) -> Self {
+        Self {
+            data: self.data,
+            row: self.column,
+            column: self.row,
+        }
+    }
+
     fn holds(&self, rows: usize, columns: usize) -> bool {
         (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
     }
