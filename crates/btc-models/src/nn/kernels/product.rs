@@ -2,15 +2,15 @@
 //!
 //! A general product copies its factors into an order of its own, which at these sizes takes as
 //! long as the product. These take rows of the right factor as they lie, in blocks of a few rows
-//! and [`WIDTH`] columns whose sums stay in registers.
+//! and columns whose sums stay in registers.
 //!
 //! Each number is summed up product by product and, in each, from the first number to the last,
 //! whatever the sizes: it does not depend on how many rows are asked for at once.
 
 use super::math::fma;
-use super::simd::{Kernel, Matrix, dispatch, matmul_into};
+use super::simd::{Kernel, LaneKernel, Lanes, Matrix, dispatch, dispatch_lanes, matmul_into};
 
-/// The columns of a block: two vectors of the more common width.
+/// The numbers whose products are summed up beside each other.
 const WIDTH: usize = 16;
 /// The rows of a block at most: with two vectors each, as many sums as there are registers for.
 const ROWS: usize = 6;
@@ -88,7 +88,7 @@ pub(super) fn sum_products(
     if WIDE < n {
         sum.general();
     } else {
-        dispatch(sum);
+        dispatch_lanes(sum);
     }
 }
 
@@ -102,47 +102,48 @@ struct Sum<'a> {
     repeat: Repeat,
 }
 
-impl Kernel for Sum<'_> {
+impl LaneKernel for Sum<'_> {
     #[inline(always)]
-    fn run<const FMA: bool>(mut self) {
-        let n = self.n;
+    fn run<V: Lanes, S: Lanes>(mut self) {
+        let (n, width) = (self.n, V::COUNT);
         let mut j = 0;
-        while j + WIDTH <= n {
-            self.columns::<FMA, WIDTH>(j, 0);
-            j += WIDTH;
+        while j + 2 * width <= n {
+            self.columns::<V, 2>(j, 0);
+            j += 2 * width;
         }
-        if j < n && WIDTH <= n {
-            // Once more some of the columns before: a whole block is faster than its parts.
-            self.columns::<FMA, WIDTH>(n - WIDTH, WIDTH - (n - j));
+        // Some of the columns before once more: a whole block is faster than its parts.
+        if j + width < n && 2 * width <= n {
+            self.columns::<V, 2>(n - 2 * width, 2 * width - (n - j));
             return;
         }
-        while j + 4 <= n {
-            self.columns::<FMA, 4>(j, 0);
-            j += 4;
+        while j < n && width <= n {
+            let rest = (n - j).min(width);
+            self.columns::<V, 1>(j + rest - width, width - rest);
+            j += rest;
         }
-        while j < n {
-            self.columns::<FMA, 1>(j, 0);
-            j += 1;
+        for j in j..n {
+            self.columns::<S, 1>(j, 0);
         }
     }
 }
 
 impl Sum<'_> {
-    /// The columns from `j`, all rows of all repetitions; the first `skip` of them are there.
+    /// The `C` vectors of columns from `j`, all rows of all repetitions; the first `skip` columns
+    /// are there.
     #[inline(always)]
-    fn columns<const FMA: bool, const C: usize>(&mut self, j: usize, skip: usize) {
+    fn columns<V: Lanes, const C: usize>(&mut self, j: usize, skip: usize) {
         for time in 0..self.repeat.times {
             let (mut i, mut blocks) = (0, self.m.div_ceil(ROWS));
             while i < self.m {
                 // Rows are shared out evenly: a block of few keeps few sums under way.
                 let rows = (self.m - i).div_ceil(blocks);
                 match rows {
-                    6 => self.block::<FMA, 6, C>(time, i, j, skip),
-                    5 => self.block::<FMA, 5, C>(time, i, j, skip),
-                    4 => self.block::<FMA, 4, C>(time, i, j, skip),
-                    3 => self.block::<FMA, 3, C>(time, i, j, skip),
-                    2 => self.block::<FMA, 2, C>(time, i, j, skip),
-                    _ => self.block::<FMA, 1, C>(time, i, j, skip),
+                    6 => self.block::<V, 6, C>(time, i, j, skip),
+                    5 => self.block::<V, 5, C>(time, i, j, skip),
+                    4 => self.block::<V, 4, C>(time, i, j, skip),
+                    3 => self.block::<V, 3, C>(time, i, j, skip),
+                    2 => self.block::<V, 2, C>(time, i, j, skip),
+                    _ => self.block::<V, 1, C>(time, i, j, skip),
                 }
                 i += rows;
                 blocks -= 1;
@@ -151,34 +152,34 @@ impl Sum<'_> {
     }
 
     #[inline(always)]
-    fn block<const FMA: bool, const R: usize, const C: usize>(
+    fn block<V: Lanes, const R: usize, const C: usize>(
         &mut self,
         time: usize,
         i: usize,
         j: usize,
         skip: usize,
     ) {
-        let at = |r: usize| time * self.repeat.c + (i + r) * self.stride + j;
-        let mut sums = [[0.0; C]; R];
-        match self.start {
-            Start::Zero => {}
-            Start::Row(row) => {
-                for sums in &mut sums {
-                    sums.copy_from_slice(&row[j..j + C]);
-                }
-            }
-            Start::Sum => {
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    sums.copy_from_slice(&self.c[at(r)..][..C]);
+        let (stride, from) = (self.stride, time * self.repeat.c + i * self.stride + j);
+        let mut sums = [[V::splat(0.0); C]; R];
+        for r in 0..R {
+            for c in 0..C {
+                match self.start {
+                    Start::Zero => {}
+                    Start::Row(row) => sums[r][c] = V::load(row, j + c * V::COUNT),
+                    Start::Sum => {
+                        sums[r][c] = V::load(self.c, from + r * stride + c * V::COUNT);
+                    }
                 }
             }
         }
         for product in self.products {
-            let a = &product.a.data[time * self.repeat.a..];
-            product.add::<FMA, R, C>(a, i, j, &mut sums);
+            product.add(&product.a.data[time * self.repeat.a..], i, j, &mut sums);
         }
-        for (r, sums) in sums.iter().enumerate() {
-            self.c[at(r) + skip..][..C - skip].copy_from_slice(&sums[skip..]);
+        for r in 0..R {
+            for c in 0..C {
+                let skip = skip.saturating_sub(c * V::COUNT).min(V::COUNT);
+                sums[r][c].store(skip, self.c, from + r * stride + c * V::COUNT);
+            }
         }
     }
 
@@ -217,56 +218,58 @@ impl Sum<'_> {
 impl Product<'_> {
     /// Adds a block of the product, from row `i` of `a` and column `j`.
     #[inline(always)]
-    fn add<const FMA: bool, const R: usize, const C: usize>(
+    fn add<V: Lanes, const R: usize, const C: usize>(
         &self,
         a: &[f32],
         i: usize,
         j: usize,
-        sums: &mut [[f32; C]; R],
+        sums: &mut [[V; C]; R],
     ) {
         if self.k == 0 {
             return;
         }
         // In a variable of their own, the sums stay in registers.
         let mut own = *sums;
-        let mut x = [0.0; R];
         let mut to = j;
         if self.a.row == 1 {
             let mut from = i;
             for _ in 0..self.k {
-                x.copy_from_slice(&a[from..from + R]);
-                add_outer::<FMA, R, C>(&x, &self.b[to..to + C], &mut own);
+                let (x, y) = (&a[from..from + R], &self.b[to..to + C * V::COUNT]);
+                let mut columns = [V::splat(0.0); C];
+                for c in 0..C {
+                    columns[c] = V::load(y, c * V::COUNT);
+                }
+                for r in 0..R {
+                    let x = V::splat(x[r]);
+                    for c in 0..C {
+                        own[r][c] = x.mul_add(columns[c], own[r][c]);
+                    }
+                }
                 from += self.a.column;
                 to += self.stride;
             }
         } else {
             // Of the same length, so that one check of an index serves them all.
-            let rows: [&[f32]; R] = std::array::from_fn(|r| &a[(i + r) * self.a.row..][..self.k]);
+            let mut rows = [&a[..0]; R];
+            for r in 0..R {
+                rows[r] = &a[(i + r) * self.a.row..][..self.k];
+            }
             for p in 0..self.k {
-                for (x, row) in x.iter_mut().zip(rows) {
-                    *x = row[p];
+                let y = &self.b[to..to + C * V::COUNT];
+                let mut columns = [V::splat(0.0); C];
+                for c in 0..C {
+                    columns[c] = V::load(y, c * V::COUNT);
                 }
-                add_outer::<FMA, R, C>(&x, &self.b[to..to + C], &mut own);
+                for r in 0..R {
+                    let x = V::splat(rows[r][p]);
+                    for c in 0..C {
+                        own[r][c] = x.mul_add(columns[c], own[r][c]);
+                    }
+                }
                 to += self.stride;
             }
         }
         *sums = own;
-    }
-}
-
-/// Adds the product of each of `x` with each of `y`.
-#[inline(always)]
-fn add_outer<const FMA: bool, const R: usize, const C: usize>(
-    x: &[f32; R],
-    y: &[f32],
-    sums: &mut [[f32; C]; R],
-) {
-    let mut columns = [0.0; C];
-    columns.copy_from_slice(y);
-    for r in 0..R {
-        for c in 0..C {
-            sums[r][c] = fma::<FMA>(x[r], columns[c], sums[r][c]);
-        }
     }
 }
 
@@ -324,7 +327,7 @@ fn dot<const FMA: bool>(x: &[f32], w: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::{Cpu, dispatch_on};
+    use super::super::simd::portable_lanes;
     use super::*;
 
     fn numbers(n: usize, by: usize) -> Vec<f32> {
@@ -392,22 +395,10 @@ mod tests {
                     assert!(farthest < 1e-5, "{m} x {n}, {start:?}: {farthest}");
                 };
                 run(&|sum| sum.general());
-                run(&|sum| assert!(dispatch_on(Cpu::Portable, sum)));
-                #[cfg(target_arch = "x86_64")]
-                for cpu in [Cpu::Avx2, Cpu::Avx512] {
-                    if dispatch_on(cpu, Noop) {
-                        run(&|sum| assert!(dispatch_on(cpu, sum)));
-                    }
-                }
+                run(&|sum| portable_lanes(sum));
+                run(&|sum| dispatch_lanes(sum));
             }
         }
-    }
-
-    /// Asks whether a set of instructions is there.
-    struct Noop;
-
-    impl Kernel for Noop {
-        fn run<const FMA: bool>(self) {}
     }
 
     #[test]
