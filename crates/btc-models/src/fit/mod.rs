@@ -14,7 +14,7 @@ mod windows;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 pub use callback::{Callback, CallbackError, CallbackSpec, OnEpochEnd, register_callback};
