@@ -122,7 +122,8 @@ pub fn load_version(
 }
 
 /// Loads a version's bundle from where it lies, or from a copy if its store is
-/// not on this computer.
+/// not on this computer. Files that are not those that were registered are
+/// refused before anything is read from them.
 pub(crate) fn load_bundle(client: &TrackingClient, version: &ModelVersion) -> Result<Forecaster> {
     if let Some(folder) = client.model_path(version)? {
         return Ok(Forecaster::load(&folder, &Device::Cpu)?);
@@ -132,8 +133,7 @@ pub(crate) fn load_bundle(client: &TrackingClient, version: &ModelVersion) -> Re
         path: "a temporary folder".into(),
         source,
     })?;
-    let uri = client.download_uri(&version.source)?;
-    client.download_folder(&uri, "", folder.path())?;
+    client.download_version(version, folder.path())?;
     Ok(Forecaster::load(folder.path(), &Device::Cpu)?)
 }
 

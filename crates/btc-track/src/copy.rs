@@ -265,13 +265,14 @@ impl Copy<'_> {
                 .run_id
                 .as_ref()
                 .and_then(|id| self.copied.runs.get(id).cloned());
-            let created = self.to.registry.create_model_version(&NewModelVersion {
+            let created = self.to.create_model_version(&NewModelVersion {
                 name: name.to_owned(),
                 create_model: true,
                 source,
                 run_id,
                 model_id: None,
                 run_link: String::new(),
+                content: None,
                 description: version.description.clone(),
                 tags: version.tags.clone(),
                 aliases: aliases.map(|(alias, _)| alias.clone()).collect(),

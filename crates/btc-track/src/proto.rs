@@ -298,6 +298,9 @@ message! {
         pub(crate) aliases: Vec<String>,
         #[serde(skip_serializing_if = "is_empty")]
         pub(crate) model_id: Option<String>,
+        /// Ours alone; MLflow's clients pass over it.
+        #[serde(skip_serializing_if = "is_empty")]
+        pub(crate) content_sha256: Option<String>,
     }
 
     RegisteredModelMessage {
@@ -559,6 +562,7 @@ impl From<ModelVersion> for ModelVersionMessage {
             run_link: Some(version.run_link),
             aliases: version.aliases,
             model_id: version.model_id,
+            content_sha256: version.content,
         }
     }
 }

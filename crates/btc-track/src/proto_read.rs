@@ -131,6 +131,8 @@ impl ModelVersionMessage {
             run_id: id(self.run_id),
             model_id: id(self.model_id),
             run_link: self.run_link.unwrap_or_default(),
+            location: None,
+            content: id(self.content_sha256),
             tags: sorted(self.tags),
             aliases,
         })

@@ -300,13 +300,14 @@ pub fn register_run(
         }
         return Ok((client.model_version(name, number)?, true));
     }
-    let version = client.registry.create_model_version(&NewModelVersion {
+    let version = client.create_model_version(&NewModelVersion {
         name: request.model_name.clone(),
         create_model: true,
         source,
         run_id: Some(run.info.run_id.clone()),
         model_id: None,
         run_link: String::new(),
+        content: None,
         description: request.description.clone(),
         tags: request.tags.clone(),
         aliases: request.aliases.clone(),

@@ -173,7 +173,7 @@ pub(super) fn models_have_aliases_and_stages(store: &Store) -> Result<()> {
     let new = NewModelVersion {
         create_model: true,
         aliases: vec!["champion".into()],
-        ..version("btc", "runs:/x/model")
+        ..version("btc", "mlflow-artifacts:/0/x/model")
     };
     assert_eq!(registry.create_model_version(&new)?.aliases, ["champion"]);
     assert_eq!(registry.create_model_version(&new)?.version, 2);
@@ -227,9 +227,24 @@ pub(super) fn a_failed_version_leaves_no_model(store: &Store) -> Result<()> {
     let new = NewModelVersion {
         create_model: true,
         aliases: vec!["latest".into()],
-        ..version("btc", "runs:/x/model")
+        ..version("btc", "mlflow-artifacts:/0/x/model")
     };
     fails(INVALID, store.registry().create_model_version(&new));
     fails(MISSING, store.registry().registered_model("btc"));
+    // A source that names nothing makes no version, with MLflow's codes.
+    for (code, source) in [
+        (INVALID, "runs:/00000000000000000000000000000000/model"),
+        (MISSING, "models:/nothing/1"),
+        (MISSING, "models:/nothing@champion"),
+        (MISSING, "models:/m-00000000000000000000000000000000"),
+    ] {
+        let new = NewModelVersion {
+            aliases: Vec::new(),
+            source: source.into(),
+            ..new.clone()
+        };
+        fails(code, store.registry().create_model_version(&new));
+        fails(MISSING, store.registry().registered_model("btc"));
+    }
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,11 +13,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::MAX_BODY;
 use crate::client::TrackingClient;
 use crate::error::{Error, Result};
+use crate::store::deadline;
 
 /// Deeper JSON is refused before anything recurses into it.
 const MAX_DEPTH: usize = 64;
+/// How long a request waits for its turn at the store.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Query keys whose values are lists, even if there is one value only.
 const LISTS: [&str; 4] = ["order_by", "experiment_ids", "stages", "run_ids"];
 
@@ -32,8 +38,8 @@ where
                         method: Method,
                         RawQuery(query): RawQuery,
                         headers: HeaderMap,
-                        body: Result<Bytes, BytesRejection>| async move {
-        let request = match read(&method, query, &headers, body) {
+                        body: Body| async move {
+        let request = match read(&method, query, &headers, whole(body).await) {
             Ok(request) => request,
             Err(response) => return *response,
         };
@@ -61,8 +67,8 @@ where
                         method: Method,
                         RawQuery(query): RawQuery,
                         headers: HeaderMap,
-                        body: Result<Bytes, BytesRejection>| async move {
-        let request = match read(&method, query, &headers, body) {
+                        body: Body| async move {
+        let request = match read(&method, query, &headers, whole(body).await) {
             Ok(request) => request,
             Err(response) => return *response,
         };
@@ -74,6 +80,9 @@ where
 }
 
 /// Runs a function that may wait for the disk.
+///
+/// What it writes begins within [`PATIENCE`] or not at all, so the answer tells
+/// what has happened; nobody stops waiting for it before.
 pub(super) async fn blocking<R: Send + 'static>(
     function: impl FnOnce() -> Result<R> + Send + 'static,
 ) -> Result<R> {
@@ -81,25 +90,54 @@ pub(super) async fn blocking<R: Send + 'static>(
         action: "finish the request".into(),
         source: Box::new(error),
     };
+    let until = Instant::now() + PATIENCE;
+    let function = move || {
+        // All threads may have been busy until now.
+        if until <= Instant::now() {
+            return Err(Error::Busy {
+                action: "begin the request",
+            });
+        }
+        deadline::until(until, function)
+    };
     tokio::task::spawn_blocking(function)
         .await
         .map_err(failed)?
+}
+
+/// A body once it has arrived.
+async fn whole(body: Body) -> Result<Bytes, Box<Response>> {
+    let refuse = |status, code, message| Err(Box::new(refuse(status, code, message)));
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => {
+            let too_long = error.into_inner().is::<http_body_util::LengthLimitError>();
+            let status = if too_long {
+                StatusCode::PAYLOAD_TOO_LARGE
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            refuse(
+                status,
+                "INVALID_PARAMETER_VALUE",
+                "the body is too long or broken off",
+            )
+        }
+        Err(_) => refuse(
+            StatusCode::REQUEST_TIMEOUT,
+            "REQUEST_LIMIT_EXCEEDED",
+            "the body took too long to arrive",
+        ),
+    }
 }
 
 fn read<T: DeserializeOwned>(
     method: &Method,
     query: Option<String>,
     headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Bytes, Box<Response>>,
 ) -> Result<T, Box<Response>> {
-    let body = body.map_err(|rejection| {
-        let status = rejection.status();
-        Box::new(refuse(
-            status,
-            "INVALID_PARAMETER_VALUE",
-            "the body is too long or broken off",
-        ))
-    })?;
+    let body = body?;
     let from_query = *method == Method::GET || (*method == Method::DELETE && body.is_empty());
     let result = if from_query {
         read_query(&query.unwrap_or_default())
@@ -233,6 +271,7 @@ impl IntoResponse for Error {
         let code = self.code();
         let status = match code {
             "RESOURCE_DOES_NOT_EXIST" => StatusCode::NOT_FOUND,
+            "TEMPORARILY_UNAVAILABLE" => StatusCode::SERVICE_UNAVAILABLE,
             "INTERNAL_ERROR" => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };

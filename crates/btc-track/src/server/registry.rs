@@ -327,13 +327,14 @@ fn create_version(client: &TrackingClient, request: CreateVersion) -> Result<One
     if run_id.is_none() && parsed.scheme == "runs" {
         run_id = parsed.path.as_str().split('/').next().map(str::to_owned);
     }
-    let version = client.registry.create_model_version(&NewModelVersion {
+    let version = client.create_model_version(&NewModelVersion {
         name: required_text("name", request.name)?,
         create_model: false,
         source,
         run_id,
         model_id,
         run_link: request.run_link.unwrap_or_default(),
+        content: None,
         description: request.description.unwrap_or_default(),
         tags: all(request.tags.unwrap_or_default()),
         aliases: Vec::new(),
@@ -356,7 +357,7 @@ fn download_uri(client: &TrackingClient, request: Named) -> Result<Value> {
     let version = client
         .registry
         .model_version(&request.name()?, request.version()?)?;
-    Ok(json!({ "artifact_uri": client.download_uri(&version.source)? }))
+    Ok(json!({ "artifact_uri": client.verify_version(&version)? }))
 }
 
 fn change_version(

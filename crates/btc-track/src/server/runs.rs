@@ -18,7 +18,6 @@ const MAX_TAGS: usize = 100;
 const MAX_BATCH: usize = 1000;
 /// What the client asks for in one page.
 const HISTORY_PAGE: usize = 25_000;
-const LOGGED_MODELS_TAG: &str = "mlflow.log-model.history";
 
 pub(super) fn routes() -> Router<TrackingClient> {
     let get = [Method::GET];
@@ -323,20 +322,7 @@ fn log_model(client: &TrackingClient, request: LogModel) -> Result<Value> {
             return Err(Error::invalid(format!("model_json has no {field:?}")));
         }
     }
-    let run = client.tracking.run(&id)?;
-    let known = run
-        .tag(LOGGED_MODELS_TAG)
-        .and_then(|tag| serde_json::from_str(tag).ok());
-    let mut models: Vec<Value> = known.unwrap_or_default();
-    models.push(model);
-    let tags = vec![Tag::new(LOGGED_MODELS_TAG, json!(models).to_string())];
-    client.tracking.log_batch(
-        &id,
-        &Batch {
-            tags,
-            ..Batch::default()
-        },
-    )?;
+    client.tracking.record_model(&id, &model)?;
     Ok(json!({}))
 }
 

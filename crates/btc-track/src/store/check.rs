@@ -22,6 +22,8 @@ pub(crate) const MAX_PAGE: usize = 50_000;
 
 /// The name of a run is also a tag, as in MLflow.
 pub(crate) const RUN_NAME_TAG: &str = "mlflow.runName";
+/// The logged models of a run, as clients before MLflow 3 record them.
+pub(crate) const LOGGED_MODELS_TAG: &str = "mlflow.log-model.history";
 pub(crate) const CONTEXT_TAG: &str = "mlflow.data.context";
 
 /// The value as it is stored: infinities become the largest finite numbers, as
@@ -71,8 +73,21 @@ fn check_length(what: &str, text: &str, most: usize) -> Result<()> {
     Ok(())
 }
 
+/// A run's list of logged models with another one at its end. What is no list
+/// is replaced.
+pub(crate) fn with_model(known: Option<&str>, model: &serde_json::Value) -> String {
+    let known = known.and_then(|text| serde_json::from_str(text).ok());
+    let mut models: Vec<serde_json::Value> = known.unwrap_or_default();
+    models.push(model.clone());
+    serde_json::json!(models).to_string()
+}
+
 pub(crate) fn check_tag(tag: &Tag) -> Result<()> {
     check_key("tag", &tag.key)?;
+    // It grows with every model, and a copy must be able to take it over.
+    if tag.key == LOGGED_MODELS_TAG {
+        return Ok(());
+    }
     check_length(
         &format!("the value of tag {:?}", tag.key),
         &tag.value,
@@ -255,7 +270,9 @@ pub(crate) fn check_new_version(new: &NewModelVersion) -> Result<()> {
     check_model_name(&new.name)?;
     check_description(&new.description)?;
     check_tags(&new.tags)?;
-    check_location(&new.source)?;
+    if !is_prompt(&new.tags) {
+        check_location(&new.source)?;
+    }
     new.aliases.iter().try_for_each(|alias| check_alias(alias))
 }
 
@@ -341,17 +358,4 @@ pub(crate) fn check_version_change(change: &ModelVersionChange) -> Result<()> {
         ModelVersionChange::SetTag(tag) => check_tag(tag),
         _ => Ok(()),
     }
-}
-
-/// The folders below which no registered version lies.
-pub(crate) fn unused_uris(
-    uris: std::collections::BTreeSet<String>,
-    sources: &[String],
-) -> Vec<String> {
-    let used = |uri: &String| {
-        sources
-            .iter()
-            .any(|s| s == uri || s.strip_prefix(uri).is_some_and(|s| s.starts_with('/')))
-    };
-    uris.into_iter().filter(|uri| !used(uri)).collect()
 }

@@ -21,14 +21,22 @@ mod http;
 mod large;
 #[cfg(all(feature = "server", feature = "sqlite"))]
 mod mlflow;
+#[cfg(all(feature = "server", feature = "sqlite"))]
+mod pinned;
 mod programs;
 #[cfg(feature = "yaml")]
 mod project;
 #[cfg(feature = "server")]
 mod random;
 #[cfg(feature = "sqlite")]
+mod removal;
+#[cfg(feature = "sqlite")]
 mod smoke;
+#[cfg(feature = "server")]
+mod stalling;
 #[cfg(feature = "server")]
 mod surface;
 #[cfg(feature = "system-metrics")]
 mod system_metrics;
+#[cfg(feature = "sqlite")]
+mod waiting;

@@ -85,6 +85,7 @@ impl RegistryStore for MemoryStore {
     fn create_model_version(&self, new: &NewModelVersion) -> Result<ModelVersion> {
         check_new_version(new)?;
         self.write(|state, now| {
+            let location = location_of(new, state)?;
             if new.create_model && !state.registered.contains_key(&new.name) {
                 let model = NewRegisteredModel {
                     name: new.name.clone(),
@@ -106,6 +107,8 @@ impl RegistryStore for MemoryStore {
                 run_id: new.run_id.clone(),
                 model_id: new.model_id.clone(),
                 run_link: new.run_link.clone(),
+                content: new.content.clone().filter(|_| location.is_some()),
+                location,
                 tags: distinct_tags(&new.tags),
                 aliases: Vec::new(),
             };
@@ -176,6 +179,26 @@ impl RegistryStore for MemoryStore {
             entry.model.last_updated_timestamp = now;
             Ok(())
         })
+    }
+
+    fn pinned_at(&self, uri: &str) -> Result<Option<(String, u64)>> {
+        let state = self.lock();
+        let uri = place(uri);
+        let mut pinned = InUse::default();
+        pinned.add(&uri);
+        let versions = state
+            .registered
+            .values()
+            .flat_map(|entry| entry.versions.values());
+        let found = versions
+            .filter(|version| version.content.is_some())
+            .find(|version| {
+                version
+                    .location
+                    .as_deref()
+                    .is_some_and(|location| pinned.needs(location))
+            });
+        Ok(found.map(|version| (version.name.clone(), version.version)))
     }
 
     fn search_model_versions(&self, query: &SearchQuery) -> Result<Page<ModelVersion>> {

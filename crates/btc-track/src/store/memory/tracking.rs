@@ -199,6 +199,16 @@ impl TrackingStore for MemoryStore {
         })
     }
 
+    fn record_model(&self, id: &str, model: &serde_json::Value) -> Result<()> {
+        self.write(|state, _| {
+            let tags = &mut state.active_record(id)?.run.data.tags;
+            let known = tags.iter().find(|tag| tag.key == LOGGED_MODELS_TAG);
+            let value = with_model(known.map(|tag| tag.value.as_str()), model);
+            set_tag(tags, &Tag::new(LOGGED_MODELS_TAG, value));
+            Ok(())
+        })
+    }
+
     fn delete_run_tag(&self, id: &str, key: &str) -> Result<()> {
         self.write(|state, _| {
             delete_tag(&mut state.active_record(id)?.run.data.tags, "run tag", key)
@@ -379,5 +389,12 @@ impl TrackingStore for MemoryStore {
 
     fn purgeable(&self, deleted_before: i64) -> Result<Purged> {
         Ok(self.lock().clone().purge(deleted_before))
+    }
+
+    fn artifacts_deleted(&self, uris: &[String]) -> Result<()> {
+        self.write(|state, _| {
+            state.unwanted.retain(|uri| !uris.contains(uri));
+            Ok(())
+        })
     }
 }

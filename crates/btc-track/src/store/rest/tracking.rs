@@ -251,6 +251,18 @@ impl TrackingStore for RestStore {
             .try_for_each(|part| send(part, &[], &[]))
     }
 
+    fn record_model(&self, id: &str, model: &serde_json::Value) -> Result<()> {
+        let body = json!({ "run_id": id, "model_json": model.to_string() });
+        self.http
+            .send::<_, Value>(
+                "POST",
+                &format!("{BASE}/runs/log-model"),
+                &body,
+                Repeat::Never,
+            )
+            .map(|_| ())
+    }
+
     fn delete_run_tag(&self, id: &str, key: &str) -> Result<()> {
         self.post("runs/delete-tag", &json!({ "run_id": id, "key": key }))
     }
@@ -422,5 +434,9 @@ impl TrackingStore for RestStore {
 
     fn purgeable(&self, deleted_before: i64) -> Result<Purged> {
         self.purge(deleted_before)
+    }
+
+    fn artifacts_deleted(&self, _uris: &[String]) -> Result<()> {
+        self.purge(0).map(|_| ())
     }
 }

@@ -8,7 +8,8 @@ use crate::store::*;
 const MODEL: &str = "registered model";
 const TAKEN: &str = "; choose another name or use the existing one";
 const VERSION_COLUMNS: &str = "SELECT v.version, v.creation_timestamp, v.last_updated_timestamp, \
-     v.description, v.stage, v.source, v.run_id, v.model_id, v.run_link, m.id, m.name \
+     v.description, v.stage, v.source, v.run_id, v.model_id, v.run_link, m.id, m.name, \
+     v.location, v.content \
      FROM model_version v JOIN registered_model m ON m.id = v.model";
 
 fn model_row(connection: &Connection, name: &str) -> Result<i64> {
@@ -39,6 +40,8 @@ fn version_from_row(row: &Row<'_>) -> rusqlite::Result<(i64, ModelVersion)> {
         run_id: row.get(6)?,
         model_id: row.get(7)?,
         run_link: row.get(8)?,
+        location: row.get(11)?,
+        content: row.get(12)?,
         tags: Vec::new(),
         aliases: Vec::new(),
     };
@@ -160,6 +163,89 @@ fn touch(connection: &Connection, model: i64, now: i64) -> Result<()> {
     Ok(())
 }
 
+/// Where the things lie that a source can name, in one state of the database.
+pub(super) struct Snapshot<'a>(pub(super) &'a Connection);
+
+impl Sources for Snapshot<'_> {
+    fn run_folder(&self, id: &str) -> Result<String> {
+        let mut statement = self
+            .0
+            .prepare_cached("SELECT artifact_uri FROM run WHERE uuid = ?1")?;
+        found(statement.query_row([id], |row| row.get(0)), "run", id)
+    }
+
+    fn model_folder(&self, id: &str) -> Result<String> {
+        let mut statement = self
+            .0
+            .prepare_cached("SELECT artifact_uri FROM logged_model WHERE model_id = ?1")?;
+        let folder = statement.query_row([id], |row| row.get(0));
+        found(folder, "logged model", id)
+    }
+
+    fn version_source(&self, name: &str, which: Which<'_>) -> Result<String> {
+        let model = model_row(self.0, name)?;
+        let missing = |what: &str| Error::not_found("model version", format!("{name}/{what}"));
+        let number = match which {
+            Which::Number(number) => i64::try_from(number).unwrap_or(-1),
+            Which::Alias(alias) => self
+                .0
+                .prepare_cached("SELECT version FROM alias WHERE model = ?1 AND alias = ?2")?
+                .query_row(params![model, alias], |row| row.get(0))
+                .optional()?
+                .ok_or_else(|| Error::not_found("alias", alias))?,
+            Which::Latest => self
+                .0
+                .prepare_cached("SELECT max(version) FROM model_version WHERE model = ?1")?
+                .query_row([model], |row| row.get::<_, Option<i64>>(0))?
+                .ok_or_else(|| missing("latest"))?,
+        };
+        self.0
+            .prepare_cached(
+                "SELECT coalesce(location, source) FROM model_version
+                 WHERE model = ?1 AND version = ?2",
+            )?
+            .query_row([model, number], |row| row.get(0))
+            .optional()?
+            .ok_or_else(|| missing(&number.to_string()))
+    }
+}
+
+/// What registered versions point to.
+pub(super) fn in_use(connection: &Connection) -> Result<InUse> {
+    let mut used = InUse::default();
+    let mut statement = connection.prepare("SELECT source, location FROM model_version")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (source, location): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+        location.iter().for_each(|uri| used.add(uri));
+        match resolve(&source, &Snapshot(connection)) {
+            Ok(uri) => used.add(&uri),
+            // The database must be read to know what is in use.
+            Err(error @ Error::Store { .. }) => return Err(error),
+            // A source that names nothing needs nothing.
+            Err(_) => {}
+        }
+    }
+    Ok(used)
+}
+
+/// Notes for versions of an earlier format where their files lie.
+pub(super) fn locate_versions(connection: &Connection) -> Result<()> {
+    let mut statement = connection
+        .prepare("SELECT model, version, source FROM model_version WHERE location IS NULL")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let versions: Vec<(i64, i64, String)> = rows.collect::<Result<_, _>>()?;
+    for (model, version, source) in versions {
+        if let Ok(uri) = resolve(&source, &Snapshot(connection)) {
+            connection.execute(
+                "UPDATE model_version SET location = ?3 WHERE model = ?1 AND version = ?2",
+                params![model, version, uri],
+            )?;
+        }
+    }
+    Ok(())
+}
+
 impl RegistryStore for SqliteStore {
     fn create_registered_model(&self, new: &NewRegisteredModel) -> Result<RegisteredModel> {
         check_new_model(new)?;
@@ -253,6 +339,8 @@ impl RegistryStore for SqliteStore {
         check_new_version(new)?;
         let now = self.clock.now_ms();
         self.write(|connection| {
+            let location = location_of(new, &Snapshot(connection))?;
+            let content = new.content.as_ref().filter(|_| location.is_some());
             let model = match model_row(connection, &new.name) {
                 Err(Error::NotFound { .. }) if new.create_model => {
                     let model = NewRegisteredModel {
@@ -270,7 +358,10 @@ impl RegistryStore for SqliteStore {
                 |row| row.get(0),
             )?;
             connection.execute(
-                "INSERT INTO model_version VALUES(?1, ?2, ?3, ?3, ?4, 'None', ?5, ?6, ?7, ?8)",
+                "INSERT INTO model_version(model, version, creation_timestamp,
+                   last_updated_timestamp, description, stage, source, run_id, model_id,
+                   run_link, location, content)
+                 VALUES(?1, ?2, ?3, ?3, ?4, 'None', ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
                     model,
                     number,
@@ -279,7 +370,9 @@ impl RegistryStore for SqliteStore {
                     new.source,
                     new.run_id,
                     new.model_id,
-                    new.run_link
+                    new.run_link,
+                    location,
+                    content
                 ],
             )?;
             new.tags
@@ -374,6 +467,25 @@ impl RegistryStore for SqliteStore {
                 connection.execute(&sql, params![model, version as i64])?;
             }
             touch(connection, model, now)
+        })
+    }
+
+    fn pinned_at(&self, uri: &str) -> Result<Option<(String, u64)>> {
+        let uri = place(uri);
+        let above = serde_json::json!(with_parents(&uri)).to_string();
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT m.name, v.version FROM model_version v
+                 JOIN registered_model m ON m.id = v.model
+                 WHERE v.content IS NOT NULL AND (v.location IN (SELECT value FROM json_each(?1))
+                   OR v.location >= ?2 AND v.location < ?3) LIMIT 1",
+            )?;
+            // '0' is the character after '/'.
+            let row = statement.query_row(
+                params![above, format!("{uri}/"), format!("{uri}0")],
+                |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)),
+            );
+            Ok(row.optional()?)
         })
     }
 

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::complete::complete;
 use super::experiments::{active, stage};
@@ -226,6 +226,18 @@ impl SqliteStore {
             upsert.execute((run, key, experiment, metric.timestamp, metric.step, value))?;
         }
         Ok(())
+    }
+
+    pub(super) fn append_model(&self, id: &str, model: &serde_json::Value) -> Result<()> {
+        self.write(|connection| {
+            let (run, _) = active_run(connection, id)?;
+            let known: Option<String> = connection
+                .prepare_cached("SELECT value FROM tag WHERE run = ?1 AND key = ?2")?
+                .query_row(params![run, LOGGED_MODELS_TAG], |row| row.get(0))
+                .optional()?;
+            let value = with_model(known.as_deref(), model);
+            set_tag(connection, run, &Tag::new(LOGGED_MODELS_TAG, value))
+        })
     }
 
     pub(super) fn remove_run_tag(&self, id: &str, key: &str) -> Result<()> {

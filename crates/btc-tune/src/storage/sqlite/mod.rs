@@ -23,7 +23,7 @@ use crate::frozen::{FrozenStudy, FrozenTrial, StudyDirection, StudyId, TrialId};
 /// Keeps studies in a SQLite file that Optuna and its dashboard can open, at the same time if need be.
 ///
 /// Threads share one connection; any number of processes may work on one file. The file is in WAL
-/// mode while it is open; when the storage is dropped, the log is folded back into the file.
+/// mode while it is open; whoever closes it last folds the log back into the file.
 ///
 /// ```
 /// use btc_tune::{SqliteStorage, Storage};
@@ -405,15 +405,5 @@ impl Storage for SqliteStorage {
                 rows.collect()
             })
             .map_err(self.failed("look for stale trials"))
-    }
-}
-
-impl Drop for SqliteStorage {
-    fn drop(&mut self) {
-        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // So that the file alone is complete. If others still use the file, the last one does it.
-        let _ = inner
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 }
