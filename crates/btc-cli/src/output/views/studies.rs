@@ -31,6 +31,11 @@ pub(crate) fn studies(
             study.datetime_start.map(|time| time.to_rfc3339()).into(),
         ]
     };
+    for study in &studies {
+        if let Some(reason) = &study.unreadable {
+            printer.warn(format!("study {:?} cannot be read: {reason}", study.name));
+        }
+    }
     let table: Vec<Vec<Value>> = studies.into_iter().map(row).collect();
     rows(&columns.map(str::to_owned), &table, format, printer)
 }

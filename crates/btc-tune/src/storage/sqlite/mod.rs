@@ -184,8 +184,12 @@ impl SqliteStorage {
 
     /// Makes sure the cache knows a trial, and returns where it is.
     fn locate(&self, inner: &mut Inner, trial: TrialId) -> Result<(StudyId, usize)> {
-        if let Some(place) = inner.cache.position(trial) {
-            return Ok(place);
+        if let Some((study, _)) = inner.cache.position(trial) {
+            // Identifiers of deleted trials are given again.
+            self.refresh(inner, study)?;
+            if let Some(place) = inner.cache.position(trial) {
+                return Ok(place);
+            }
         }
         let study: Option<i64> = inner
             .connection
@@ -207,9 +211,8 @@ impl SqliteStorage {
         trial: NewTrial,
     ) -> Result<Option<Arc<FrozenTrial>>> {
         let mut inner = self.lock();
-        if !inner.cache.knows(study) {
-            self.refresh(&mut inner, study)?;
-        }
+        // Another process may have deleted the study and made one with the same identifier.
+        self.refresh(&mut inner, study)?;
         let created = self.write(&mut inner, "create a trial", |transaction, cache| {
             write::create_trial(transaction, cache, study, number, &trial)
         })?;
@@ -267,6 +270,16 @@ impl Storage for SqliteStorage {
             .ok_or_else(|| unknown_study(study))?
             .frozen
             .clone())
+    }
+
+    fn study_name(&self, study: StudyId) -> Result<String> {
+        let inner = self.lock();
+        inner
+            .connection
+            .prepare_cached("SELECT study_name FROM studies WHERE study_id = ?1")
+            .and_then(|mut statement| statement.query_row([study.0], |row| row.get(0)).optional())
+            .map_err(self.failed("find a study"))?
+            .ok_or_else(|| unknown_study(study))
     }
 
     fn study_ids(&self) -> Result<Vec<StudyId>> {
