@@ -225,6 +225,8 @@ pub struct Run {
     pub data: RunData,
     /// The data sets it has used.
     pub inputs: Vec<DatasetInput>,
+    /// The ids of the logged models it has used, sorted.
+    pub model_inputs: Vec<String>,
     /// The models it has produced.
     pub outputs: Vec<ModelOutput>,
 }

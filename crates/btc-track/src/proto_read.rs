@@ -66,6 +66,12 @@ impl RunMessage {
                 tags: sorted(self.data.tags),
             },
             inputs: all(self.inputs.dataset_inputs),
+            model_inputs: self
+                .inputs
+                .model_inputs
+                .into_iter()
+                .filter_map(|model| id(model.model_id))
+                .collect(),
             outputs: all(self.outputs.model_outputs),
         })
     }

@@ -189,9 +189,20 @@ pub(super) fn models_have_aliases_and_stages(store: &Store) -> Result<()> {
         ["best", "champion"]
     );
     fails(MISSING, store.client.set_alias("btc", "x", 9));
-    for alias in ["latest", "v1", "7", ""] {
+    for alias in ["latest", "Latest", "v1", "V12", "", "a/b", "a b", "a.b"] {
         fails(INVALID, store.client.set_alias("btc", alias, 1));
     }
+    fails(INVALID, store.client.set_alias("btc", &"a".repeat(256), 1));
+    for alias in ["v", "7", "ünï-1_x"] {
+        store.client.set_alias("btc", alias, 1)?;
+        store.client.delete_alias("btc", alias)?;
+    }
+    let tag = |length| RegisteredModelChange::SetTag(Tag::new("long", "x".repeat(length)));
+    registry.change_registered_model("btc", &tag(100_000))?;
+    fails(
+        INVALID,
+        registry.change_registered_model("btc", &tag(100_001)),
+    );
     fails(INVALID, registry.model_version_by_alias("btc", "nobody"));
     fails(MISSING, registry.model_version_by_alias("eth", "champion"));
     registry.change_registered_model("btc", &RegisteredModelChange::DeleteAlias("best".into()))?;

@@ -138,11 +138,13 @@ fn read<T: DeserializeOwned>(
     body: Result<Bytes, Box<Response>>,
 ) -> Result<T, Box<Response>> {
     let body = body?;
-    let from_query = *method == Method::GET || (*method == Method::DELETE && body.is_empty());
-    let result = if from_query {
-        read_query(&query.unwrap_or_default())
-    } else {
-        read_body(headers, &body)
+    let query = query.unwrap_or_default();
+    let result = match *method {
+        // As MLflow has it: export tools send the parameters of a GET as a body.
+        Method::GET if query.is_empty() && !body.is_empty() => read_json(&body),
+        Method::GET => read_query(&query),
+        Method::DELETE if body.is_empty() => read_query(&query),
+        _ => read_body(headers, &body),
     };
     result.map_err(|error| Box::new(error.into_response()))
 }
@@ -166,7 +168,36 @@ fn read_query<T: DeserializeOwned>(query: &str) -> Result<T> {
             }
         }
     }
-    serde_json::from_value(Value::Object(fields)).map_err(wrong)
+    read_fields(Value::Object(fields))
+}
+
+/// Fields of MLflow's requests that have no meaning here: a job of Databricks,
+/// what the path of the request says already, and the next page of lists that
+/// have one page.
+const WITHOUT_MEANING: [&str; 4] = ["deployment_job_id", "model_id", "tag_key", "page_token"];
+
+/// Reads a request; a field that nobody reads is refused, so that nothing a
+/// client says gets lost.
+fn read_fields<'de, T, D>(deserializer: D) -> Result<T>
+where
+    T: DeserializeOwned,
+    D: serde::Deserializer<'de, Error = serde_json::Error>,
+{
+    let mut unknown = None;
+    let request = serde_ignored::deserialize(deserializer, |path| {
+        // Optional things have a question mark in their paths.
+        let path = path.to_string().replace(".?", "").replace("?.", "");
+        if !WITHOUT_MEANING.contains(&path.as_str()) {
+            unknown.get_or_insert(path);
+        }
+    });
+    match (request, unknown) {
+        (Err(error), _) => Err(wrong(error)),
+        (Ok(_), Some(path)) => Err(Error::invalid(format!(
+            "the request has the field {path:?}, which this endpoint does not know"
+        ))),
+        (Ok(request), None) => Ok(request),
+    }
 }
 
 /// Decodes a query.
@@ -196,6 +227,10 @@ fn read_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T>
             "the request needs the Content-Type application/json",
         ));
     }
+    read_json(body)
+}
+
+fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     let body = if body.iter().all(u8::is_ascii_whitespace) {
         b"{}"
     } else {
@@ -209,7 +244,10 @@ fn read_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T>
             "the body is nested deeper than {MAX_DEPTH}"
         )));
     }
-    serde_json::from_slice(body).map_err(wrong)
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let request = read_fields(&mut deserializer)?;
+    deserializer.end().map_err(wrong)?;
+    Ok(request)
 }
 
 fn wrong(error: serde_json::Error) -> Error {

@@ -12,13 +12,16 @@ mod source;
 mod sqlite;
 
 pub(crate) use check::*;
-pub use check::{MAX_KEY_LENGTH, MAX_PARAM_LENGTH, MAX_TAG_LENGTH, finite};
+pub use check::{
+    MAX_EXPERIMENT_TAG_LENGTH, MAX_KEY_LENGTH, MAX_PARAM_LENGTH, MAX_REGISTRY_TAG_LENGTH,
+    MAX_TAG_LENGTH, finite,
+};
 pub use memory::MemoryStore;
 pub(crate) use page::*;
 #[cfg(feature = "rest")]
 pub use rest::{RestArtifacts, RestConfig, RestStore};
 pub(crate) use source::{
-    InUse, Sources, Which, is_prompt, location_of, place, resolve, with_parents,
+    InUse, PROMPT_TAG, Sources, Which, is_prompt, location_of, place, resolve, with_parents,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Durability, SqliteStore};
@@ -186,6 +189,26 @@ impl RunQuery {
     }
 }
 
+/// A data set on which metrics of logged models were measured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DatasetFilter {
+    /// Its name.
+    pub name: String,
+    /// Its digest; none means any.
+    pub digest: Option<String>,
+}
+
+impl DatasetFilter {
+    /// Whether a metric was measured on it.
+    pub fn is_of(&self, metric: &ModelMetric) -> bool {
+        metric.dataset_name == self.name
+            && self
+                .digest
+                .as_ref()
+                .is_none_or(|digest| metric.dataset_digest == *digest)
+    }
+}
+
 /// A search of anything but runs.
 #[derive(Debug, Clone)]
 pub struct SearchQuery {
@@ -193,6 +216,8 @@ pub struct SearchQuery {
     pub filter: String,
     /// Such as `name DESC`.
     pub order_by: Vec<String>,
+    /// Of logged models: only metrics on these data sets count; empty means all.
+    pub datasets: Vec<DatasetFilter>,
     /// Active or deleted things, where they can be deleted.
     pub view: ViewType,
     /// At most so many a page.
@@ -206,6 +231,7 @@ impl Default for SearchQuery {
         Self {
             filter: String::new(),
             order_by: Vec::new(),
+            datasets: Vec::new(),
             view: ViewType::ActiveOnly,
             max_results: 1000,
             page_token: None,
@@ -334,8 +360,13 @@ pub trait TrackingStore: Debug + Send + Sync {
     fn record_model(&self, id: &str, model: &serde_json::Value) -> Result<()>;
     /// Removes a tag of a run.
     fn delete_run_tag(&self, id: &str, key: &str) -> Result<()>;
-    /// Adds data sets to the inputs of a run.
-    fn log_inputs(&self, id: &str, inputs: &[DatasetInput]) -> Result<()>;
+    /// Adds data sets, and logged models by their ids, to the inputs of a run.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParameter` if a data set has no name or digest; `Inactive` if
+    /// the run is deleted.
+    fn log_inputs(&self, id: &str, inputs: &[DatasetInput], models: &[String]) -> Result<()>;
     /// Adds models to the outputs of a run.
     fn log_outputs(&self, id: &str, outputs: &[ModelOutput]) -> Result<()>;
     /// Searches runs; ties are broken by run id, so that pages never overlap.

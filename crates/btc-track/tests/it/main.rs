@@ -5,12 +5,16 @@
 
 #[cfg(feature = "sqlite")]
 mod agreement;
+#[cfg(all(feature = "server", feature = "sqlite"))]
+mod answers;
 #[cfg(feature = "conformance")]
 mod conformance;
 #[cfg(all(feature = "server", feature = "rest"))]
 mod copying;
 #[cfg(all(unix, feature = "server", feature = "sqlite"))]
 mod durability;
+#[cfg(feature = "server")]
+mod fields;
 #[cfg(all(unix, feature = "server", feature = "sqlite"))]
 mod full;
 #[cfg(feature = "server")]

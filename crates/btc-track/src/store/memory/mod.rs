@@ -81,6 +81,10 @@ impl MemoryStore {
 }
 
 fn set_tag(tags: &mut Vec<Tag>, tag: &Tag) {
+    // A run keeps its name until it gets another, as in MLflow.
+    if tag.key == RUN_NAME_TAG && tag.value.is_empty() {
+        return;
+    }
     match tags.binary_search_by(|old| old.key.cmp(&tag.key)) {
         Ok(i) => tags[i] = tag.clone(),
         Err(i) => tags.insert(i, tag.clone()),

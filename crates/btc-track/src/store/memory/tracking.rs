@@ -125,6 +125,7 @@ impl TrackingStore for MemoryStore {
                 info,
                 data,
                 inputs: Vec::new(),
+                model_inputs: Vec::new(),
                 outputs: Vec::new(),
             };
             let record = Record {
@@ -187,7 +188,7 @@ impl TrackingStore for MemoryStore {
             log_params(&mut record.run.data.params, id, &batch.params)?;
             log_metrics(record, &batch.metrics);
             for tag in &batch.tags {
-                if tag.key == RUN_NAME_TAG {
+                if tag.key == RUN_NAME_TAG && !tag.value.is_empty() {
                     record.run.info.run_name.clone_from(&tag.value);
                 }
                 set_tag(&mut record.run.data.tags, tag);
@@ -215,10 +216,14 @@ impl TrackingStore for MemoryStore {
         })
     }
 
-    fn log_inputs(&self, id: &str, inputs: &[DatasetInput]) -> Result<()> {
+    fn log_inputs(&self, id: &str, inputs: &[DatasetInput], models: &[String]) -> Result<()> {
         inputs.iter().try_for_each(check_input)?;
         self.write(|state, _| {
-            let known = &mut state.active_record(id)?.run.inputs;
+            let run = &mut state.active_record(id)?.run;
+            run.model_inputs.extend_from_slice(models);
+            run.model_inputs.sort();
+            run.model_inputs.dedup();
+            let known = &mut run.inputs;
             let key =
                 |input: &DatasetInput| (input.dataset.name.clone(), input.dataset.digest.clone());
             for input in inputs {

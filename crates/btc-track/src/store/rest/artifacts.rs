@@ -165,8 +165,12 @@ impl ArtifactRepository for RestArtifacts {
         let mut files = Vec::new();
         for file in listing.files {
             let name = file.path.rsplit('/').next().unwrap_or_default();
-            // A server must not make us read or write elsewhere.
-            let path = below.join(&ArtifactPath::parse(name)?);
+            // A server must not make us read or write elsewhere, and one odd
+            // name must not hide the others.
+            let Ok(name) = ArtifactPath::parse(name) else {
+                continue;
+            };
+            let path = below.join(&name);
             let file_size = file.file_size.and_then(|size| u64::try_from(size.0).ok());
             files.push(FileInfo {
                 path: path.as_str().to_owned(),

@@ -267,13 +267,14 @@ impl TrackingStore for RestStore {
         self.post("runs/delete-tag", &json!({ "run_id": id, "key": key }))
     }
 
-    fn log_inputs(&self, id: &str, inputs: &[DatasetInput]) -> Result<()> {
+    fn log_inputs(&self, id: &str, inputs: &[DatasetInput], models: &[String]) -> Result<()> {
         inputs.iter().try_for_each(check_input)?;
         let datasets: Vec<DatasetInputMessage> = inputs.iter().cloned().map(Into::into).collect();
-        self.post(
-            "runs/log-inputs",
-            &json!({ "run_id": id, "datasets": datasets }),
-        )
+        let mut body = json!({ "run_id": id, "datasets": datasets });
+        if !models.is_empty() {
+            body["models"] = models.iter().map(|id| json!({ "model_id": id })).collect();
+        }
+        self.post("runs/log-inputs", &body)
     }
 
     fn log_outputs(&self, id: &str, outputs: &[ModelOutput]) -> Result<()> {
@@ -416,6 +417,18 @@ impl TrackingStore for RestStore {
         });
         if let Some(token) = &query.page_token {
             body["page_token"] = json!(token);
+        }
+        if !query.datasets.is_empty() {
+            body["datasets"] = query
+                .datasets
+                .iter()
+                .map(|dataset| match &dataset.digest {
+                    None => json!({ "dataset_name": dataset.name }),
+                    Some(digest) => {
+                        json!({ "dataset_name": dataset.name, "dataset_digest": digest })
+                    }
+                })
+                .collect();
         }
         let path = format!("{BASE}/logged-models/search");
         let found: Models = self.http.send("POST", &path, &body, Repeat::Allowed)?;

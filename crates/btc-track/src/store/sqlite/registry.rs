@@ -1,8 +1,13 @@
-use rusqlite::{Connection, OptionalExtension, Row, params};
+//! Registered models and their versions in SQL.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::{SqliteStore, found, read_tags, unique};
 use crate::entity::*;
 use crate::error::{Error, Result};
+use crate::search::{Comparator, Filter, Key, Literal, Subject};
 use crate::store::*;
 
 const MODEL: &str = "registered model";
@@ -69,8 +74,81 @@ fn complete_version(
     Ok(version)
 }
 
-fn versions(connection: &Connection, model: Option<i64>) -> Result<Vec<ModelVersion>> {
-    let sql = format!("{VERSION_COLUMNS} WHERE ?1 IS NULL OR v.model = ?1");
+/// The versions that can pass a filter: equalities that an index answers are
+/// looked up, all else is left to the filter.
+fn versions(connection: &Connection, filter: &Filter) -> Result<Vec<ModelVersion>> {
+    let mut sql = format!("{VERSION_COLUMNS} WHERE 1");
+    let mut values = Vec::new();
+    for clause in &filter.clauses {
+        let column = match clause.key {
+            Key::Attribute("name") => "m.name",
+            Key::Attribute("run_id") => "v.run_id",
+            _ => continue,
+        };
+        if let (Comparator::Eq, Literal::Text(text)) = (clause.comparator, &clause.literal) {
+            values.push(text);
+            sql += &format!(" AND {column} = ?{}", values.len());
+        }
+    }
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows: Vec<_> = statement
+        .query_map(params_from_iter(values), version_from_row)?
+        .collect::<Result<_, _>>()?;
+    if rows.len() < SCAN_FROM {
+        return rows
+            .into_iter()
+            .map(|row| complete_version(connection, row))
+            .collect();
+    }
+    complete_many(connection, rows)
+}
+
+/// Below so many versions their tags are looked up one by one.
+const SCAN_FROM: usize = 64;
+
+fn complete_many(
+    connection: &Connection,
+    rows: Vec<(i64, ModelVersion)>,
+) -> Result<Vec<ModelVersion>> {
+    let mut tags: HashMap<(i64, i64), Vec<Tag>> = HashMap::new();
+    let mut statement = connection.prepare_cached(
+        "SELECT model, version, key, value FROM model_version_tag ORDER BY model, version, key",
+    )?;
+    let mut found = statement.query([])?;
+    while let Some(row) = found.next()? {
+        let tag = Tag {
+            key: row.get(2)?,
+            value: row.get(3)?,
+        };
+        tags.entry((row.get(0)?, row.get(1)?))
+            .or_default()
+            .push(tag);
+    }
+    let mut aliases: HashMap<(i64, i64), Vec<String>> = HashMap::new();
+    let mut statement =
+        connection.prepare_cached("SELECT model, version, alias FROM alias ORDER BY alias")?;
+    let mut found = statement.query([])?;
+    while let Some(row) = found.next()? {
+        let key = (row.get(0)?, row.get(1)?);
+        aliases.entry(key).or_default().push(row.get(2)?);
+    }
+    Ok(rows
+        .into_iter()
+        .map(|(model, mut version)| {
+            let key = (model, version.version as i64);
+            version.tags = tags.remove(&key).unwrap_or_default();
+            version.aliases = aliases.remove(&key).unwrap_or_default();
+            version
+        })
+        .collect())
+}
+
+/// The newest version of each stage of a model.
+fn newest(connection: &Connection, model: i64) -> Result<Vec<ModelVersion>> {
+    let sql = format!(
+        "{VERSION_COLUMNS} WHERE v.model = ?1 AND v.version IN
+           (SELECT max(version) FROM model_version WHERE model = ?1 GROUP BY stage)"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows: Vec<_> = statement
         .query_map([model], version_from_row)?
@@ -113,7 +191,7 @@ fn registered(connection: &Connection, row: i64) -> Result<RegisteredModel> {
     let sql = "SELECT key, value FROM registered_model_tag WHERE model = ?1 ORDER BY key";
     model.tags = read_tags(connection, sql, row)?;
     model.aliases = aliases(connection, row)?;
-    model.latest_versions = latest_per_stage(&versions(connection, Some(row))?);
+    model.latest_versions = latest_per_stage(&newest(connection, row)?);
     Ok(model)
 }
 
@@ -490,7 +568,8 @@ impl RegistryStore for SqliteStore {
     }
 
     fn search_model_versions(&self, query: &SearchQuery) -> Result<Page<ModelVersion>> {
-        let versions = self.read(|connection| versions(connection, None))?;
+        let filter = Filter::parse(Subject::ModelVersion, &query.filter)?;
+        let versions = self.read(|connection| versions(connection, &filter))?;
         page_model_versions(versions, query)
     }
 }

@@ -57,6 +57,10 @@ fn active_run(connection: &Connection, id: &str) -> Result<(i64, i64)> {
 }
 
 fn set_tag(connection: &Connection, run: i64, tag: &Tag) -> Result<()> {
+    // A run keeps its name until it gets another, as in MLflow.
+    if tag.key == RUN_NAME_TAG && tag.value.is_empty() {
+        return Ok(());
+    }
     connection
         .prepare_cached("INSERT OR REPLACE INTO tag VALUES(?1, ?2, ?3)")?
         .execute(params![run, tag.key, tag.value])?;
@@ -254,10 +258,21 @@ impl SqliteStore {
         })
     }
 
-    pub(super) fn write_inputs(&self, id: &str, inputs: &[DatasetInput]) -> Result<()> {
+    pub(super) fn write_inputs(
+        &self,
+        id: &str,
+        inputs: &[DatasetInput],
+        models: &[String],
+    ) -> Result<()> {
         inputs.iter().try_for_each(check_input)?;
         self.write(|connection| {
             let (run, _) = active_run(connection, id)?;
+            for model in models {
+                connection.execute(
+                    "INSERT INTO run_model_input VALUES(?1, ?2) ON CONFLICT DO NOTHING",
+                    params![run, model],
+                )?;
+            }
             for DatasetInput { dataset, tags } in inputs {
                 let context = tags.iter().find(|t| t.key == CONTEXT_TAG).map(|t| &t.value);
                 let pairs: Vec<_> = tags.iter().map(|tag| (&tag.key, &tag.value)).collect();

@@ -11,6 +11,7 @@ const MIGRATIONS: [&str; 1] = ["
 ALTER TABLE model_version ADD COLUMN location TEXT;
 ALTER TABLE model_version ADD COLUMN content TEXT;
 CREATE INDEX model_version_by_location ON model_version(location);
+CREATE INDEX model_version_by_stage ON model_version(model, stage, version);
 CREATE TABLE run_model_input(
   run INTEGER NOT NULL, model_id TEXT NOT NULL,
   PRIMARY KEY(run, model_id)) WITHOUT ROWID;

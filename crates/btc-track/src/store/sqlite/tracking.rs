@@ -55,8 +55,8 @@ impl TrackingStore for SqliteStore {
         self.remove_run_tag(id, key)
     }
 
-    fn log_inputs(&self, id: &str, inputs: &[DatasetInput]) -> Result<()> {
-        self.write_inputs(id, inputs)
+    fn log_inputs(&self, id: &str, inputs: &[DatasetInput], models: &[String]) -> Result<()> {
+        self.write_inputs(id, inputs, models)
     }
 
     fn log_outputs(&self, id: &str, outputs: &[ModelOutput]) -> Result<()> {
