@@ -140,7 +140,7 @@ pub async fn serve_with(
                 Err(error) if is_of_connection(&error) => {}
                 // Most likely this process has no file handles left.
                 Err(_) => {
-                    server.peers.evict();
+                    server.peers.evict(batch(server.limits.connections));
                     tokio::time::sleep(EVICTION).await;
                 }
             },
@@ -179,7 +179,9 @@ impl Server {
         let client = address.ip();
         if !is_local(client)
             && self.peers.count(client) >= self.limits.connections_per_client
-            && !self.peers.evict_of(client)
+            && !self
+                .peers
+                .evict_of(client, batch(self.limits.connections_per_client))
         {
             return None;
         }
@@ -187,7 +189,7 @@ impl Server {
             if let Ok(permit) = self.permits.clone().try_acquire_owned() {
                 return Some(permit);
             }
-            self.peers.evict();
+            self.peers.evict(batch(self.limits.connections));
             let permit = self.permits.clone().acquire_owned();
             if let Ok(permit) = tokio::time::timeout(EVICTION, permit).await {
                 return permit.ok();
@@ -242,6 +244,12 @@ impl Server {
         }
         self.peers.remove(&peer);
     }
+}
+
+/// How many connections give way at once: a rush of new ones must not wait for
+/// each of them.
+fn batch(connections: usize) -> usize {
+    (connections / 16).max(1)
 }
 
 fn is_local(client: IpAddr) -> bool {

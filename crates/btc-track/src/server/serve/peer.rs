@@ -60,17 +60,18 @@ impl Peers {
         peers.values().filter(|peer| peer.client == client).count()
     }
 
-    /// Closes the connection that has kept the server waiting for the longest.
-    pub(super) fn evict(&self) -> bool {
-        self.evict_longest(|_| true)
+    /// Closes the `most` connections that have kept the server waiting for the
+    /// longest; `false` if it waits for none.
+    pub(super) fn evict(&self, most: usize) -> bool {
+        self.evict_longest(most, |_| true)
     }
 
     /// As [`evict`](Self::evict), among those of one client.
-    pub(super) fn evict_of(&self, client: IpAddr) -> bool {
-        self.evict_longest(|peer| peer.client == client)
+    pub(super) fn evict_of(&self, client: IpAddr, most: usize) -> bool {
+        self.evict_longest(most, |peer| peer.client == client)
     }
 
-    fn evict_longest(&self, among: impl Fn(&Peer) -> bool) -> bool {
+    fn evict_longest(&self, most: usize, among: impl Fn(&Peer) -> bool) -> bool {
         let peers = lock(&self.0);
         let waiting = peers
             .values()
@@ -79,13 +80,11 @@ impl Peers {
                 let state = lock(&peer.state);
                 (state.pending.is_some() && !state.evicted).then(|| (state.waited(), peer))
             });
-        match waiting.max_by_key(|(waited, _)| *waited) {
-            Some((_, peer)) => {
-                peer.evict();
-                true
-            }
-            None => false,
-        }
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_by_key(|(waited, _)| std::cmp::Reverse(*waited));
+        waiting.truncate(most);
+        waiting.iter().for_each(|(_, peer)| peer.evict());
+        !waiting.is_empty()
     }
 
     /// Closes all connections.
