@@ -2,9 +2,12 @@
 
 use crate::clean::Reason;
 use crate::error::{Error, Result};
+use crate::fetched::{Fetched, Window};
 use crate::number::{Number, short};
 use crate::series::{SeriesName, check_distinct};
-use crate::source::{DailySeries, DayValue, Source, daily_schema, from_batch, to_batch};
+use crate::source::{
+    DailySeries, DayValue, Source, SourceError, daily_schema, from_batch, to_batch,
+};
 use crate::store::read_parquet;
 use arrow::array::{AsArray, Date32Array, RecordBatch};
 use arrow::compute::cast;
@@ -12,7 +15,6 @@ use arrow::datatypes::{DataType, Date32Type, SchemaRef};
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate};
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Which columns of a file are taken, and what they are called here.
@@ -158,15 +160,16 @@ impl Source for FileSource {
         self.columns.schema()
     }
 
-    async fn fetch(&self, days: RangeInclusive<NaiveDate>) -> Result<RecordBatch> {
+    async fn fetch(&self, window: &Window<'_>) -> Result<Fetched, SourceError> {
         let source = self.clone();
         let read = tokio::task::spawn_blocking(move || source.read()).await;
         let mut series =
             read.map_err(|problem| Error::invalid(&self.path, problem.to_string()))??;
         for series in &mut series {
+            let days = window.days(series.name.as_str());
             series.values.retain(|(day, _)| days.contains(day));
         }
-        to_batch(self.schema(), &series)
+        Ok(to_batch(self.schema(), &series)?.into())
     }
 }
 

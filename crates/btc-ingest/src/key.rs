@@ -1,3 +1,5 @@
+//! The API key, which is never shown.
+
 use std::fmt;
 
 /// An API key that shows itself to nobody but the service.

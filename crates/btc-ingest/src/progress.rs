@@ -1,3 +1,5 @@
+//! What a pull tells while it runs.
+
 use std::time::Duration;
 
 /// What happens while data is pulled.

@@ -1,3 +1,5 @@
+//! What to pull, and what a pull brought.
+
 use crate::http::HttpConfig;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;

@@ -3,9 +3,10 @@
 use crate::alpha_vantage::ALPHA_VANTAGE;
 use crate::blockchain::{BLOCKCHAIN, MARKET_PRICE_COLUMN};
 use crate::clean::{Reason, Rejected};
+use crate::misdated;
 use crate::series::SeriesName;
 use crate::source::{DailySeries, DayValue, OHLCV};
-use crate::store::Logs;
+use crate::store::{Logs, is_storable};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
 
@@ -36,6 +37,7 @@ pub(crate) fn check(logs: &Logs) -> Vec<String> {
         }
     }
     warnings.extend(price_mismatch(logs));
+    warnings.extend(misdated::find(logs).iter().map(ToString::to_string));
     warnings
 }
 
@@ -145,7 +147,9 @@ pub(crate) fn set_aside_unfit(series: &mut [DailySeries], today: NaiveDate) -> V
     for DailySeries { name, values } in series.iter_mut() {
         let is_price = OHLCV[..4].contains(&name.as_str()) || *name == MARKET_PRICE_COLUMN;
         values.retain(|&(day, value)| {
-            let reason = if day >= today {
+            let reason = if !is_storable(day) {
+                Reason::BadStamp
+            } else if day >= today {
                 Reason::Future
             } else if !value.is_finite() {
                 Reason::NotFinite

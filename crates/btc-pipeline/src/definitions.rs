@@ -1,6 +1,5 @@
 //! The features that come with the workflow.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +21,10 @@ pub const BLOCKCHAIN_VIEW: &str = "blockchain";
 /// How long a daily value stands in for a missing later one.
 const TTL: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
+/// The name of a feature store that is not there yet.
+const FEATURE_PROJECT: &str = "btc";
+/// The file that makes a folder a feature store.
+const SETTINGS_FILE: &str = "feature_store.toml";
 /// The file the built-in definitions are written to.
 const BUILTIN_FILE: &str = "daily_bitcoin.toml";
 
@@ -79,7 +82,7 @@ pub fn builtin_definitions() -> Definitions {
 /// cannot be read.
 pub fn definitions(project: &Project) -> Result<Definitions> {
     let folder = project.features_dir();
-    if !folder.join("feature_store.toml").exists() {
+    if !folder.join(SETTINGS_FILE).exists() {
         let io = |source| Error::Io {
             action: "create",
             path: folder.clone(),
@@ -91,7 +94,7 @@ pub fn definitions(project: &Project) -> Result<Definitions> {
             &folder.join(BUILTIN_FILE),
             builtin_definitions().to_toml().as_bytes(),
         )?;
-        StoreConfig::new("btc").write(&folder)?;
+        StoreConfig::new(FEATURE_PROJECT).write(&folder)?;
     }
     Ok(Definitions::from_dir(&folder)?)
 }
@@ -109,28 +112,39 @@ pub fn feature_store(project: &Project) -> Result<FeatureStore> {
     Ok(store)
 }
 
+/// What the project's files declare; the built-in features where there are none. Nothing is
+/// written.
+///
+/// # Errors
+///
+/// [`Error::Features`] if the files cannot be read.
+pub fn declared(project: &Project) -> Result<Definitions> {
+    let folder = project.features_dir();
+    Ok(match folder.join(SETTINGS_FILE).exists() {
+        true => Definitions::from_dir(&folder)?,
+        false => builtin_definitions(),
+    })
+}
+
+/// The project's feature store as it would be with `definitions` applied, to read from. Nothing is
+/// written; a folder that is not there counts as an empty one.
+///
+/// # Errors
+///
+/// [`Error::Features`] if a definition does not fit its source.
+pub fn preview_store(project: &Project, definitions: &Definitions) -> Result<FeatureStore> {
+    let folder = project.features_dir();
+    Ok(FeatureStore::preview(
+        &folder,
+        FEATURE_PROJECT,
+        definitions,
+    )?)
+}
+
 fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
-    let io = |source| Error::Io {
+    btc_files::replace(path, content).map_err(|source| Error::Io {
         action: "write",
         path: path.to_owned(),
         source,
-    };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = draft_in(folder).map_err(io)?;
-    file.write_all(content).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
-}
-
-/// A file in `folder` that gets its name when it is whole. Its mode is that of
-/// any new file: what the umask leaves.
-fn draft_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
+    })
 }

@@ -3,7 +3,7 @@
 use btc_ingest::{PullReport, SAMPLE_DAYS, pull_sample};
 use chrono::NaiveDate;
 
-use crate::table::close_of;
+use crate::instants::close_of;
 use crate::{Project, Result};
 
 /// The last day of the synthetic market: fixed, so that everyone sees the same.
@@ -21,7 +21,7 @@ const SEED: u64 = 0;
 pub fn retrieve_sample(project: &Project) -> Result<PullReport> {
     let now = close_of(SAMPLE_LAST_DAY);
     Ok(pull_sample(
-        &project.data_dir(),
+        project.data_dir(),
         SEED,
         SAMPLE_LAST_DAY,
         SAMPLE_DAYS,

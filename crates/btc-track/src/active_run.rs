@@ -1,3 +1,5 @@
+//! A run that is being recorded, and ends when it goes out of scope.
+
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};

@@ -1,3 +1,5 @@
+//! Runs, artifacts and registered models of one place, as a program uses them.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -235,14 +237,9 @@ impl TrackingClient {
             path: output.to_owned(),
             source,
         };
-        let folder = output
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let mut file = crate::artifact::draft_in(folder).map_err(failed)?;
+        let mut file = btc_files::NewFile::create(output).map_err(failed)?;
         let size = std::io::copy(&mut content, &mut file).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(output).map_err(|error| failed(error.error))?;
+        file.finish().map_err(failed)?;
         Ok(size)
     }
 
@@ -352,6 +349,20 @@ impl TrackingClient {
     /// `NotFound` if the model is missing, unless `new` creates it, and if the
     /// source names nothing; `InvalidParameter` if a file of it is no plain file.
     pub fn create_model_version(&self, new: &NewModelVersion) -> Result<ModelVersion> {
+        self.registry.create_model_version(&self.pinned(new)?)
+    }
+
+    /// As [`RegistryStore::register_model_version`], pinning the content of the
+    /// files as [`create_model_version`](Self::create_model_version) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_model_version`](Self::create_model_version).
+    pub fn register_model_version(&self, new: &NewModelVersion) -> Result<(ModelVersion, bool)> {
+        self.registry.register_model_version(&self.pinned(new)?)
+    }
+
+    fn pinned(&self, new: &NewModelVersion) -> Result<NewModelVersion> {
         let mut new = new.clone();
         // A server pins the content of what it keeps itself.
         if new.content.is_none()
@@ -361,7 +372,7 @@ impl TrackingClient {
         {
             new.content = content_hash(&*self.artifacts, &uri)?;
         }
-        self.registry.create_model_version(&new)
+        Ok(new)
     }
 
     /// Checks that the files of a version are those that were registered, and

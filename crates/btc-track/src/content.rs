@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use sha2::{Digest, Sha256};
+use btc_files::{Sha256, sha256_of};
 
 use crate::artifact::ArtifactRepository;
 use crate::error::{Error, Result};
@@ -78,18 +78,18 @@ fn collect(
 }
 
 fn hash(file: &mut dyn Read) -> Result<String> {
-    let mut hasher = Sha256::new();
-    std::io::copy(file, &mut hasher).map_err(|source| Error::Store {
+    let mut file = file;
+    let (_, hash) = sha256_of(&mut file).map_err(|source| Error::Store {
         action: "read the files of a model".into(),
         source: source.into(),
     })?;
-    Ok(format!("{:x}", hasher.finalize()))
+    Ok(hash)
 }
 
 fn list_hash(files: &[(String, String)]) -> String {
-    let mut hasher = Sha256::new();
+    let mut hasher = Sha256::default();
     for (path, hash) in files {
         hasher.update(format!("{hash}  {path}\n"));
     }
-    format!("{:x}", hasher.finalize())
+    hasher.hex()
 }

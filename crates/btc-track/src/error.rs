@@ -1,3 +1,5 @@
+//! What can go wrong, and the name MLflow has for it.
+
 use std::io;
 use std::path::PathBuf;
 

@@ -106,18 +106,6 @@ pub(crate) enum PlotKind {
     Importance,
 }
 
-/// How the values of a trial that is asked for are chosen.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum SamplerName {
-    Auto,
-    Tpe,
-    Random,
-    Cmaes,
-    Gp,
-    Nsga2,
-    Qmc,
-}
-
 /// One of the names that a library knows; the help lists them, and a wrong one is told the next.
 pub(crate) fn one_of<T>(
     names: impl IntoIterator<Item: ToString>,
@@ -155,15 +143,6 @@ pub(crate) fn parse_instant(text: &str) -> Result<DateTime<Utc>, String> {
 pub(crate) fn parse_day(text: &str) -> Result<NaiveDate, String> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d")
         .map_err(|_| "expected a day such as 2023-01-10".to_owned())
-}
-
-/// Parses a boolean the way Python's command lines spell it, too.
-pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("expected true or false".to_owned()),
-    }
 }
 
 /// Parses `NAME=VALUE`; the value may hold further equals signs.

@@ -11,6 +11,7 @@ use crate::interrupt::Interrupt;
 use crate::output::bars::PullProgress;
 use crate::output::file::{create_folder_of, write_whole};
 use crate::output::printer::Printer;
+use crate::output::profile::render;
 use crate::output::views::data as view;
 use crate::settings::requests::data::{PullRequest, SampleRequest, TableExport};
 use crate::settings::resolve::Settings;
@@ -96,7 +97,7 @@ pub(crate) async fn import(
 }
 
 pub(crate) fn status(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
-    let status = btc_ingest::status(&settings.project.data_dir(), settings.now)?;
+    let status = btc_ingest::status(settings.project.data_dir(), settings.now)?;
     view::status(&status, printer)
 }
 
@@ -105,14 +106,14 @@ pub(crate) fn profile(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let page = btc_ingest::profile(&settings.project.data_dir(), settings.now)?;
+    let profile = btc_ingest::profile(settings.project.data_dir(), settings.now)?;
     create_folder_of(output)?;
-    write_whole(output, page.as_bytes())?;
+    write_whole(output, render(&profile).as_bytes())?;
     view::path(output, printer)
 }
 
 pub(crate) fn verify(settings: &Settings, printer: &mut Printer) -> anyhow::Result<ExitCode> {
-    let verification = btc_ingest::verify(&settings.project.data_dir())?;
+    let verification = btc_ingest::verify(settings.project.data_dir())?;
     view::verification(&verification, printer)?;
     Ok(if verification.is_ok() {
         ExitCode::SUCCESS

@@ -18,15 +18,13 @@ use crate::settings::requests::features::{
     BuildRequest, FeastImport, HistoricalRequest, Period, StatsRequest,
 };
 use crate::settings::resolve::Settings;
-use crate::stores::{
-    applied_features, declared, declared_features, existing_features, feature_store,
-};
+use crate::stores::{applied_features, declared_features, existing_features, feature_store};
 
 pub(crate) fn plan(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
     let store = existing_features(settings)?;
     let plan = match settings.project.features_dir().exists() {
         true => store.plan_dir()?,
-        false => store.plan(&declared(settings)?)?,
+        false => store.plan(&btc_pipeline::declared(&settings.project)?)?,
     };
     view::plan(&plan, printer)
 }

@@ -53,7 +53,7 @@ pub(crate) fn dispatch(
             let pull = args
                 .pull_data
                 .then(|| requests::data::pull_config(settings));
-            let search = requests::models::SearchRequest::new(&args, settings)?;
+            let search = requests::models::SearchRequest::new(&args, settings);
             block_on(tune::run(search, pull, settings, printer))
         }
         Command::Tune(TuneCommand::Study(command)) => study(command, settings, printer),
@@ -69,7 +69,7 @@ pub(crate) fn dispatch(
             block_on(backtest::run(request, settings, printer))
         }
         Command::Pipeline(PipelineCommand::Run(args)) => {
-            let request = requests::models::PipelineRequest::new(args, settings)?;
+            let request = requests::models::PipelineRequest::new(args, settings);
             block_on(pipeline::run(request, settings, printer))
         }
         Command::Serve(args) => block_on(serve::run(args.into(), settings, printer)),
@@ -219,7 +219,7 @@ async fn model(
 ) -> anyhow::Result<ExitCode> {
     match command {
         ModelCommand::RegisterBest(args) => {
-            let request = requests::models::register(args, settings);
+            let request = requests::models::register(args);
             model::register_best(request, settings, printer).await?;
         }
         ModelCommand::List => model::list(settings, printer)?,

@@ -34,10 +34,10 @@ fn a_sample_can_be_looked_at_checked_drawn_and_exported() {
         file,
     ];
     succeed(root, &export);
-    let batch = btc_ingest::read_parquet(file.as_ref()).expect("a Parquet file");
+    let batch = btc_ingest::read_parquet(file).expect("a Parquet file");
     assert_eq!(batch.num_rows(), 0, "nothing was known then");
     succeed(root, &["data", "export", "ohlcv", "--output", file]);
-    let batch = btc_ingest::read_parquet(file.as_ref()).expect("a Parquet file");
+    let batch = btc_ingest::read_parquet(file).expect("a Parquet file");
     assert_eq!(batch.num_rows(), 60);
 
     assert!(succeed(root, &["data", "verify"]).contains("0 problems"));
@@ -140,12 +140,10 @@ fn a_folder_without_data_is_not_found() {
 #[test]
 fn a_service_that_cannot_be_reached_is_exit_code_four() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    drop(listener);
+    let url = btc_testing::NO_SERVER;
     fail(
         folder.path(),
-        &["data", "pull", "--blockchain-url", &url],
+        &["data", "pull", "--blockchain-url", url],
         4,
         "cannot read",
     );

@@ -80,7 +80,12 @@ impl OpenFile {
     pub(crate) fn content(&self) -> Result<PositionedFile> {
         let file = match &self.held {
             Some(file) => file.clone(),
-            None => open(&self.path)?.0,
+            None => match open(&self.path) {
+                Ok((file, _)) => file,
+                // A folder that is replaced with all it holds takes the file with it.
+                Err(_) if !self.path.exists() => return Err(self.changed()),
+                Err(error) => return Err(error),
+            },
         };
         self.check(&file)?;
         Ok(file)
@@ -91,10 +96,14 @@ impl OpenFile {
         if Identity::of_file(&content.file, &self.path)? == self.identity {
             return Ok(());
         }
-        Err(Error::SourceChanged {
+        Err(self.changed())
+    }
+
+    fn changed(&self) -> Error {
+        Error::SourceChanged {
             name: self.source.clone(),
             path: self.path.clone(),
-        })
+        }
     }
 }
 

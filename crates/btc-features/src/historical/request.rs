@@ -1,6 +1,6 @@
 //! From a selection of features to the views, columns and names of a join.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::datatypes::{DataType, Schema};
 
@@ -9,6 +9,7 @@ use super::exec::ViewJoin;
 use super::input::{Input, Tables};
 use super::keys::KeyForm;
 use super::matching::Rules;
+use super::paths::real_places;
 use crate::definition::{
     Definitions, FeatureView, FeatureViewProjection, FileSource, OnDemandFeatureView,
 };
@@ -195,6 +196,33 @@ impl Request {
     /// The joins of this request's views to entity rows with these columns,
     /// in the order of `views`.
     pub(crate) fn joins(
+        &self,
+        entity_rows: &Schema,
+        repo_dir: &Path,
+        tables: &Tables,
+    ) -> Result<Vec<ViewJoin>> {
+        let sources = || {
+            let sources = self.views.iter().map(|view| &view.source);
+            sources.filter(|source| !tables.contains_key(&source.name))
+        };
+        // Several sources may lie behind one link: if it was replaced while they were opened,
+        // they are of different states, and opened again.
+        const ATTEMPTS: usize = 100;
+        for _ in 0..ATTEMPTS {
+            let places = real_places(sources(), repo_dir);
+            let joins = self.open(entity_rows, repo_dir, tables);
+            if places == real_places(sources(), repo_dir) {
+                return joins;
+            }
+        }
+        let changing = sources().next();
+        Err(Error::SourceChanged {
+            name: changing.map_or_else(String::new, |source| source.name.clone()),
+            path: changing.map_or_else(PathBuf::new, |source| source.resolved_path(repo_dir)),
+        })
+    }
+
+    fn open(
         &self,
         entity_rows: &Schema,
         repo_dir: &Path,

@@ -70,7 +70,7 @@ pub(crate) struct KeyRows {
 impl FileScan {
     /// Finds the files of a source and reads their footers.
     pub(crate) fn open(source: &FileSource, repo_dir: &Path) -> Result<Self> {
-        let paths = source_files(source, repo_dir)?;
+        let paths = source_files(source, repo_dir)?.paths;
         // Where pages can be found, those without a match are passed over.
         let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
         let mut files = Vec::with_capacity(paths.len());

@@ -1,3 +1,5 @@
+//! Reading the answers of Alpha Vantage, of the old form and the new.
+
 use crate::clean::{Reason, Rejected};
 use crate::error::{Error, Result};
 use crate::number::{Number, short};

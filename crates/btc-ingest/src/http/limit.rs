@@ -1,3 +1,5 @@
+//! So many requests at once, then one every so often: a token bucket.
+
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;

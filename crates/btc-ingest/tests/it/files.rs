@@ -4,8 +4,8 @@ use crate::service::{Service, World, contents, day, noon};
 use btc_ingest::arrow::array::{AsArray, Float64Array, RecordBatch, StringArray};
 use btc_ingest::arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use btc_ingest::{
-    ColumnMapping, Error, FileProblemKind, FileSource, Manifest, Reason, Revisions, SAMPLE_DAYS,
-    Source, Table, data_hash, last_complete_day, pull_sample, pull_source, read_parquet,
+    ColumnMapping, DataFolder, Error, FileProblemKind, FileSource, Reason, Revisions, SAMPLE_DAYS,
+    Source, Table, Window, data_hash, last_complete_day, pull_sample, pull_source, read_parquet,
     read_table, status, verify, write_parquet,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -49,7 +49,13 @@ fn a_sample_is_marked_everywhere_and_the_same_every_time() {
     assert_eq!(contents(one.path()), contents(two.path()));
     assert_eq!(report.warnings, Vec::<String>::new());
 
-    assert!(Manifest::read(one.path()).unwrap().unwrap().synthetic);
+    assert!(
+        DataFolder::new(one.path())
+            .snapshot()
+            .unwrap()
+            .manifest()
+            .synthetic
+    );
     let tables = contents(one.path());
     for name in tables.keys().filter(|name| name.ends_with(".parquet")) {
         let file = File::open(one.path().join(name)).unwrap();
@@ -156,7 +162,7 @@ async fn broken_files_are_errors_that_name_them() {
     let service = Service::start(World::up_to("2021-03-20")).await;
     let breaks: [(&str, &[u8]); 4] = [
         ("manifest.json", b"{"),
-        ("manifest.json", br#"{"format_version": 2}"#),
+        ("manifest.json", br#"{"format_version": 3}"#),
         ("raw/blockchain/2021.parquet", b"PAR1"),
         ("raw/blockchain/2021.parquet", b""),
     ];
@@ -191,7 +197,7 @@ fn a_folder_that_cannot_be_written_is_an_error_with_its_name() {
     let error = pull_sample(&file, 0, day("2024-01-01"), 30, noon(day("2024-01-02"))).unwrap_err();
     assert!(matches!(error, Error::Write { .. }), "{error:?}");
     let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
-    let error = write_parquet(&folder.path().join("none/x.parquet"), &batch).unwrap_err();
+    let error = write_parquet(folder.path().join("none/x.parquet"), &batch).unwrap_err();
     assert!(error.to_string().contains("x.parquet"), "{error}");
 }
 
@@ -269,7 +275,8 @@ async fn a_parquet_file_is_imported_like_a_csv_file() {
     write_parquet(&file, &table(["2020-01-03", "2020-01-02", "2020-01-01"])).unwrap();
     let source = FileSource::new("x", &file, ColumnMapping::new("d").with("v", "close")).unwrap();
     let days = day("2020-01-01")..=day("2020-12-31");
-    let batch = source.fetch(days.clone()).await.unwrap();
+    let window = Window::of(days, noon(day("2021-01-01")));
+    let batch = source.fetch(&window).await.unwrap().into_batch().unwrap();
     assert_eq!(batch.schema(), source.schema());
     assert_eq!(
         batch
@@ -281,10 +288,10 @@ async fn a_parquet_file_is_imported_like_a_csv_file() {
     );
 
     write_parquet(&file, &table(["2020-01-03", "2020-01-03", "2020-01-01"])).unwrap();
-    let error = source.fetch(days.clone()).await.unwrap_err().to_string();
+    let error = source.fetch(&window).await.unwrap_err().to_string();
     assert!(error.contains("do not ascend"), "{error}");
     let other = FileSource::new("x", &file, ColumnMapping::new("d").with("w", "close")).unwrap();
-    let error = other.fetch(days).await.unwrap_err().to_string();
+    let error = other.fetch(&window).await.unwrap_err().to_string();
     assert!(error.contains("no column \"w\"; there are d, v"), "{error}");
 }
 
@@ -298,7 +305,7 @@ async fn a_source_cannot_pose_as_a_service() {
         let source = FileSource::new(name, &file, columns).unwrap();
         let days = day("2020-01-01")..=day("2020-01-01");
         let now = noon(day("2021-01-01"));
-        let result = pull_source(&folder.path().join("data"), &source, days, now).await;
+        let result = pull_source(folder.path().join("data"), &source, days, now).await;
         assert!(matches!(result, Err(Error::Config { .. })), "{name}");
     }
 }
@@ -316,7 +323,7 @@ fn a_quarantine_file_says_what_and_why() {
 }
 
 #[tokio::test]
-async fn a_profile_is_one_page_that_needs_nothing_else_and_shows_what_is_missing() {
+async fn a_profile_holds_every_series_and_shows_what_is_missing() {
     let service = Service::start(World::up_to("2021-06-20")).await;
     service.change(|world| {
         world.fault = "gap";
@@ -324,49 +331,45 @@ async fn a_profile_is_one_page_that_needs_nothing_else_and_shows_what_is_missing
     });
     let folder = tempfile::tempdir().unwrap();
     let report = service.pull(folder.path()).await.unwrap();
-    let page = btc_ingest::profile(folder.path(), report.now).unwrap();
-    for outside in [
-        "http:", "https:", "src=", "href=", "<script", "url(", "NaN", "inf",
-    ] {
-        assert!(!page.contains(outside), "{outside}");
-    }
-    assert_eq!(page.matches("<h1").count(), 1);
-    // Close, volume and fourteen charts are drawn; two more appear in the coverage alone.
-    assert_eq!(page.matches("<section").count(), 16);
-    assert!(page.contains("<th>hash rate<td class=\"wide\">no values"));
-    assert!(page.contains("2021-05-11 to 2021-05-12 (2)"));
-    assert!(page.contains(&report.data_hash));
-    assert!(!page.contains("synthetic"));
+    let profile = btc_ingest::profile(folder.path(), report.now).unwrap();
+    assert_eq!(profile.columns.len(), 20);
+    let column = |name: &str| profile.columns.iter().find(|c| c.name == name).unwrap();
+    let missing = column("hash_rate");
+    assert!(missing.values.is_empty() && missing.summary.is_none());
+    let gaps = &column("difficulty").gaps;
+    let gap = gaps.iter().find(|gap| gap.first == day("2021-05-11"));
+    let gap = gap.map(|gap| (gap.last, gap.days()));
+    assert_eq!(gap, Some((day("2021-05-12"), 2)));
+    assert_eq!(profile.status.data_hash, report.data_hash);
+    assert!(profile.is_intact && !profile.status.synthetic);
+    let numbers = serde_json::to_value(&profile).unwrap();
+    assert_eq!(numbers["correlations"]["values"][0][0], 1.0);
     service.change(|world| world.fault = "nulls");
     let mut config = service.config(folder.path());
     config.refresh = true;
     btc_ingest::pull(&config, &()).await.unwrap();
-    let page = btc_ingest::profile(folder.path(), report.now).unwrap();
-    assert!(
-        page.contains("<tr><th>open<td>null<td>"),
+    let profile = btc_ingest::profile(folder.path(), report.now).unwrap();
+    let open = profile.quarantine.iter().find(|one| one.series == "open");
+    assert_eq!(
+        open.unwrap().reason,
+        "null",
         "what was set aside is counted"
     );
 }
 
 #[tokio::test]
-async fn a_change_that_the_disk_cuts_off_is_finished_by_the_next_pull() {
+async fn a_file_in_the_way_stops_a_pull_and_stays() {
     let service = Service::start(World::up_to("2021-03-20")).await;
     let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let expected = service.pull(other.path()).await.unwrap();
-    // A file where a folder has to be: moving the tables fails half way.
+    // A file where a folder has to be.
     fs::write(folder.path().join("processed"), "in the way").unwrap();
     let error = service.pull(folder.path()).await.unwrap_err();
     assert!(matches!(error, Error::Write { .. }), "{error:?}");
     assert!(error.to_string().contains("processed"), "{error}");
-    assert!(folder.path().join(".staging/commit.json").exists());
     fs::remove_file(folder.path().join("processed")).unwrap();
     let report = service.pull(folder.path()).await.unwrap();
     assert_eq!(report.data_hash, expected.data_hash);
-    assert_eq!(
-        report.changes(),
-        0,
-        "what was decided was finished before asking"
-    );
     assert_eq!(contents(folder.path()), contents(other.path()));
 }
 
@@ -417,4 +420,29 @@ async fn a_chart_and_a_column_of_one_name_are_one_series() {
         let error = btc_ingest::pull(&config, &()).await.unwrap_err();
         assert!(matches!(error, Error::Config { .. }), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn days_and_times_that_cannot_be_stored_are_set_aside_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = folder.path().join("x.csv");
+    fs::write(&file, "d,a\n0001-01-01,1\n1500-01-01,2\n2012-01-01,3\n").unwrap();
+    let source = || FileSource::new("old", &file, ColumnMapping::new("d").with("a", "a")).unwrap();
+    let all = chrono::NaiveDate::MIN..=chrono::NaiveDate::MAX;
+    let now = noon(day("2021-03-20"));
+    let report = pull_source(&data, &source(), all.clone(), now)
+        .await
+        .unwrap();
+    assert_eq!((report.series[0].rows, report.series[0].rejected), (1, 2));
+    let mut names: Vec<_> = contents(&data).into_keys().collect();
+    names.retain(|name| name.starts_with("raw"));
+    assert_eq!(
+        names,
+        ["raw/old/2012.parquet", "raw/old/quarantine.parquet"]
+    );
+    // The next revision would have the time of this one.
+    let late = noon(day("2300-01-01"));
+    let error = pull_source(&data, &source(), all, late).await.unwrap_err();
+    assert!(error.to_string().contains("2262"), "{error}");
 }

@@ -9,3 +9,5 @@ mod properties;
 mod pulls;
 mod real_bodies;
 mod service;
+mod snapshots;
+mod sources;

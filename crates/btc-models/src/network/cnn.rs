@@ -11,6 +11,7 @@ use crate::nn::parameters::Parameters;
 
 /// One convolution over `kernel` steps and all features, activation, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CnnConfig {
     /// The number of filters.
     pub filters: usize,
@@ -19,6 +20,12 @@ pub struct CnnConfig {
     /// The function after the convolution.
     pub activation: Activation,
 }
+
+settings!(CnnConfig {
+    with_filters(filters: usize),
+    with_kernel(kernel: usize),
+    with_activation(activation: Activation),
+});
 
 impl From<&Hyperparameters> for CnnConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {

@@ -1,10 +1,10 @@
-//! Artifacts in a local folder.
+//! Artifacts in a folder of this machine.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use btc_files::{NewFile, Sha256, create_dirs};
 
 use super::{ArtifactPath, ArtifactRepository, ArtifactUri, Upload, Written};
 use crate::entity::FileInfo;
@@ -89,11 +89,12 @@ impl LocalArtifacts {
         }
         let uploads = self.root.join(UPLOADS);
         let failed = Error::artifact("write", &place);
-        let draft = fs::create_dir_all(&uploads).and_then(|()| super::draft_in(&uploads));
+        let draft =
+            fs::create_dir_all(&uploads).and_then(|()| NewFile::create_in(&uploads, &place));
         Ok(LocalUpload {
             draft: draft.map_err(failed)?,
             place,
-            hasher: Sha256::new(),
+            hasher: Sha256::default(),
             size: 0,
         })
     }
@@ -117,7 +118,7 @@ impl LocalArtifacts {
         };
         let uploads = self.root.join(UPLOADS);
         fs::create_dir_all(&uploads).map_err(failed)?;
-        let staging = tempfile::tempdir_in(&uploads).map_err(failed)?;
+        let staging = btc_files::temporary_dir(&uploads, "folder-").map_err(failed)?;
         // The same layout below another root, moved into place at the end.
         let staged = Self::new(staging.path());
         staged.copy_folder(local, target)?;
@@ -126,9 +127,9 @@ impl LocalArtifacts {
             return Ok(());
         }
         let parent = place.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent).map_err(failed)?;
+        create_dirs(parent).map_err(failed)?;
         fs::rename(&files, &place).map_err(failed)?;
-        sync_folder(parent).map_err(failed)
+        btc_files::sync_dir(parent).map_err(failed)
     }
 
     fn copy_folder(&self, local: &Path, target: &ArtifactPath) -> Result<()> {
@@ -293,7 +294,7 @@ impl ArtifactRepository for LocalArtifacts {
 
 /// A draft on its way to its place.
 struct LocalUpload {
-    draft: tempfile::NamedTempFile,
+    draft: NewFile,
     place: PathBuf,
     hasher: Sha256,
     size: u64,
@@ -325,15 +326,12 @@ impl Upload for LocalUpload {
             path: place.clone(),
             source,
         };
-        draft.as_file().sync_all().map_err(failed)?;
         // A place below the root has a parent.
-        let folder = place.parent().unwrap_or(&place);
-        fs::create_dir_all(folder).map_err(failed)?;
-        draft.persist(&place).map_err(|error| failed(error.error))?;
-        sync_folder(folder).map_err(failed)?;
+        create_dirs(place.parent().unwrap_or(&place)).map_err(failed)?;
+        draft.finish().map_err(failed)?;
         Ok(Written {
             size,
-            sha256: format!("{:x}", hasher.finalize()),
+            sha256: hasher.hex(),
         })
     }
 }
@@ -360,15 +358,5 @@ fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// Makes a rename in `folder` last.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    // Only Unix lets a folder be opened and synced.
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
     }
 }

@@ -1,4 +1,6 @@
-//! Which paths and URIs of artifacts are accepted.
+//! Paths and URIs of artifacts, which never leave their root.
+
+use percent_encoding::percent_decode;
 
 use crate::error::{Error, Result};
 
@@ -110,21 +112,7 @@ fn check(path: &str) -> Result<()> {
 /// Decodes percent escapes once; none if there are none. A percent sign that
 /// starts none stays.
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut i = 0;
-    while i < text.len() {
-        let hex = |b: Option<&u8>| b.and_then(|b| (*b as char).to_digit(16));
-        match (text[i], hex(text.get(i + 1)), hex(text.get(i + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                i += 3;
-            }
-            (byte, _, _) => {
-                decoded.push(byte);
-                i += 1;
-            }
-        }
-    }
+    let decoded: Vec<u8> = percent_decode(text).collect();
     (decoded.len() < text.len()).then_some(decoded)
 }
 

@@ -1,3 +1,5 @@
+//! What every store does with experiments.
+
 use super::models::version;
 use super::{EXISTS, INVALID, MISSING, Store, fails};
 use crate::entity::*;

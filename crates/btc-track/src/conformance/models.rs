@@ -1,3 +1,5 @@
+//! What every store does with logged and registered models.
+
 use super::{EXISTS, INVALID, MISSING, Store, fails};
 use crate::entity::*;
 use crate::error::Result;
@@ -203,6 +205,9 @@ pub(super) fn models_have_aliases_and_stages(store: &Store) -> Result<()> {
         INVALID,
         registry.change_registered_model("btc", &tag(100_001)),
     );
+    for latest in ["latest", "Latest"] {
+        assert_eq!(registry.model_version_by_alias("btc", latest)?.version, 2);
+    }
     fails(INVALID, registry.model_version_by_alias("btc", "nobody"));
     fails(MISSING, registry.model_version_by_alias("eth", "champion"));
     registry.change_registered_model("btc", &RegisteredModelChange::DeleteAlias("best".into()))?;
@@ -231,6 +236,56 @@ pub(super) fn models_have_aliases_and_stages(store: &Store) -> Result<()> {
     fails(INVALID, registry.model_version_by_alias("btc", "champion"));
     let query = SearchQuery::filtered("name = 'btc' AND tag.`mlflow.prompt.is_prompt` != 'true'");
     assert_eq!(registry.search_registered_models(&query)?.items.len(), 1);
+    Ok(())
+}
+
+pub(super) fn one_run_is_one_version_however_many_register_it(store: &Store) -> Result<()> {
+    let new = |tag: &str| NewModelVersion {
+        create_model: true,
+        run_id: Some("0123456789abcdef0123456789abcdef".into()),
+        tags: vec![Tag::new("by", tag)],
+        aliases: vec!["champion".into()],
+        ..version("btc", "mlflow-artifacts:/0/run/artifacts/model")
+    };
+    let start = std::sync::Barrier::new(4);
+    let registered: Vec<Result<_>> = std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..4)
+            .map(|racer| {
+                let (new, start) = (new(&racer.to_string()), &start);
+                scope.spawn(move || {
+                    start.wait();
+                    store.registry().register_model_version(&new)
+                })
+            })
+            .collect();
+        let join = |racer: std::thread::ScopedJoinHandle<'_, _>| racer.join().expect("no panic");
+        racers.into_iter().map(join).collect()
+    });
+    let mut new_ones = 0;
+    let left = store.client.model_versions("btc")?;
+    assert_eq!(left.len(), 1);
+    for outcome in registered {
+        let (version, was_there) = outcome?;
+        assert_eq!(
+            version.version, left[0].version,
+            "all get the one that stays"
+        );
+        new_ones += usize::from(!was_there);
+    }
+    assert_eq!(new_ones, 1, "one of them made it");
+    assert_eq!(left[0].aliases, ["champion"]);
+
+    // Later, too, and what is new is added.
+    let (again, was_there) = store.registry().register_model_version(&new("later"))?;
+    assert_eq!((again.version, was_there), (left[0].version, true));
+    assert_eq!(again.tag("by"), Some("later"));
+    // Another folder of the run is another version.
+    let other = NewModelVersion {
+        source: "mlflow-artifacts:/0/run/artifacts/other".into(),
+        ..new("other")
+    };
+    let (other, was_there) = store.registry().register_model_version(&other)?;
+    assert!(!was_there && other.version != again.version);
     Ok(())
 }
 

@@ -1,3 +1,5 @@
+//! What every store keeps of a run: metrics, parameters, tags, inputs.
+
 use super::{INVALID, MISSING, Store, fails};
 use crate::entity::*;
 use crate::error::Result;

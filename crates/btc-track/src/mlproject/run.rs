@@ -1,4 +1,4 @@
-//! Running an entry point and recording it.
+//! Runs an entry point of a project as a recorded run.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! The grammar of filters and orders.
+
 use super::lexer::{Spanned, Token, error, tokens};
 use super::{Clause, Comparator, Filter, Key, Literal, OrderBy, Subject};
 use crate::error::Result;

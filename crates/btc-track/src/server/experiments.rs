@@ -1,3 +1,5 @@
+//! The endpoints of experiments.
+
 use axum::Router;
 use axum::http::Method;
 use axum::routing::MethodRouter;

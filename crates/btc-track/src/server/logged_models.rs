@@ -1,3 +1,5 @@
+//! The endpoints of logged models.
+
 use axum::Router;
 use axum::extract::Path;
 use axum::http::Method;

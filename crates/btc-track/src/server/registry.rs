@@ -1,3 +1,5 @@
+//! The endpoints of registered models and their versions.
+
 use axum::Router;
 use axum::http::Method;
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! The endpoints of runs.
+
 use axum::Router;
 use axum::http::Method;
 use serde::{Deserialize, Serialize};

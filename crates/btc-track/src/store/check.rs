@@ -220,7 +220,7 @@ pub(crate) fn new_id() -> String {
     rand::rngs::OsRng
         .try_fill_bytes(&mut bytes)
         .expect("every supported operating system hands out random bytes");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 /// Sorted by key, the last of equal keys winning.

@@ -4,6 +4,7 @@ mod check;
 #[cfg(any(feature = "server", feature = "sqlite"))]
 pub(crate) mod deadline;
 mod memory;
+mod once;
 mod page;
 #[cfg(feature = "rest")]
 mod rest;
@@ -512,6 +513,15 @@ pub trait RegistryStore: Debug + Send + Sync {
 
     /// Creates a version, numbered one higher than any before it.
     fn create_model_version(&self, new: &NewModelVersion) -> Result<ModelVersion>;
+    /// Creates a version unless there is one of the same run and source; that one, the oldest if
+    /// there are several, gets the tags and aliases. Says whether it was there.
+    ///
+    /// However many callers register one run at once, one version stays, and all of them get it.
+    /// Stores with transactions do it in one. Without, as here, a caller who finds that another
+    /// was earlier deletes its own version, so that for a moment there may be two.
+    fn register_model_version(&self, new: &NewModelVersion) -> Result<(ModelVersion, bool)> {
+        once::register(self, new)
+    }
     /// A version of a registered model.
     fn model_version(&self, name: &str, version: u64) -> Result<ModelVersion>;
     /// The version an alias points to.

@@ -93,21 +93,12 @@ fn read_position(token: &str, keys: usize) -> Result<(Vec<Option<Scalar>>, Strin
 
 /// Makes an opaque token of a text.
 pub(crate) fn encode_token(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(text)
 }
 
 /// Reads a token made by [`encode_token`].
 pub(crate) fn decode_token(token: &str) -> Result<String> {
-    let bytes: Option<Vec<u8>> = token
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| {
-            let text = std::str::from_utf8(pair)
-                .ok()
-                .filter(|text| text.len() == 2)?;
-            u8::from_str_radix(text, 16).ok()
-        })
-        .collect();
+    let bytes = hex::decode(token).ok();
     bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or_else(|| Error::invalid("the page token is not one of ours"))

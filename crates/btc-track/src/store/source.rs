@@ -22,6 +22,18 @@ pub(crate) enum Which<'a> {
     Latest,
 }
 
+impl<'a> Which<'a> {
+    /// The version with an alias; `latest`, which no version can have, is the
+    /// one with the highest number.
+    pub(crate) fn alias(alias: &'a str) -> Self {
+        if alias.eq_ignore_ascii_case("latest") {
+            Self::Latest
+        } else {
+            Self::Alias(alias)
+        }
+    }
+}
+
 /// Tells where the things lie that a source can name.
 pub(crate) trait Sources {
     /// The artifact URI of a run.
@@ -71,7 +83,7 @@ fn name_of(name: &str) -> &str {
 
 fn which<'a>(name: &'a str, rest: &str) -> Result<Which<'a>> {
     if let Some((_, alias)) = name.split_once('@') {
-        return Ok(Which::Alias(alias));
+        return Ok(Which::alias(alias));
     }
     match rest.parse() {
         Ok(version) => Ok(Which::Number(version)),

@@ -1,3 +1,5 @@
+//! What is copied from server to server arrives whole.
+
 use btc_track::*;
 
 use crate::http::Server;
@@ -154,7 +156,7 @@ fn the_best_of_a_server_is_registered_from_here() {
 
 #[test]
 fn a_server_that_is_not_there_is_an_error() {
-    let client = TrackingClient::rest("http://127.0.0.1:1", &RestConfig::default()).unwrap();
+    let client = TrackingClient::rest(btc_testing::NO_SERVER, &RestConfig::default()).unwrap();
     let error = client.get_or_create_experiment("price").unwrap_err();
     assert_eq!(error.code(), "INTERNAL_ERROR");
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");

@@ -27,7 +27,6 @@ mod large;
 mod mlflow;
 #[cfg(all(feature = "server", feature = "sqlite"))]
 mod pinned;
-mod programs;
 #[cfg(feature = "yaml")]
 mod project;
 #[cfg(feature = "server")]

@@ -11,11 +11,11 @@ fn memory_conforms() {
 
 /// A new file for each case.
 fn files() -> impl Fn(&str) -> std::path::PathBuf {
-    let dir = tempfile::tempdir().unwrap().keep();
+    let dir = tempfile::tempdir().unwrap();
     let count = std::cell::Cell::new(0);
     move |ending| {
         count.set(count.get() + 1);
-        dir.join(format!("{}.{ending}", count.get()))
+        dir.path().join(format!("{}.{ending}", count.get()))
     }
 }
 
@@ -171,7 +171,7 @@ mod equal {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
+        #![proptest_config(btc_testing::cases(40))]
 
         #[test]
         fn storages_cannot_be_told_apart(changes in proptest::collection::vec(change(), 1..60)) {

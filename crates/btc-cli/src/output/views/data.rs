@@ -112,7 +112,7 @@ pub(crate) fn verification(
         return printer.json(verification);
     }
     for problem in &verification.problems {
-        printer.line(format!("{}: {:?}", problem.path, problem.kind).to_lowercase())?;
+        printer.line(format!("{}: {}", problem.path, problem.kind))?;
     }
     if verification.interrupted {
         printer.line("a change was cut off half way; the next btc data pull finishes it")?;

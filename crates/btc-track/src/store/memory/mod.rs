@@ -436,22 +436,27 @@ impl Sources for State {
     }
 
     fn version_source(&self, name: &str, which: Which<'_>) -> Result<String> {
-        let entry = self.registered(name)?;
-        let missing = |what: &str| Error::not_found("model version", format!("{name}/{what}"));
-        let number = match which {
-            Which::Number(number) => number,
-            Which::Latest => *entry
-                .versions
-                .keys()
-                .last()
-                .ok_or_else(|| missing("latest"))?,
-            Which::Alias(alias) => {
-                let found = entry.model.aliases.iter().find(|(known, _)| known == alias);
-                found.ok_or_else(|| Error::not_found("alias", alias))?.1
-            }
-        };
-        let version = entry.version(number)?;
+        let version = self.registered(name)?.version(self.number(name, which)?)?;
         Ok(version.location.unwrap_or(version.source))
+    }
+}
+
+impl State {
+    /// The number of a version.
+    fn number(&self, name: &str, which: Which<'_>) -> Result<u64> {
+        let entry = self.registered(name)?;
+        match which {
+            Which::Number(number) => Ok(number),
+            Which::Latest => {
+                let last = entry.versions.keys().last().copied();
+                last.ok_or_else(|| Error::not_found("model version", format!("{name}/latest")))
+            }
+            Which::Alias(alias) => {
+                let mut aliases = entry.model.aliases.iter();
+                let found = aliases.find(|(known, _)| known == alias);
+                Ok(found.ok_or_else(|| Error::not_found("alias", alias))?.1)
+            }
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! Experiments and runs in memory.
+
 use std::collections::BTreeMap;
 
 use super::{

@@ -1,11 +1,13 @@
+//! Artifacts behind a server's proxy.
+
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use btc_files::Sha256;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::http::{Http, Repeat, escape};
 use crate::artifact::{ArtifactPath, ArtifactRepository, ArtifactUri, Upload, Written};
@@ -145,7 +147,7 @@ impl ArtifactRepository for RestArtifacts {
         let relative = self.relative(uri, path)?;
         let mut content = Hashing {
             inner: content,
-            hasher: Sha256::new(),
+            hasher: Sha256::default(),
             size: 0,
         };
         self.http.put(
@@ -154,7 +156,7 @@ impl ArtifactRepository for RestArtifacts {
         )?;
         Ok(Written {
             size: content.size,
-            sha256: format!("{:x}", content.hasher.finalize()),
+            sha256: content.hasher.hex(),
         })
     }
 

@@ -1,3 +1,5 @@
+//! Registered models of a server.
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 

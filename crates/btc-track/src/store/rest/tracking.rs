@@ -1,3 +1,5 @@
+//! Experiments and runs of a server.
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! Fills runs with their metrics, parameters, tags, inputs and outputs.
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 

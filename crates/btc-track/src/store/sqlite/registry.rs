@@ -233,6 +233,69 @@ fn insert_model(connection: &Connection, new: &NewRegisteredModel, now: i64) -> 
     Ok(row)
 }
 
+/// Inserts a version, numbered one higher than any before it.
+fn insert_version(
+    connection: &Connection,
+    new: &NewModelVersion,
+    now: i64,
+) -> Result<ModelVersion> {
+    let location = location_of(new, &Snapshot(connection))?;
+    let content = new.content.as_ref().filter(|_| location.is_some());
+    let model = match model_row(connection, &new.name) {
+        Err(Error::NotFound { .. }) if new.create_model => {
+            let model = NewRegisteredModel {
+                name: new.name.clone(),
+                ..Default::default()
+            };
+            insert_model(connection, &model, now)?
+        }
+        other => other?,
+    };
+    let number: i64 = connection.query_row(
+        "UPDATE registered_model SET last_version = last_version + 1 WHERE id = ?1
+         RETURNING last_version",
+        [model],
+        |row| row.get(0),
+    )?;
+    connection.execute(
+        "INSERT INTO model_version(model, version, creation_timestamp, last_updated_timestamp,
+           description, stage, source, run_id, model_id, run_link, location, content)
+         VALUES(?1, ?2, ?3, ?3, ?4, 'None', ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            model,
+            number,
+            now,
+            new.description,
+            new.source,
+            new.run_id,
+            new.model_id,
+            new.run_link,
+            location,
+            content
+        ],
+    )?;
+    finish_version(connection, model, number, new, now)
+}
+
+/// Gives a version its tags and aliases, and returns it.
+fn finish_version(
+    connection: &Connection,
+    model: i64,
+    number: i64,
+    new: &NewModelVersion,
+    now: i64,
+) -> Result<ModelVersion> {
+    new.tags
+        .iter()
+        .try_for_each(|tag| set_version_tag(connection, model, number, tag))?;
+    new.aliases
+        .iter()
+        .try_for_each(|alias| set_alias(connection, model, alias, number))?;
+    touch(connection, model, now)?;
+    let row = version_by_number(connection, &new.name, number as u64)?;
+    complete_version(connection, row)
+}
+
 fn touch(connection: &Connection, model: i64, now: i64) -> Result<()> {
     connection.execute(
         "UPDATE registered_model SET last_updated_timestamp = ?2 WHERE id = ?1",
@@ -261,30 +324,35 @@ impl Sources for Snapshot<'_> {
     }
 
     fn version_source(&self, name: &str, which: Which<'_>) -> Result<String> {
+        let (model, number) = (model_row(self.0, name)?, self.number(name, which)?);
+        let mut statement = self.0.prepare_cached(
+            "SELECT coalesce(location, source) FROM model_version
+             WHERE model = ?1 AND version = ?2",
+        )?;
+        let source = statement.query_row([model, number], |row| row.get(0));
+        found(source, "model version", &format!("{name}/{number}"))
+    }
+}
+
+impl Snapshot<'_> {
+    /// The number of a version.
+    fn number(&self, name: &str, which: Which<'_>) -> Result<i64> {
         let model = model_row(self.0, name)?;
-        let missing = |what: &str| Error::not_found("model version", format!("{name}/{what}"));
-        let number = match which {
-            Which::Number(number) => i64::try_from(number).unwrap_or(-1),
-            Which::Alias(alias) => self
-                .0
-                .prepare_cached("SELECT version FROM alias WHERE model = ?1 AND alias = ?2")?
-                .query_row(params![model, alias], |row| row.get(0))
-                .optional()?
-                .ok_or_else(|| Error::not_found("alias", alias))?,
+        match which {
+            Which::Number(number) => Ok(i64::try_from(number).unwrap_or(-1)),
+            Which::Alias(alias) => {
+                let mut statement = self
+                    .0
+                    .prepare_cached("SELECT version FROM alias WHERE model = ?1 AND alias = ?2")?;
+                let number = statement.query_row(params![model, alias], |row| row.get(0));
+                found(number, "alias", alias)
+            }
             Which::Latest => self
                 .0
                 .prepare_cached("SELECT max(version) FROM model_version WHERE model = ?1")?
                 .query_row([model], |row| row.get::<_, Option<i64>>(0))?
-                .ok_or_else(|| missing("latest"))?,
-        };
-        self.0
-            .prepare_cached(
-                "SELECT coalesce(location, source) FROM model_version
-                 WHERE model = ?1 AND version = ?2",
-            )?
-            .query_row([model, number], |row| row.get(0))
-            .optional()?
-            .ok_or_else(|| missing(&number.to_string()))
+                .ok_or_else(|| Error::not_found("model version", format!("{name}/latest"))),
+        }
     }
 }
 
@@ -416,52 +484,32 @@ impl RegistryStore for SqliteStore {
     fn create_model_version(&self, new: &NewModelVersion) -> Result<ModelVersion> {
         check_new_version(new)?;
         let now = self.clock.now_ms();
+        self.write(|connection| insert_version(connection, new, now))
+    }
+
+    fn register_model_version(&self, new: &NewModelVersion) -> Result<(ModelVersion, bool)> {
+        check_new_version(new)?;
+        let now = self.clock.now_ms();
         self.write(|connection| {
-            let location = location_of(new, &Snapshot(connection))?;
-            let content = new.content.as_ref().filter(|_| location.is_some());
-            let model = match model_row(connection, &new.name) {
-                Err(Error::NotFound { .. }) if new.create_model => {
-                    let model = NewRegisteredModel {
-                        name: new.name.clone(),
-                        ..Default::default()
-                    };
-                    insert_model(connection, &model, now)?
-                }
-                other => other?,
+            let found: Option<(i64, i64)> = connection
+                .prepare_cached(
+                    "SELECT model, version FROM model_version JOIN registered_model ON id = model
+                     WHERE name = ?1 AND run_id IS ?2 AND source = ?3 ORDER BY version LIMIT 1",
+                )?
+                .query_row(params![new.name, new.run_id, new.source], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            let Some((model, number)) = found else {
+                return Ok((insert_version(connection, new, now)?, false));
             };
-            let number: i64 = connection.query_row(
-                "UPDATE registered_model SET last_version = last_version + 1 WHERE id = ?1
-                 RETURNING last_version",
-                [model],
-                |row| row.get(0),
-            )?;
             connection.execute(
-                "INSERT INTO model_version(model, version, creation_timestamp,
-                   last_updated_timestamp, description, stage, source, run_id, model_id,
-                   run_link, location, content)
-                 VALUES(?1, ?2, ?3, ?3, ?4, 'None', ?5, ?6, ?7, ?8, ?9, ?10)",
-                params![
-                    model,
-                    number,
-                    now,
-                    new.description,
-                    new.source,
-                    new.run_id,
-                    new.model_id,
-                    new.run_link,
-                    location,
-                    content
-                ],
+                "UPDATE model_version SET last_updated_timestamp = ?3
+                 WHERE model = ?1 AND version = ?2",
+                params![model, number, now],
             )?;
-            new.tags
-                .iter()
-                .try_for_each(|t| set_version_tag(connection, model, number, t))?;
-            new.aliases
-                .iter()
-                .try_for_each(|a| set_alias(connection, model, a, number))?;
-            touch(connection, model, now)?;
-            let row = version_by_number(connection, &new.name, number as u64)?;
-            complete_version(connection, row)
+            let version = finish_version(connection, model, number, new, now)?;
+            Ok((version, true))
         })
     }
 
@@ -473,16 +521,9 @@ impl RegistryStore for SqliteStore {
 
     fn model_version_by_alias(&self, name: &str, alias: &str) -> Result<ModelVersion> {
         self.read(|connection| {
-            let model = model_row(connection, name)?;
-            let version: Option<i64> = connection
-                .prepare_cached("SELECT version FROM alias WHERE model = ?1 AND alias = ?2")?
-                .query_row(params![model, alias], |row| row.get(0))
-                .optional()?;
-            let version = version.ok_or_else(|| Error::not_found("alias", alias))?;
-            complete_version(
-                connection,
-                version_by_number(connection, name, version as u64)?,
-            )
+            let number = Snapshot(connection).number(name, Which::alias(alias))?;
+            let number = u64::try_from(number).unwrap_or_default();
+            complete_version(connection, version_by_number(connection, name, number)?)
         })
     }
 

@@ -1,3 +1,5 @@
+//! The rows of runs and of what is logged to them.
+
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};

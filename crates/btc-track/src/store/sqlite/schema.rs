@@ -1,3 +1,5 @@
+//! The tables, and whether a file has them.
+
 use rusqlite::Connection;
 
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! The group-committing writer: waiting writers share one transaction.
+//! One connection that writes, and commits for many callers at once.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

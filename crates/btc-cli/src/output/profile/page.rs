@@ -1,12 +1,11 @@
 //! The page around the charts.
 
-use super::stats::{Moments, Summary, changes, paired_correlation};
-use super::svg::{coverage, histogram, human, line};
-use super::{Column, Profile};
-use crate::status::{Gap, gaps};
-use chrono::NaiveDate;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+use btc_ingest::{ColumnProfile, Gap, Profile};
+use chrono::NaiveDate;
+
+use super::svg::{coverage, histogram, human, line};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -22,7 +21,8 @@ fn title(name: &str) -> String {
     escape(&name.replace('_', " "))
 }
 
-pub(super) fn render(profile: &Profile) -> String {
+/// Draws a data folder.
+pub(crate) fn render(profile: &Profile) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -32,7 +32,8 @@ pub(super) fn render(profile: &Profile) -> String {
     overview(&mut page, profile);
     page.push_str("<h2 id=\"series\">Series</h2>\n<div class=\"cards\">\n");
     // Open, high and low look like the close.
-    let is_shown = |column: &&Column| !["open", "high", "low"].contains(&column.name.as_str());
+    let is_shown =
+        |column: &&ColumnProfile| !["open", "high", "low"].contains(&column.name.as_str());
     for column in profile.columns.iter().filter(is_shown) {
         card(&mut page, column);
     }
@@ -76,18 +77,8 @@ fn head(page: &mut String, profile: &Profile) {
     );
 }
 
-fn days_of(column: &Column) -> Option<(NaiveDate, NaiveDate)> {
+fn days_of(column: &ColumnProfile) -> Option<(NaiveDate, NaiveDate)> {
     Some((column.values.first()?.0, column.values.last()?.0))
-}
-
-fn gaps_of(column: &Column) -> Vec<Gap> {
-    gaps(
-        &column
-            .values
-            .iter()
-            .map(|(day, _)| *day)
-            .collect::<Vec<_>>(),
-    )
 }
 
 fn overview(page: &mut String, profile: &Profile) {
@@ -113,7 +104,7 @@ fn overview(page: &mut String, profile: &Profile) {
             );
             continue;
         };
-        let gaps = gaps_of(column);
+        let gaps = &column.gaps;
         let missing: usize = gaps.iter().map(Gap::days).sum();
         let longest = gaps.iter().map(Gap::days).max().unwrap_or(0);
         let status = column.status.as_ref();
@@ -123,7 +114,7 @@ fn overview(page: &mut String, profile: &Profile) {
             "{}: {} to {}, {missing} days missing",
             column.name, own.0, own.1
         );
-        let bar = coverage((first, last), own, &gaps, &label);
+        let bar = coverage((first, last), own, gaps, &label);
         let _ = writeln!(
             page,
             "<tr><th>{name}<td class=\"wide\">{bar}<td>{}<td>{}<td>{}<td>{missing}<td>{longest}\
@@ -137,8 +128,8 @@ fn overview(page: &mut String, profile: &Profile) {
     page.push_str("</tbody></table></div>\n");
 }
 
-fn card(page: &mut String, column: &Column) {
-    let Some(summary) = Summary::of(&column.values) else {
+fn card(page: &mut String, column: &ColumnProfile) {
+    let Some(summary) = column.summary else {
         return;
     };
     let status = column.status.as_ref();
@@ -146,8 +137,7 @@ fn card(page: &mut String, column: &Column) {
         .and_then(|status| status.unit.as_deref())
         .unwrap_or_default();
     let source = status.map_or("", |status| status.source.as_str());
-    let changes: Vec<f64> = changes(&column.values).into_values().collect();
-    let moments = Moments::of(&changes);
+    let moments = column.change_moments;
     let course = format!(
         "{} from {} to {}, last {}",
         column.name,
@@ -177,7 +167,7 @@ fn card(page: &mut String, column: &Column) {
         let _ = write!(
             page,
             "<h4>Daily change (log)</h4>{}",
-            histogram(&changes, &label)
+            histogram(&column.changes, &label)
         );
     }
     let mut figures = vec![
@@ -202,7 +192,7 @@ fn card(page: &mut String, column: &Column) {
             ("ex. kurtosis", fixed(moments.excess_kurtosis, 10.0)),
         ]);
     }
-    let gaps = gaps_of(column);
+    let gaps = &column.gaps;
     figures.push((
         "missing",
         gaps.iter().map(Gap::days).sum::<usize>().to_string(),
@@ -233,35 +223,25 @@ fn card(page: &mut String, column: &Column) {
 }
 
 fn correlations(page: &mut String, profile: &Profile) {
-    let series: Vec<(&str, BTreeMap<NaiveDate, f64>)> = profile
-        .columns
-        .iter()
-        .map(|column| (column.name.as_str(), changes(&column.values)))
-        .filter(|(_, changes)| changes.len() >= 3)
-        .collect();
     page.push_str(
         "<h2 id=\"correlations\">Correlations of daily changes</h2>\n<p>Of the logarithmic changes \
          from one day to the next, over the days that both series have. Levels are not compared: \
          whatever grows correlates with whatever grows.</p>\
          <div class=\"scroll\"><table class=\"heat\"><thead><tr><th>",
     );
-    for (name, _) in &series {
+    let correlations = &profile.correlations;
+    for name in &correlations.series {
         let _ = write!(page, "<th class=\"turned\"><span>{}</span>", title(name));
     }
     page.push_str("</tr></thead><tbody>\n");
-    for (row, (name, a)) in series.iter().enumerate() {
+    for (name, values) in correlations.series.iter().zip(&correlations.values) {
         let _ = write!(page, "<tr><th>{}", title(name));
-        for (column, (_, b)) in series.iter().enumerate() {
-            let value = if row == column {
-                Some(1.0)
-            } else {
-                paired_correlation(a, b)
-            };
-            match value {
+        for value in values {
+            match *value {
                 Some(value) => {
                     // Ten shades on each side; the sign of zero is not shown.
                     let shade = (value.abs() * 9.0).round() as u32;
-                    let sign = if value < 0.0 { 'n' } else { 'p' };
+                    let sign = if *value < 0.0 { 'n' } else { 'p' };
                     let text = format!("{value:.2}")
                         .replace("-0.00", "0.00")
                         .replace('-', "−");
@@ -285,13 +265,42 @@ fn set_aside(page: &mut String, profile: &Profile) {
         "<p>Values that were not fit for use; they are in <code>quarantine.parquet</code> beside \
          the raw data.</p><table><thead><tr><th>Series<th>Reason<th>Values</tr></thead><tbody>\n",
     );
-    for ((series, reason), count) in &profile.quarantine {
+    for set_aside in &profile.quarantine {
         let _ = writeln!(
             page,
-            "<tr><th>{}<td>{}<td>{count}",
-            escape(series),
-            escape(reason)
+            "<tr><th>{}<td>{}<td>{}",
+            escape(&set_aside.series),
+            escape(&set_aside.reason),
+            set_aside.values
         );
     }
     page.push_str("</tbody></table>\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_shows_every_series_and_needs_nothing_from_elsewhere() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let now = "2024-01-02T06:00:00Z".parse().expect("a time");
+        let last = "2024-01-01".parse().expect("a day");
+        btc_ingest::pull_sample(folder.path(), 7, last, 400, now).expect("a sample");
+        let profile = btc_ingest::profile(folder.path(), now).expect("a profile");
+        let page = render(&profile);
+        for outside in [
+            "http:", "https:", "src=", "href=", "<script", "url(", "NaN", "inf",
+        ] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        assert_eq!(page.matches("<h1").count(), 1);
+        // Close, volume and the fifteen charts; open, high and low look like the close.
+        assert_eq!(page.matches("<section").count(), 17);
+        assert!(page.contains("no market ever had these prices"));
+        assert!(page.contains(&profile.status.data_hash));
+        assert!(page.contains("No value was set aside"));
+        assert!(page.contains("as the manifest says"));
+        assert!(page.contains("id=\"hash_rate\""));
+    }
 }

@@ -1,10 +1,11 @@
 //! Small charts as SVG, in the colours of the page.
 
-use super::stats::quantile;
-use crate::source::DayValue;
-use crate::status::Gap;
-use chrono::{Datelike, NaiveDate};
 use std::fmt::Write as _;
+
+use btc_ingest::Gap;
+use chrono::{Datelike, NaiveDate};
+
+type DayValue = (NaiveDate, f64);
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 170.0;
@@ -313,6 +314,13 @@ pub(super) fn coverage(
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// The value below which a part of the sorted values lies, linear between neighbours.
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    let place = part * (sorted.len() - 1) as f64;
+    let below = sorted[place.floor() as usize];
+    below + (sorted[place.ceil() as usize] - below) * place.fract()
 }
 
 #[cfg(test)]
