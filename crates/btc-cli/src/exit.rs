@@ -79,6 +79,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
 }
 
+/// The code of a cause, or of the first of its own causes that has one.
+fn code_below(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    code_of(cause).or_else(|| cause.source().and_then(code_below))
+}
+
 // The libraries' errors may grow a variant at any time, which the compiler does not tell: the
 // test below compares the arms with the libraries' own lists.
 
@@ -87,7 +92,9 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
     match error {
         Error::Ingest(error) => ingest(error),
         Error::Features(error) => features(error),
-        Error::Models(error) => models(error).unwrap_or(FAILURE),
+        Error::Models(error) => models(error)
+            .or_else(|| std::error::Error::source(error).and_then(code_below))
+            .unwrap_or(FAILURE),
         Error::Tune(error) => tune(error),
         Error::Track(error) => track(error),
         Error::NoData { .. }
@@ -99,7 +106,9 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
         | Error::UnknownExperiment { .. }
         | Error::NothingToRegister { .. } => NOT_FOUND,
         Error::OtherWindow { .. }
-        | Error::UnknownName { .. }
+        | Error::OtherFrequency { .. }
+        | Error::OtherHorizon { .. }
+        | Error::OtherColumn { .. }
         | Error::MissingColumn { .. }
         | Error::NotNumeric { .. }
         | Error::Folds { .. }
@@ -128,7 +137,9 @@ fn models(error: &btc_models::Error) -> Option<u8> {
         | Error::InvalidConfig { .. }
         | Error::NameTaken { .. }
         | Error::CustomSettings { .. }
+        | Error::NotRegistered { .. }
         | Error::UnknownName { .. } => Some(USAGE),
+        Error::InPanel { source, .. } => models(source),
         Error::Stopped { .. } => Some(INTERRUPTED),
         Error::Callback(_) | Error::Vintage { .. } => None,
         Error::InvalidSeries { .. }
@@ -161,6 +172,7 @@ fn tune(error: &btc_tune::Error) -> u8 {
         | Error::InvalidParameter { .. }
         | Error::InvalidOutcome { .. }
         | Error::InvalidSetting { .. }
+        | Error::UnknownName { .. }
         | Error::SeveralObjectives { .. } => USAGE,
         Error::DuplicatedStudy { .. }
         | Error::TrialFinished { .. }
@@ -240,10 +252,12 @@ fn ingest(error: &btc_ingest::Error) -> u8 {
         | Error::NoData { .. }
         | Error::Source { .. } => UPSTREAM,
         Error::NotPulled { .. } => NOT_FOUND,
-        Error::Config { .. } => USAGE,
+        Error::Config { .. } | Error::Unclear { .. } => USAGE,
         Error::Read { source, .. } if source.kind() == ErrorKind::NotFound => NOT_FOUND,
         Error::Locked { .. }
         | Error::OtherData { .. }
+        | Error::Changed { .. }
+        | Error::Link { .. }
         | Error::Read { .. }
         | Error::Write { .. }
         | Error::InvalidFile { .. }

@@ -198,6 +198,7 @@ impl DailyPrices {
                 stamp: bar.date.to_string(),
                 value: bar.close.to_string(),
                 reason: Reason::Future,
+                origin: None,
             });
         self.rejected.extend(rejected);
     }

@@ -263,6 +263,7 @@ impl Candles {
                     true => Reason::NotANumber,
                     false => Reason::BadStamp,
                 },
+                origin: None,
             }),
         }
         Ok(())

@@ -224,6 +224,7 @@ impl BlockchainCharts {
                 stamp: point.stamp.to_rfc3339(),
                 value: point.value.to_string(),
                 reason: Reason::NotMidnight,
+                origin: None,
             }));
         }
         let daily = daily(&points);

@@ -172,6 +172,7 @@ impl Source for CoinMetrics {
                         stamp: short(&stamp),
                         value: String::new(),
                         reason: Reason::BadStamp,
+                        origin: None,
                     }),
                 }
             }
@@ -250,6 +251,7 @@ fn values_of(
                 stamp: day.to_string(),
                 value: text.clone(),
                 reason: Reason::NotANumber,
+                origin: None,
             }),
         }
     }

@@ -146,6 +146,22 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file can be read in more than one way.
+    #[error(
+        "{} can be read in more than one way: {problem}; say which with the option {option}: \
+         {answers}",
+        .path.display()
+    )]
+    Unclear {
+        /// The file.
+        path: PathBuf,
+        /// What is unclear, and where.
+        problem: String,
+        /// The option that tells it.
+        option: &'static str,
+        /// What can be answered.
+        answers: &'static str,
+    },
     /// A file is not the one that the manifest knows: somebody else has changed it.
     #[error(
         "{} is not what the manifest says; restore it from a copy, or start in an empty folder",

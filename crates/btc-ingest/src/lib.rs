@@ -30,6 +30,7 @@
 //! | `raw/<source>/answers-<year>.parquet` | the answers that brought something new |
 //! | `processed/ohlcv/<year>.parquet` | prices: open, high, low, close, volume, `price_source` |
 //! | `processed/blockchain/<year>.parquet` | one column per chart |
+//! | `processed/<source>/<year>.parquet` | an import whose rows are not days: `time` and one column per series |
 //! | `manifest.json` | every table with the SHA-256 of its file and of what it says |
 //!
 //! These are links into one whole state of the folder, which is replaced all at once: see
@@ -56,7 +57,7 @@ mod coin_metrics;
 pub mod conformance;
 mod error;
 mod fetched;
-mod file_source;
+mod file;
 mod http;
 mod key;
 mod misdated;
@@ -87,7 +88,10 @@ pub use clean::{Reason, Rejected};
 pub use coin_metrics::{COIN_METRICS_DEFAULT, COIN_METRICS_URL, CoinMetrics};
 pub use error::{Error, Result};
 pub use fetched::{Answer, Fetched, Part, Window};
-pub use file_source::{ColumnMapping, FileSource};
+pub use file::{
+    ColumnMapping, DateFormat, DecimalMark, Duplicates, EpochUnit, FileOptions, FileSource,
+    FileTable, ImportReport, Preset, Stamp, Step, TextEncoding, import_file,
+};
 pub use http::{HttpConfig, ProxyRule};
 pub use key::ApiKey;
 pub use misdated::Misdated;
@@ -102,7 +106,7 @@ pub use source::{Source, SourceError, daily_schema};
 pub use status::{DataStatus, Gap, SeriesStatusReport, status};
 pub use store::{
     AnswerRecord, DataFolder, Manifest, Revisions, SeriesRecord, Snapshot, Table, TableRecord,
-    data_hash, last_complete_day, read_parquet, read_table, write_parquet,
+    data_hash, last_complete_day, read_parquet, read_table, rows_as_of, write_parquet,
 };
 pub use synthetic::{SAMPLE_DAYS, Synthetic};
 pub use verify::{FileProblem, FileProblemKind, Verification, verify};

@@ -4,13 +4,16 @@ mod update;
 
 use crate::alpha_vantage::{ALPHA_VANTAGE, AlphaVantage};
 use crate::blockchain::{BLOCKCHAIN, BlockchainCharts};
+use crate::clean::Rejected;
 use crate::error::{Error, Result};
 use crate::fetched::{Fetched, Window};
 use crate::progress::{Progress, ProgressEvent};
-use crate::report::{PlannedRequest, PullConfig, PullReport, SeriesReport, SkippedSource};
+use crate::report::{
+    PlannedRequest, PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource,
+};
 use crate::series::SeriesName;
 use crate::source::{DATE, DailySeries, Source, private};
-use crate::store::{DataFolder, Logs, Manifest, Writer, check_instant};
+use crate::store::{DataFolder, InstantRow, Logs, Manifest, Writer, check_instant};
 use crate::synthetic::{SYNTHETIC, Synthetic};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use std::collections::BTreeMap;
@@ -360,6 +363,59 @@ pub async fn pull_source(
     store_all(&config, store, came, Vec::new(), (today, bounds), &()).await
 }
 
+/// Stores values at instants of a source of the user's own, and what was set aside of it.
+pub(crate) fn store_instants(
+    data_dir: &Path,
+    name: &str,
+    columns: &[SeriesName],
+    rows: Vec<InstantRow>,
+    rejected: Vec<Rejected>,
+    now: DateTime<Utc>,
+) -> Result<PullReport> {
+    check_instant(now)?;
+    let mut store = DataFolder::new(data_dir).writer()?;
+    let market = store
+        .manifest()
+        .map_or("USD", |manifest| &manifest.market)
+        .to_owned();
+    check_kind(&store, data_dir, &market)?;
+    let mut update = Update::new(now);
+    let table = store.instants_mut(name)?;
+    let merged = table.merge(columns, rows, now);
+    let times = table.times();
+    let day =
+        |time: Option<&i64>| time.map(|time| DateTime::from_timestamp_nanos(*time).date_naive());
+    for column in columns {
+        update.add(SeriesReport {
+            source: name.to_owned(),
+            series: column.to_string(),
+            status: if merged.new + merged.changed > 0 {
+                SeriesStatus::Updated
+            } else {
+                SeriesStatus::Unchanged
+            },
+            rows: times.len(),
+            first: day(times.first()),
+            last: day(times.last()),
+            new_rows: merged.new,
+            changed_rows: merged.changed,
+            rejected: rejected.iter().filter(|one| is_of(one, column)).count(),
+            ..SeriesReport::default()
+        });
+    }
+    update.reject(name, rejected);
+    update.check(&store);
+    let charts = all_charts(&store, &[]);
+    let (commit, report) = update.finish(market, charts, now.date_naive());
+    let manifest = store.commit(commit)?;
+    Ok(report.complete(data_dir, &manifest))
+}
+
+/// Whether a value that was set aside is one of a series, or its row was as a whole.
+pub(crate) fn is_of(rejected: &Rejected, series: &SeriesName) -> bool {
+    *series == *rejected.series || rejected.series == DATE
+}
+
 /// Lists the requests that [`pull`] would make now, without making any.
 ///
 /// The services' answers tell which day is today, so that a pull may ask for less than this.
@@ -387,9 +443,9 @@ pub fn planned_requests(config: &PullConfig) -> Result<Vec<PlannedRequest>> {
 }
 
 /// Refuses names that are no folders, that belong to another source, or come twice.
-fn check_names(sources: &[&dyn Source]) -> Result<()> {
+pub(crate) fn check_names(sources: &[&dyn Source]) -> Result<()> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let reserved = [ALPHA_VANTAGE, BLOCKCHAIN, SYNTHETIC];
+    let reserved = [ALPHA_VANTAGE, BLOCKCHAIN, SYNTHETIC, "ohlcv"];
     for (index, source) in sources.iter().enumerate() {
         let name = source.name();
         let is_taken = reserved.contains(&name) && !source.is_built_in(private::Token(()));

@@ -108,12 +108,15 @@ pub(crate) const OHLCV: [&str; 5] = ["open", "high", "low", "close", "volume"];
 /// One value of one day.
 pub(crate) type DayValue = (NaiveDate, f64);
 
-/// The values of one series, by ascending day.
+/// The values of one series, by ascending time.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DailySeries {
+pub(crate) struct TimedSeries<T> {
     pub(crate) name: SeriesName,
-    pub(crate) values: Vec<DayValue>,
+    pub(crate) values: Vec<(T, f64)>,
 }
+
+/// The values of one series, by ascending day.
+pub(crate) type DailySeries = TimedSeries<NaiveDate>;
 
 /// The columns of a table of daily values: `date`, and one per series.
 ///

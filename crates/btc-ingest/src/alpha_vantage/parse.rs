@@ -107,6 +107,7 @@ impl DailyPrices {
                 stamp,
                 value,
                 reason,
+                origin: None,
             });
         };
         let Some(date) = day(stamp) else {

@@ -173,6 +173,7 @@ impl ChartDays {
                 stamp: stamp(day).to_string(),
                 value: value.to_string(),
                 reason: Reason::Future,
+                origin: None,
             })
             .collect();
         self.rejected.extend(rejected);

@@ -140,6 +140,7 @@ impl Chart {
             stamp: shown,
             value: value.to_string(),
             reason,
+            origin: None,
         });
     }
 }

@@ -174,6 +174,19 @@ impl Update {
         changes
     }
 
+    /// Adds what was stored otherwise to the report.
+    pub(super) fn add(&mut self, report: SeriesReport) {
+        self.series.push(report);
+    }
+
+    /// Adds what was set aside of a source.
+    pub(super) fn reject(&mut self, source: &str, rejected: Vec<Rejected>) {
+        self.rejected
+            .entry(source.to_owned())
+            .or_default()
+            .extend(rejected);
+    }
+
     /// Looks at what is stored now, and warns of what is odd.
     pub(super) fn check(&mut self, store: &Writer) {
         self.warnings.extend(validate::check(&store.logs));

@@ -288,8 +288,16 @@ async fn a_parquet_file_is_imported_like_a_csv_file() {
     );
 
     write_parquet(&file, &table(["2020-01-03", "2020-01-03", "2020-01-01"])).unwrap();
+    // A day given twice, once without a value.
+    let again = source.fetch(&window).await.unwrap().into_batch().unwrap();
+    assert_eq!(again, batch);
+    // With two values, of which nobody knows which is right.
+    write_parquet(&file, &table(["2020-01-03", "2020-01-02", "2020-01-03"])).unwrap();
     let error = source.fetch(&window).await.unwrap_err().to_string();
-    assert!(error.contains("do not ascend"), "{error}");
+    assert!(
+        error.contains("row 1") && error.contains("2020-01-03"),
+        "{error}"
+    );
     let other = FileSource::new("x", &file, ColumnMapping::new("d").with("w", "close")).unwrap();
     let error = other.fetch(&window).await.unwrap_err().to_string();
     assert!(error.contains("no column \"w\"; there are d, v"), "{error}");

@@ -4,6 +4,7 @@
 
 mod faults;
 mod files;
+mod imports;
 mod kill;
 mod properties;
 mod pulls;

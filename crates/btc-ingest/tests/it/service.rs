@@ -236,7 +236,7 @@ impl Respond for Answers {
             "patience" => {
                 return ResponseTemplate::new(429).insert_header("Retry-After", u64::MAX);
             }
-            "hang" => return text("{}").set_delay(Duration::from_secs(60)),
+            "hang" => return text("{}").set_delay(Duration::from_secs(3600)),
             "av-burst" if path == "/query" && *nth <= 2 => {
                 return ResponseTemplate::new(200).set_body_json(json!({
                     "Information": "Please consider spreading out your free API requests more \
@@ -337,12 +337,13 @@ impl Service {
     }
 }
 
-/// Waits that tests can afford.
+/// Short waits between attempts, and limits that only a hang meets, however busy the machine is.
 pub(crate) fn fast() -> HttpConfig {
     HttpConfig {
         first_backoff: Duration::from_millis(5),
-        idle_timeout: Duration::from_millis(300),
-        total_timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(300),
+        idle_timeout: Duration::from_secs(300),
+        total_timeout: Duration::from_secs(600),
         ..HttpConfig::default()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::Device;
 use chrono::{DateTime, Utc};
@@ -12,6 +13,7 @@ use crate::bundle::NewerFields;
 use crate::forecast::interval::{Conformal, Spread};
 use crate::forecast::{Forecast, Quantiles, Step};
 use crate::network::NetworkConfig;
+use crate::nn::kernels::numbers;
 use crate::nn::layers::Mode;
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
@@ -75,6 +77,11 @@ impl Manifest {
             .chain([(&self.target, &self.conformal)])
     }
 
+    /// The scores of each step, nearest first.
+    pub(crate) fn conformal(&self) -> impl Iterator<Item = &Conformal> {
+        self.steps().map(|(_, conformal)| conformal)
+    }
+
     /// Sets the scores of each step, nearest first.
     pub(crate) fn set_conformal(&mut self, conformal: impl IntoIterator<Item = Conformal>) {
         let earlier = self.earlier.iter_mut().map(|step| &mut step.conformal);
@@ -95,12 +102,12 @@ impl Manifest {
                 self.config.steps()
             )));
         }
-        let mut steps = self.steps();
-        let valid = steps.all(|(target, conformal)| target.is_valid() && conformal.is_valid());
-        if !valid || !self.preprocessor.is_valid() {
-            return Err(Error::series(
-                "its features, their scalers, that of the target or the scores of its intervals",
-            ));
+        self.preprocessor.validate()?;
+        for (target, conformal) in self.steps() {
+            target.validate()?;
+            if !conformal.is_valid() {
+                return Err(Error::series("the scores of its intervals"));
+            }
         }
         let needed = self.config.timesteps + self.config.horizon;
         let TrainingRange { start, end, rows } = self.training_range;
@@ -121,18 +128,19 @@ impl Manifest {
 #[derive(Debug)]
 pub struct Forecaster {
     pub(crate) manifest: Manifest,
-    pub(crate) parameters: Parameters,
+    /// Shared by the series of a panel, as the network is.
+    pub(crate) parameters: Arc<Parameters>,
     /// What a bundle of a newer format held beyond what is known.
     pub(crate) newer: NewerFields,
-    network: Box<dyn Network>,
+    network: Arc<dyn Network>,
     device: Device,
 }
 
 impl Forecaster {
     pub(crate) fn new(
         manifest: Manifest,
-        network: Box<dyn Network>,
-        parameters: Parameters,
+        network: Arc<dyn Network>,
+        parameters: Arc<Parameters>,
         device: Device,
     ) -> Self {
         Self {
@@ -333,7 +341,7 @@ impl Forecaster {
     fn output(&self, series: &Series, end: usize) -> Result<Vec<f32>> {
         let x = series.windows(&[end], self.timesteps(), &self.device)?;
         let output = self.network.forward(&x, &mut Mode::Evaluate)?;
-        Ok(output.flatten_all()?.to_vec1()?)
+        Ok(numbers(&output)?)
     }
 
     /// The values forecast from row `end`, step by step.

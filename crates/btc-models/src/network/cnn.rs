@@ -11,6 +11,7 @@ use crate::nn::parameters::Parameters;
 
 /// One convolution over `kernel` steps and all features, activation, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CnnConfig {
     /// The number of filters.
     pub filters: usize,
@@ -19,6 +20,12 @@ pub struct CnnConfig {
     /// The function after the convolution.
     pub activation: Activation,
 }
+
+settings!(CnnConfig {
+    with_filters(filters: usize),
+    with_kernel(kernel: usize),
+    with_activation(activation: Activation),
+});
 
 impl From<&Hyperparameters> for CnnConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {
@@ -61,7 +68,7 @@ struct Cnn {
 
 impl Network for Cnn {
     fn forward(&self, x: &Tensor, _: &mut Mode<'_>) -> Result<Tensor> {
-        let y = self.activation.apply(&self.convolution.forward(x)?)?;
-        self.head.forward(&y.flatten_from(1)?)
+        let y = self.convolution.activated(x, self.activation)?;
+        self.head.forward_flat(&y)
     }
 }

@@ -10,6 +10,7 @@ use crate::nn::parameters::Parameters;
 
 /// Convolution per step, maximum over pairs of steps, LSTM over the whole, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CnnLstmConfig {
     /// The number of filters.
     pub filters: usize,
@@ -18,6 +19,12 @@ pub struct CnnLstmConfig {
     /// The function after the convolution and inside the LSTM.
     pub activation: Activation,
 }
+
+settings!(CnnLstmConfig {
+    with_filters(filters: usize),
+    with_units(units: usize),
+    with_activation(activation: Activation),
+});
 
 impl From<&Hyperparameters> for CnnLstmConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {

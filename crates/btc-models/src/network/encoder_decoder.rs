@@ -10,12 +10,18 @@ use crate::nn::parameters::Parameters;
 
 /// LSTM, its last state repeated for each step, LSTM, dense layer over all states.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EncoderDecoderConfig {
     /// The width of both LSTMs.
     pub units: usize,
     /// The function inside the LSTMs.
     pub activation: Activation,
 }
+
+settings!(EncoderDecoderConfig {
+    with_units(units: usize),
+    with_activation(activation: Activation),
+});
 
 impl From<&Hyperparameters> for EncoderDecoderConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {
@@ -59,6 +65,6 @@ impl Network for EncoderDecoder {
             .broadcast_as((batch, self.timesteps, units))?
             .contiguous()?;
         let states = self.decoder.forward(&repeated, Output::Sequence)?;
-        self.head.forward(&states.flatten_from(1)?)
+        self.head.forward_flat(&states)
     }
 }

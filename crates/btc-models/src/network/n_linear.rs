@@ -11,7 +11,10 @@ use crate::nn::parameters::Parameters;
 /// A linear map of the window relative to its last step, and one of that step (after Zeng
 /// et al. 2023).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NLinearConfig {}
+
+settings!(NLinearConfig {});
 
 impl From<&Hyperparameters> for NLinearConfig {
     fn from(_: &Hyperparameters) -> Self {

@@ -11,6 +11,7 @@ use crate::nn::parameters::{Init, Parameters};
 
 /// A transformer encoder over patches of the window (after Nie et al. 2023).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PatchTstConfig {
     /// Steps in a patch; a shorter window is one patch.
     pub patch: usize,
@@ -25,6 +26,15 @@ pub struct PatchTstConfig {
     /// The fraction of values that is dropped in training.
     pub dropout: f32,
 }
+
+settings!(PatchTstConfig {
+    with_patch(patch: usize),
+    with_stride(stride: usize),
+    with_width(width: usize),
+    with_heads(heads: usize),
+    with_layers(layers: usize),
+    with_dropout(dropout: f32),
+});
 
 impl From<&Hyperparameters> for PatchTstConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {
@@ -176,6 +186,6 @@ impl Network for PatchTst {
                 .forward(&dropout(&inner, self.dropout, mode)?)?;
             x = (x + dropout(&inner, self.dropout, mode)?)?;
         }
-        self.head.forward(&self.norm.forward(&x)?.flatten_from(1)?)
+        self.head.forward_flat(&self.norm.forward(&x)?)
     }
 }

@@ -10,6 +10,7 @@ use crate::nn::parameters::Parameters;
 
 /// Residual blocks of two causal convolutions with doubling dilation, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TcnConfig {
     /// The number of filters of each convolution.
     pub filters: usize,
@@ -20,6 +21,13 @@ pub struct TcnConfig {
     /// The fraction of values that is dropped in training.
     pub dropout: f32,
 }
+
+settings!(TcnConfig {
+    with_filters(filters: usize),
+    with_kernel(kernel: usize),
+    with_activation(activation: Activation),
+    with_dropout(dropout: f32),
+});
 
 impl From<&Hyperparameters> for TcnConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {
@@ -103,7 +111,7 @@ impl Network for Tcn {
         for block in &self.blocks {
             let mut y = x.clone();
             for convolution in &block.convolutions {
-                y = self.activation.apply(&convolution.forward(&y)?)?;
+                y = convolution.activated(&y, self.activation)?;
                 y = dropout(&y, self.dropout, mode)?;
             }
             let residual = match &block.residual {

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backtest;
 mod compare;
+mod frequency;
 mod interrupt;
 mod leaks;
 mod martingale;
