@@ -96,7 +96,7 @@ pub(crate) async fn import(
 }
 
 pub(crate) fn status(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
-    let status = btc_ingest::status(&settings.project.data_dir(), settings.now)?;
+    let status = btc_ingest::status(settings.project.data_dir(), settings.now)?;
     view::status(&status, printer)
 }
 
@@ -105,14 +105,14 @@ pub(crate) fn profile(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let page = btc_ingest::profile(&settings.project.data_dir(), settings.now)?;
+    let page = btc_ingest::profile(settings.project.data_dir(), settings.now)?;
     create_folder_of(output)?;
     write_whole(output, page.as_bytes())?;
     view::path(output, printer)
 }
 
 pub(crate) fn verify(settings: &Settings, printer: &mut Printer) -> anyhow::Result<ExitCode> {
-    let verification = btc_ingest::verify(&settings.project.data_dir())?;
+    let verification = btc_ingest::verify(settings.project.data_dir())?;
     view::verification(&verification, printer)?;
     Ok(if verification.is_ok() {
         ExitCode::SUCCESS
