@@ -27,7 +27,19 @@ pub(crate) fn tracking_client(settings: &Settings) -> anyhow::Result<TrackingCli
 pub(crate) fn existing_tracking(settings: &Settings) -> anyhow::Result<TrackingClient> {
     match settings.tracking_uri.value.as_deref() {
         Some(uri) if is_server(uri) => server_client(uri, settings),
-        _ => existing_file(&tracking_file(settings)?, &settings.project.artifacts()),
+        _ => existing_file(&tracking_file(settings)?, &settings.project.artifacts())
+            .map_err(|error| named(error, settings)),
+    }
+}
+
+/// Says who has named the tracking store, if somebody has.
+fn named(error: anyhow::Error, settings: &Settings) -> anyhow::Error {
+    match settings.tracking_uri.value.as_deref() {
+        Some(uri) if !is_server(uri) => error.context(format!(
+            "cannot use the tracking store {uri} ({})",
+            settings.tracking_uri.origin
+        )),
+        _ => error,
     }
 }
 
@@ -48,9 +60,8 @@ pub(crate) fn file_client(
     settings.project.create()?;
     let artifacts = settings.project.artifacts();
     let clock = Arc::new(SystemClock);
-    Ok(TrackingClient::open_with(
-        &database, &artifacts, durability, clock,
-    )?)
+    TrackingClient::open_with(&database, &artifacts, durability, clock)
+        .map_err(|error| named(error.into(), settings))
 }
 
 /// The file of the tracking store.

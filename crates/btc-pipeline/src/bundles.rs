@@ -30,8 +30,7 @@ pub(crate) fn load_bundle(
         path: "a temporary folder".into(),
         source,
     })?;
-    let uri = client.download_uri(&version.source)?;
-    client.download_folder(&uri, "", folder.path())?;
+    client.download_version(version, folder.path())?;
     Ok(Forecaster::load(folder.path(), device)?)
 }
 

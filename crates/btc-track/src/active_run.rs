@@ -310,7 +310,7 @@ impl ActiveRun {
         };
         self.client
             .tracking
-            .log_inputs(self.id(), &[DatasetInput { dataset, tags }])
+            .log_inputs(self.id(), &[DatasetInput { dataset, tags }], &[])
     }
 
     /// Copies a local file, or everything in a local folder, to the run's

@@ -289,13 +289,14 @@ pub fn register_run(
     run: &Run,
     request: &RegisterRun,
 ) -> Result<(ModelVersion, bool)> {
-    client.registry.register_model_version(&NewModelVersion {
+    client.register_model_version(&NewModelVersion {
         name: request.model_name.clone(),
         create_model: true,
         source: join_uri(&run.info.artifact_uri, &request.artifact_path),
         run_id: Some(run.info.run_id.clone()),
         model_id: None,
         run_link: String::new(),
+        content: None,
         description: request.description.clone(),
         tags: request.tags.clone(),
         aliases: request.aliases.clone(),

@@ -66,7 +66,7 @@ pub(crate) fn sample(
 ) -> anyhow::Result<()> {
     settings.project.create()?;
     let report = btc_ingest::pull_sample(
-        &settings.project.data_dir(),
+        settings.project.data_dir(),
         request.seed,
         request.last_day,
         request.days,

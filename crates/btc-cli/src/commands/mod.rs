@@ -156,6 +156,7 @@ async fn features(
             let end = args.end.unwrap_or(settings.now);
             features::materialize_incremental(&args.views, end, settings, printer).await?;
         }
+        C::Push(args) => features::push(&args, settings, printer).await?,
         C::Online(args) => features::online(&requests::features::online(args), settings, printer)?,
         C::Stats(args) => {
             let request = requests::features::StatsRequest::new(args, settings);
@@ -275,8 +276,11 @@ fn block_on<F>(future: F) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = anyhow::Result<ExitCode>>,
 {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?
-        .block_on(future)
+        .build()?;
+    let result = runtime.block_on(future);
+    // A request that still waits for a lock does not keep the process alive.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    result
 }

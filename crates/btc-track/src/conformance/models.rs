@@ -175,7 +175,7 @@ pub(super) fn models_have_aliases_and_stages(store: &Store) -> Result<()> {
     let new = NewModelVersion {
         create_model: true,
         aliases: vec!["champion".into()],
-        ..version("btc", "runs:/x/model")
+        ..version("btc", "mlflow-artifacts:/0/x/model")
     };
     assert_eq!(registry.create_model_version(&new)?.aliases, ["champion"]);
     assert_eq!(registry.create_model_version(&new)?.version, 2);
@@ -191,8 +191,22 @@ pub(super) fn models_have_aliases_and_stages(store: &Store) -> Result<()> {
         ["best", "champion"]
     );
     fails(MISSING, store.client.set_alias("btc", "x", 9));
-    for alias in ["latest", "v1", "7", ""] {
+    for alias in ["latest", "Latest", "v1", "V12", "", "a/b", "a b", "a.b"] {
         fails(INVALID, store.client.set_alias("btc", alias, 1));
+    }
+    fails(INVALID, store.client.set_alias("btc", &"a".repeat(256), 1));
+    for alias in ["v", "7", "ünï-1_x"] {
+        store.client.set_alias("btc", alias, 1)?;
+        store.client.delete_alias("btc", alias)?;
+    }
+    let tag = |length| RegisteredModelChange::SetTag(Tag::new("long", "x".repeat(length)));
+    registry.change_registered_model("btc", &tag(100_000))?;
+    fails(
+        INVALID,
+        registry.change_registered_model("btc", &tag(100_001)),
+    );
+    for latest in ["latest", "Latest"] {
+        assert_eq!(registry.model_version_by_alias("btc", latest)?.version, 2);
     }
     fails(INVALID, registry.model_version_by_alias("btc", "nobody"));
     fails(MISSING, registry.model_version_by_alias("eth", "champion"));
@@ -279,9 +293,24 @@ pub(super) fn a_failed_version_leaves_no_model(store: &Store) -> Result<()> {
     let new = NewModelVersion {
         create_model: true,
         aliases: vec!["latest".into()],
-        ..version("btc", "runs:/x/model")
+        ..version("btc", "mlflow-artifacts:/0/x/model")
     };
     fails(INVALID, store.registry().create_model_version(&new));
     fails(MISSING, store.registry().registered_model("btc"));
+    // A source that names nothing makes no version, with MLflow's codes.
+    for (code, source) in [
+        (INVALID, "runs:/00000000000000000000000000000000/model"),
+        (MISSING, "models:/nothing/1"),
+        (MISSING, "models:/nothing@champion"),
+        (MISSING, "models:/m-00000000000000000000000000000000"),
+    ] {
+        let new = NewModelVersion {
+            aliases: Vec::new(),
+            source: source.into(),
+            ..new.clone()
+        };
+        fails(code, store.registry().create_model_version(&new));
+        fails(MISSING, store.registry().registered_model("btc"));
+    }
     Ok(())
 }

@@ -241,7 +241,7 @@ fn correlations(page: &mut String, profile: &Profile) {
                 Some(value) => {
                     // Ten shades on each side; the sign of zero is not shown.
                     let shade = (value.abs() * 9.0).round() as u32;
-                    let sign = if *value < 0.0 { 'n' } else { 'p' };
+                    let sign = if value < 0.0 { 'n' } else { 'p' };
                     let text = format!("{value:.2}")
                         .replace("-0.00", "0.00")
                         .replace('-', "−");

@@ -120,9 +120,8 @@ impl RegistryStore for MemoryStore {
 
     fn model_version_by_alias(&self, name: &str, alias: &str) -> Result<ModelVersion> {
         let state = self.lock();
-        let entry = state.registered(name)?;
-        let found = entry.model.aliases.iter().find(|(known, _)| known == alias);
-        entry.version(found.ok_or_else(|| Error::not_found("alias", alias))?.1)
+        let number = state.number(name, Which::alias(alias))?;
+        state.registered(name)?.version(number)
     }
 
     fn change_model_version(
@@ -174,6 +173,26 @@ impl RegistryStore for MemoryStore {
         })
     }
 
+    fn pinned_at(&self, uri: &str) -> Result<Option<(String, u64)>> {
+        let state = self.lock();
+        let uri = place(uri);
+        let mut pinned = InUse::default();
+        pinned.add(&uri);
+        let versions = state
+            .registered
+            .values()
+            .flat_map(|entry| entry.versions.values());
+        let found = versions
+            .filter(|version| version.content.is_some())
+            .find(|version| {
+                version
+                    .location
+                    .as_deref()
+                    .is_some_and(|location| pinned.needs(location))
+            });
+        Ok(found.map(|version| (version.name.clone(), version.version)))
+    }
+
     fn search_model_versions(&self, query: &SearchQuery) -> Result<Page<ModelVersion>> {
         let state = self.lock();
         let versions = state
@@ -187,6 +206,7 @@ impl RegistryStore for MemoryStore {
 
 /// Inserts a version, numbered one higher than any before it.
 fn insert_version(state: &mut State, new: &NewModelVersion, now: i64) -> Result<ModelVersion> {
+    let location = location_of(new, state)?;
     if new.create_model && !state.registered.contains_key(&new.name) {
         let model = NewRegisteredModel {
             name: new.name.clone(),
@@ -208,6 +228,8 @@ fn insert_version(state: &mut State, new: &NewModelVersion, now: i64) -> Result<
         run_id: new.run_id.clone(),
         model_id: new.model_id.clone(),
         run_link: new.run_link.clone(),
+        content: new.content.clone().filter(|_| location.is_some()),
+        location,
         tags: distinct_tags(&new.tags),
         aliases: Vec::new(),
     };

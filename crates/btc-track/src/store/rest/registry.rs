@@ -256,6 +256,11 @@ impl RegistryStore for RestStore {
             .map(|_| ())
     }
 
+    fn pinned_at(&self, _uri: &str) -> Result<Option<(String, u64)>> {
+        // The server itself refuses what would change a version's files.
+        Ok(None)
+    }
+
     fn search_model_versions(&self, query: &SearchQuery) -> Result<Page<ModelVersion>> {
         let found: Versions = self.search("model-versions/search", query)?;
         let items = found
