@@ -14,6 +14,10 @@ const PREDICTION_LENGTH: NonZeroUsize = NonZeroUsize::new(5).expect("five is not
 
 /// The original's commands. They are hidden from the help, which shows ours.
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it, and it is taken apart at once"
+)]
 pub(crate) enum AliasCommand {
     /// Old name of `btc data pull`
     #[command(name = "price-data-retrieve", hide = true)]

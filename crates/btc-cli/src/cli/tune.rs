@@ -13,6 +13,10 @@ use crate::cli::studies::StudyCommand;
 use crate::cli::values::one_of;
 
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of it, and it is taken apart at once"
+)]
 pub(crate) enum TuneCommand {
     /// Add trials to a study; every trial is a run
     Run(RunArgs),

@@ -126,7 +126,7 @@ fn a_folder_elsewhere_does_not_orphan_the_others() {
         assert_eq!(purged.run_ids.len(), 2);
         assert_eq!(purged.left.len(), 1);
         assert!(purged.left[0].0.starts_with("gs://bucket/x/"), "{purged:?}");
-        assert_eq!(purged.artifact_uris, [uri.clone()]);
+        assert_eq!(purged.artifact_uris, std::slice::from_ref(&uri));
         assert!(client.artifacts.list(&uri, "").unwrap().is_empty());
         assert_eq!(client.gc(later(&client)).unwrap().left, []);
     }

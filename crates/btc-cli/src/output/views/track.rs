@@ -155,7 +155,7 @@ pub(crate) fn purged(purged: &Purged, dry_run: bool, printer: &mut Printer) -> a
         ));
     }
     for (uri, reason) in &purged.left {
-        printer.warn(&format!("left {uri}: {reason}"));
+        printer.warn(format!("left {uri}: {reason}"));
     }
     purged.run_ids.iter().try_for_each(|id| printer.line(id))
 }
