@@ -261,7 +261,7 @@ fn a_copy_keeps_logged_models_inputs_and_odd_names() {
             .iter()
             .map(|run| inner.run(&copied.runs[&run.run_id]).unwrap())
             .collect();
-        assert_eq!(copies[1].model_inputs, std::slice::from_ref(&id));
+        assert_eq!(copies[1].model_inputs, std::slice::from_ref(id));
         assert_eq!(copies[0].outputs[0].model_id, *id);
         let files = inner
             .artifacts
