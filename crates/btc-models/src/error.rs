@@ -173,6 +173,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model that cannot be written as a graph of ONNX.
+    #[error("the model cannot be written for ONNX: {reason}")]
+    NotExportable {
+        /// What there is no way to write.
+        reason: String,
+    },
     /// A file cannot be read or written.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -220,9 +226,10 @@ impl Error {
     /// ```
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::InvalidConfig { .. } | Self::UnknownName { .. } | Self::NameTaken { .. } => {
-                ErrorKind::Usage
-            }
+            Self::InvalidConfig { .. }
+            | Self::UnknownName { .. }
+            | Self::NameTaken { .. }
+            | Self::NotExportable { .. } => ErrorKind::Usage,
             Self::SeriesTooShort { .. }
             | Self::InvalidSeries { .. }
             | Self::OffGrid { .. }

@@ -54,6 +54,8 @@ mod forecast;
 mod network;
 #[cfg(feature = "nn")]
 pub mod nn;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 #[cfg_attr(
     not(feature = "nn"),
     allow(dead_code, reason = "networks alone go on from their own forecasts")
@@ -77,7 +79,7 @@ pub use candle_core;
 
 pub use baseline::{Baseline, SeasonalNaive, VarianceModel};
 #[cfg(feature = "nn")]
-pub use bundle::{BundleInfo, MANIFEST_FILE, WEIGHTS_FILE, validate_bundle};
+pub use bundle::{BundleInfo, MANIFEST_FILE, ONNX_FILE, WEIGHTS_FILE, validate_bundle};
 pub use error::{Error, ErrorKind, Result};
 pub use eval::{backtest, metrics, stats};
 #[cfg(feature = "nn")]

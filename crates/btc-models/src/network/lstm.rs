@@ -8,6 +8,8 @@ use crate::Loss;
 use crate::nn::layers::{Activation, Linear, Map, Mode, Output, Recurrent, dropout, map};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// LSTM, leaky rectifier, dropout, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,5 +74,12 @@ impl Network for Lstm {
         let h = self.recurrent.forward(x, Output::Last)?;
         let h = map(&h, Map::LeakyRelu(self.negative_slope))?;
         self.head.forward(&dropout(&h, self.dropout, mode)?)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
+        let h = self.recurrent.export(graph, x, Output::Last)?;
+        let h = graph.map(&h, Map::LeakyRelu(self.negative_slope));
+        self.head.export(graph, &h)
     }
 }

@@ -82,6 +82,12 @@ impl TargetScaler {
         })
     }
 
+    /// How the target is scaled.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn scaler(&self) -> Scaler {
+        self.scaler
+    }
+
     /// Whether it is one that [`fit`](Self::fit) can have made.
     pub(crate) fn is_valid(&self) -> bool {
         self.scaler.is_valid()

@@ -21,6 +21,7 @@ mod judging;
 #[cfg(feature = "nn")]
 mod networks;
 #[cfg(feature = "nn")]
+mod onnx;
 mod own_network;
 #[cfg(feature = "nn")]
 mod pinned_networks;

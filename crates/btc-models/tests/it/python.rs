@@ -15,7 +15,7 @@ fn setting(name: &str) -> Option<String> {
 }
 
 /// The Python that has `module`; without one, the test is skipped unless it is required.
-fn python(module: &str) -> Option<String> {
+pub(crate) fn python(module: &str) -> Option<String> {
     let python = setting("BTC_PYTHON").unwrap_or_else(|| "python3".into());
     let found = Command::new(&python)
         .args(["-c", &format!("import {module}")])

@@ -32,6 +32,12 @@ impl Linear {
         })
     }
 
+    /// Weight and bias.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn weights(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
+    }
+
     /// (.., inputs) into (.., outputs).
     ///
     /// # Errors
