@@ -7,6 +7,15 @@ import numpy
 import onnx
 import onnxruntime
 
+
+
+def numbers(values):
+    """Lists of numbers as JSON has them: what is none becomes null."""
+    if isinstance(values, list):
+        return [numbers(value) for value in values]
+    return values if values == values else None
+
+
 answers = []
 for case in json.load(open(sys.argv[1])):
     onnx.checker.check_model(case["model"], full_check=True)
@@ -18,8 +27,8 @@ for case in json.load(open(sys.argv[1])):
     metadata = session.get_modelmeta().custom_metadata_map
     answers.append(
         {
-            "point": point.tolist(),
-            "quantiles": quantiles.tolist(),
+            "point": numbers(point.tolist()),
+            "quantiles": numbers(quantiles.tolist()),
             "levels": json.loads(metadata["quantile_levels"]),
             "features": json.loads(metadata["features"]),
         }
