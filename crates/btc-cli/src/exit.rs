@@ -99,7 +99,7 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
         | Error::UnknownExperiment { .. }
         | Error::NothingToRegister { .. } => NOT_FOUND,
         Error::OtherWindow { .. }
-        | Error::UnknownName { .. }
+        | Error::OtherFrequency { .. }
         | Error::MissingColumn { .. }
         | Error::NotNumeric { .. }
         | Error::Folds { .. }
@@ -128,7 +128,9 @@ fn models(error: &btc_models::Error) -> Option<u8> {
         | Error::InvalidConfig { .. }
         | Error::NameTaken { .. }
         | Error::CustomSettings { .. }
+        | Error::NotRegistered { .. }
         | Error::UnknownName { .. } => Some(USAGE),
+        Error::InPanel { source, .. } => models(source),
         Error::Stopped { .. } => Some(INTERRUPTED),
         Error::Callback(_) | Error::Vintage { .. } => None,
         Error::InvalidSeries { .. }
@@ -161,6 +163,7 @@ fn tune(error: &btc_tune::Error) -> u8 {
         | Error::InvalidParameter { .. }
         | Error::InvalidOutcome { .. }
         | Error::InvalidSetting { .. }
+        | Error::UnknownName { .. }
         | Error::SeveralObjectives { .. } => USAGE,
         Error::DuplicatedStudy { .. }
         | Error::TrialFinished { .. }

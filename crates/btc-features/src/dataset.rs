@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
+use btc_files::{NewFile, Sha256};
 use chrono::{DateTime, Utc};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::dataframe::DataFrame;
@@ -17,12 +18,11 @@ use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::cast::cast_exact;
 use crate::definition::FileSource;
 use crate::error::{Error, Result};
-use crate::files::{WholeFile, absolute, folder_of, relative, write_whole};
+use crate::files::{absolute, folder_of, new_file, relative, write_whole};
 use crate::historical::{Identity, Request, blocking, source_files};
 use crate::registry::DatasetEntry;
 use crate::retrieval::EntityRows;
@@ -322,7 +322,10 @@ fn encode(
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .build();
-    let file = Hashing::new(WholeFile::create(path)?);
+    let file = Hashing {
+        file: new_file(path)?,
+        sum: Sha256::default(),
+    };
     let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))
         .map_err(Error::parquet(path))?;
     let mut rows = 0;
@@ -352,9 +355,9 @@ fn encode(
         writer.write(&batch).map_err(Error::parquet(path))?;
     }
     let file = writer.into_inner().map_err(Error::parquet(path))?;
-    let sha256 = format!("{:x}", file.hash.finalize());
+    let sha256 = file.sum.hex();
     may_finish()?;
-    file.file.finish()?;
+    file.file.finish().map_err(Error::io("write", path))?;
     let columns = schema
         .fields()
         .iter()
@@ -388,23 +391,14 @@ fn stored_schema(schema: &Schema) -> SchemaRef {
 
 /// Hashes what passes through to a file.
 struct Hashing {
-    file: WholeFile,
-    hash: Sha256,
-}
-
-impl Hashing {
-    fn new(file: WholeFile) -> Self {
-        Self {
-            file,
-            hash: Sha256::new(),
-        }
-    }
+    file: NewFile,
+    sum: Sha256,
 }
 
 impl Write for Hashing {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.file.write(bytes)?;
-        self.hash.update(&bytes[..written]);
+        self.sum.update(&bytes[..written]);
         Ok(written)
     }
 
@@ -414,9 +408,7 @@ impl Write for Hashing {
 }
 
 fn hash_file(file: &mut File, path: &Path) -> Result<(u64, String)> {
-    let mut hash = Sha256::new();
-    let bytes = std::io::copy(file, &mut hash).map_err(Error::io("read", path))?;
-    Ok((bytes, format!("{:x}", hash.finalize())))
+    btc_files::sha256_of(file).map_err(Error::io("read", path))
 }
 
 fn manifest_path(path: &Path) -> PathBuf {

@@ -1,3 +1,5 @@
+//! What can go wrong, by what a caller can do about it.
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -135,6 +137,26 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
+    },
+    /// A file is not the one that the manifest knows: somebody else has changed it.
+    #[error(
+        "{} is not what the manifest says; restore it from a copy, or start in an empty folder",
+        .path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A symbolic link cannot be made.
+    #[error(
+        "cannot make the symbolic link {}; the data folder has to be on a file system with symbolic links",
+        .path.display()
+    )]
+    Link {
+        /// The link.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
     },
     /// A Parquet file cannot be read or written.
     #[error("cannot read or write the Parquet file {}", .path.display())]

@@ -1,3 +1,5 @@
+//! A key that no message and no log shows.
+
 use std::fmt;
 
 /// An API key that shows itself to nobody but the service.

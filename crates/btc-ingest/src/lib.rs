@@ -82,8 +82,8 @@ pub use series::SeriesName;
 pub use source::Source;
 pub use status::{DataStatus, Gap, SeriesStatusReport, status};
 pub use store::{
-    BodyRecord, Manifest, Revisions, SeriesRecord, Table, TableRecord, data_hash,
-    last_complete_day, read_parquet, read_table, write_parquet,
+    AnswerRecord, DataFolder, Manifest, Revisions, SeriesRecord, Snapshot, Table, TableRecord,
+    data_hash, last_complete_day, read_parquet, read_table, write_parquet,
 };
 pub use synthetic::{SAMPLE_DAYS, Synthetic};
 pub use verify::{FileProblem, FileProblemKind, Verification, verify};

@@ -1,3 +1,5 @@
+//! What a pull tells while it goes on.
+
 use std::time::Duration;
 
 /// What happens while data is pulled.

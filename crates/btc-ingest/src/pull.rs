@@ -10,7 +10,7 @@ use crate::progress::{Progress, ProgressEvent};
 use crate::report::{PlannedRequest, PullConfig, PullReport, SeriesReport, SkippedSource};
 use crate::series::SeriesName;
 use crate::source::{DailySeries, Source, from_batch};
-use crate::store::{Manifest, RAW, Store, read_logs};
+use crate::store::{DataFolder, Logs, Manifest, Writer};
 use crate::synthetic::{SYNTHETIC, Synthetic};
 use crate::validate::set_aside_unfit;
 use chrono::{DateTime, Days, NaiveDate, Utc};
@@ -55,7 +55,7 @@ pub async fn pull(config: &PullConfig, progress: &dyn Progress) -> Result<PullRe
     let charts = BlockchainCharts::new(&config.blockchain_url, &config.charts, &config.http)?;
     let alpha_vantage = alpha_vantage(config)?;
     let dir = config.data_dir.clone();
-    let mut store = blocking(move || Store::open(&dir)).await?;
+    let mut store = blocking(move || DataFolder::new(dir).writer()).await?;
     check_kind(&store, &config.data_dir, &config.market)?;
 
     let answers = fetch_all(config, alpha_vantage.as_ref(), &charts, &store, progress).await?;
@@ -135,12 +135,8 @@ pub fn pull_sample(
     let first_day = before.and_then(|before| last_day.checked_sub_days(before));
     let first_day = first_day.ok_or_else(|| Error::config("a sample needs at least one day"))?;
     let series = Synthetic::new(seed, first_day).series(&(first_day..=last_day))?;
-    let mut store = Store::open(data_dir)?;
-    if store
-        .manifest
-        .as_ref()
-        .is_some_and(|manifest| !manifest.synthetic)
-    {
+    let mut store = DataFolder::new(data_dir).writer()?;
+    if store.manifest().is_some_and(|manifest| !manifest.synthetic) {
         return Err(Error::OtherData {
             path: data_dir.to_owned(),
             problem: "holds real data; choose another folder for the sample".to_owned(),
@@ -214,10 +210,9 @@ pub async fn pull_source(
     let batch = source.fetch(days).await?;
     let mut series = from_batch(name, &batch)?;
     let rejected = set_aside_unfit(&mut series, now.date_naive());
-    let mut store = Store::open(data_dir)?;
+    let mut store = DataFolder::new(data_dir).writer()?;
     let market = store
-        .manifest
-        .as_ref()
+        .manifest()
         .map_or("USD", |manifest| &manifest.market)
         .to_owned();
     check_kind(&store, data_dir, &market)?;
@@ -264,7 +259,11 @@ pub fn planned_requests(config: &PullConfig) -> Result<Vec<PlannedRequest>> {
     if let Some(source) = alpha_vantage(config)? {
         requests.push(source.request()?);
     }
-    let logs = read_logs(&config.data_dir.join(RAW))?;
+    let logs = match DataFolder::new(&config.data_dir).snapshot() {
+        Ok(snapshot) => snapshot.logs()?,
+        Err(Error::NotPulled { .. }) => Logs::new(),
+        Err(error) => return Err(error),
+    };
     for chart in charts.charts() {
         let known = logs
             .get(BLOCKCHAIN)
@@ -288,10 +287,9 @@ fn column_chart(column: &str) -> String {
 }
 
 /// The charts that have a column: those that had one, then the new ones.
-fn all_charts(store: &Store, charts: &[String]) -> Vec<String> {
+fn all_charts(store: &Writer, charts: &[String]) -> Vec<String> {
     let mut all = store
-        .manifest
-        .as_ref()
+        .manifest()
         .map(|m: &Manifest| m.charts.clone())
         .unwrap_or_default();
     for chart in charts {
@@ -323,8 +321,8 @@ fn alpha_vantage(config: &PullConfig) -> Result<Option<AlphaVantage>> {
     .map(Some)
 }
 
-fn check_kind(store: &Store, data_dir: &Path, market: &str) -> Result<()> {
-    let Some(manifest) = &store.manifest else {
+fn check_kind(store: &Writer, data_dir: &Path, market: &str) -> Result<()> {
+    let Some(manifest) = store.manifest() else {
         return Ok(());
     };
     let problem = if manifest.synthetic {

@@ -2,7 +2,7 @@
 
 use crate::clean::Rejected;
 use crate::error::{Error, Result};
-use crate::store::{CREATED_TIMESTAMP, nanos, read_parquet, timestamp_type, timestamps};
+use crate::store::{CREATED_TIMESTAMP, nanos, timestamp_type, timestamps};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
 use chrono::{DateTime, Utc};
@@ -15,21 +15,15 @@ pub(crate) const FILE: &str = "quarantine.parquet";
 /// Series, stamp, value and reason of what was set aside.
 type Key = (String, String, String, String);
 
-/// The rows of the quarantine file with new ones added; each is kept once, with the time it was
-/// first met. `None` if nothing is new.
+/// What was set aside, with the time at which it was first met.
+pub(crate) type Rows = BTreeMap<Key, i64>;
+
+/// The rows with new ones added; each is kept once. `None` if nothing is new.
 pub(crate) fn merged(
-    path: &Path,
+    mut rows: Rows,
     rejected: &[Rejected],
     now: DateTime<Utc>,
 ) -> Result<Option<RecordBatch>> {
-    if rejected.is_empty() {
-        return Ok(None);
-    }
-    let mut rows = if path.exists() {
-        read(path)?
-    } else {
-        BTreeMap::new()
-    };
     let before = rows.len();
     for Rejected {
         series,
@@ -62,30 +56,14 @@ pub(crate) fn merged(
     Ok(Some(RecordBatch::try_new(Arc::new(schema()), columns)?))
 }
 
-/// Series and reason of every value set aside; nothing if there is no such file.
-pub(crate) fn list(path: &Path) -> Result<Vec<(String, String)>> {
-    let rows = if path.exists() {
-        read(path)?
-    } else {
-        BTreeMap::new()
-    };
-    Ok(rows
-        .into_keys()
+/// Series and reason of every value.
+pub(crate) fn reasons(rows: Rows) -> impl Iterator<Item = (String, String)> {
+    rows.into_keys()
         .map(|(series, _, _, reason)| (series, reason))
-        .collect())
 }
 
-/// The number of values set aside; none if there is no such file.
-pub(crate) fn count(path: &Path) -> Result<usize> {
-    if path.exists() {
-        read(path).map(|rows| rows.len())
-    } else {
-        Ok(0)
-    }
-}
-
-fn read(path: &Path) -> Result<BTreeMap<Key, i64>> {
-    let batch = read_parquet(path)?;
+/// Takes a quarantine table apart; `path` is where it lies.
+pub(crate) fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Rows> {
     let expected = batch.schema().fields() == schema().fields()
         && batch
             .columns()

@@ -1,3 +1,5 @@
+//! What a pull did, series by series.
+
 use crate::http::HttpConfig;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;

@@ -1,6 +1,7 @@
-use crate::error::{Error, Result};
-use crate::quarantine;
-use crate::store::{Manifest, RAW, entries, read_logs};
+//! What a data folder holds: range, gaps and freshness of every series.
+
+use crate::error::Result;
+use crate::store::{DataFolder, Snapshot};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use std::path::Path;
@@ -68,14 +69,15 @@ pub struct Gap {
 /// # Errors
 ///
 /// Fails if the folder holds no data, or a file of it cannot be read.
-pub fn status(data_dir: &Path, now: DateTime<Utc>) -> Result<DataStatus> {
-    let manifest = Manifest::read(data_dir)?.ok_or_else(|| Error::NotPulled {
-        path: data_dir.to_owned(),
-    })?;
-    let raw = data_dir.join(RAW);
+pub fn status(data_dir: impl AsRef<Path>, now: DateTime<Utc>) -> Result<DataStatus> {
+    DataFolder::new(data_dir.as_ref()).status(now)
+}
+
+pub(crate) fn of(snapshot: &Snapshot, now: DateTime<Utc>) -> Result<DataStatus> {
+    let manifest = snapshot.manifest();
     let yesterday = now.date_naive().pred_opt().unwrap_or(NaiveDate::MIN);
     let mut series = Vec::new();
-    for (source, list) in read_logs(&raw)? {
+    for (source, list) in snapshot.logs()? {
         for (name, log) in list {
             let record = manifest.series.get(&format!("{source}/{name}"));
             let days: Vec<NaiveDate> = log.latest().map(|(day, _)| day).collect();
@@ -96,16 +98,16 @@ pub fn status(data_dir: &Path, now: DateTime<Utc>) -> Result<DataStatus> {
             });
         }
     }
-    let quarantined = entries(&raw)?
-        .iter()
-        .map(|source| quarantine::count(&source.join(quarantine::FILE)))
+    let quarantined = snapshot
+        .sources_with_quarantine()
+        .map(|source| Ok(snapshot.quarantined(source)?.len()))
         .sum::<Result<usize>>()?;
     Ok(DataStatus {
         synthetic: manifest.synthetic,
-        market: manifest.market,
+        market: manifest.market.clone(),
         updated: manifest.updated,
         last_complete_day: manifest.last_complete_day,
-        data_hash: manifest.data_hash,
+        data_hash: manifest.data_hash.clone(),
         quarantined,
         series,
     })

@@ -5,7 +5,7 @@ use crate::blockchain::{BLOCKCHAIN, MARKET_PRICE_COLUMN};
 use crate::clean::{Reason, Rejected};
 use crate::series::SeriesName;
 use crate::source::{DailySeries, DayValue, OHLCV};
-use crate::store::Logs;
+use crate::store::{Logs, is_storable};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
 
@@ -145,7 +145,9 @@ pub(crate) fn set_aside_unfit(series: &mut [DailySeries], today: NaiveDate) -> V
     for DailySeries { name, values } in series.iter_mut() {
         let is_price = OHLCV[..4].contains(&name.as_str()) || *name == MARKET_PRICE_COLUMN;
         values.retain(|&(day, value)| {
-            let reason = if day >= today {
+            let reason = if !is_storable(day) {
+                Reason::BadStamp
+            } else if day >= today {
                 Reason::Future
             } else if !value.is_finite() {
                 Reason::NotFinite

@@ -1,7 +1,8 @@
-use crate::error::{Error, Result};
-use crate::store::{MANIFEST, Manifest, PROCESSED, RAW, Transaction, entries, sha256};
+//! Whether a data folder is what its manifest says.
+
+use crate::error::Result;
+use crate::store::DataFolder;
 use serde::Serialize;
-use std::io::ErrorKind;
 use std::path::Path;
 
 /// The outcome of comparing a data folder with its manifest.
@@ -12,7 +13,7 @@ pub struct Verification {
     pub checked: usize,
     /// What is not as the manifest says.
     pub problems: Vec<FileProblem>,
-    /// Whether a change was cut off half way; the next pull finishes it.
+    /// Whether a write of version 1 was cut off half way; whoever reads or writes next finishes it.
     pub interrupted: bool,
 }
 
@@ -45,8 +46,10 @@ pub enum FileProblemKind {
     Changed,
     /// The manifest does not know the file.
     Unknown,
-    /// The manifest's fingerprint does not follow from its own entries.
+    /// A fingerprint in the manifest, or its own, is not that of what it stands for.
     WrongHash,
+    /// There is something else in the place of the link that leads to the current state.
+    NotTheLink,
 }
 
 /// Compares every file of a data folder with the manifest, byte for byte.
@@ -65,47 +68,6 @@ pub enum FileProblemKind {
 /// # Errors
 ///
 /// Fails if there is no data, or a file cannot be read for another reason than being gone.
-pub fn verify(data_dir: &Path) -> Result<Verification> {
-    let manifest = Manifest::read(data_dir)?.ok_or_else(|| Error::NotPulled {
-        path: data_dir.to_owned(),
-    })?;
-    let mut problems = Vec::new();
-    let mut problem = |path: &str, kind| {
-        problems.push(FileProblem {
-            path: path.to_owned(),
-            kind,
-        })
-    };
-    for (name, record) in &manifest.tables {
-        let path = data_dir.join(name);
-        match std::fs::read(&path) {
-            Ok(bytes) if sha256(&bytes) == record.sha256 => {}
-            Ok(_) => problem(name, FileProblemKind::Changed),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                problem(name, FileProblemKind::Missing);
-            }
-            Err(error) => return Err(Error::read(&path, error)),
-        }
-    }
-    for kind in [RAW, PROCESSED] {
-        for folder in entries(&data_dir.join(kind))? {
-            for file in entries(&folder)? {
-                let below = file.strip_prefix(data_dir).unwrap_or(&file);
-                let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
-                let name = parts.join("/");
-                if !manifest.tables.contains_key(&name) {
-                    problem(&name, FileProblemKind::Unknown);
-                }
-            }
-        }
-    }
-    if Manifest::hash_of(&manifest.tables) != manifest.data_hash {
-        problem(MANIFEST, FileProblemKind::WrongHash);
-    }
-    let interrupted = Transaction::is_pending(data_dir);
-    Ok(Verification {
-        checked: manifest.tables.len(),
-        problems,
-        interrupted,
-    })
+pub fn verify(data_dir: impl AsRef<Path>) -> Result<Verification> {
+    DataFolder::new(data_dir.as_ref()).verify()
 }

@@ -29,11 +29,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let units: usize = arguments.next().map_or(Ok(64), |text| text.parse())?;
     let hyperparameters = Hyperparameters::default().with_units(units);
     let network = match mode.as_str() {
-        "conv" => NetworkConfig::Cnn(CnnConfig {
-            filters: 32,
-            kernel: 3,
-            activation: Activation::Relu,
-        }),
+        "conv" => NetworkConfig::Cnn(
+            CnnConfig::default()
+                .with_filters(32)
+                .with_kernel(3)
+                .with_activation(Activation::Relu),
+        ),
         name => NetworkConfig::new(name.parse::<ModelType>()?, &hyperparameters),
     };
     let frame = series()?;

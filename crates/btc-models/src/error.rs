@@ -48,6 +48,21 @@ pub enum Error {
         /// All known names.
         known: Vec<String>,
     },
+    /// Something of the caller's own is needed that is not registered in this process.
+    #[error("no {what} called {name:?} is registered{}; call `btc_models::{register}` for the type \
+             that has this name before it is needed; known are {}", did_you_mean(.suggestion), .known.join(", "))]
+    NotRegistered {
+        /// The kind of thing that was looked for.
+        what: &'static str,
+        /// The function of this crate that registers it.
+        register: &'static str,
+        /// The name as given.
+        name: String,
+        /// The nearest known name, if one is near.
+        suggestion: Option<String>,
+        /// All known names.
+        known: Vec<String>,
+    },
     /// Another implementation is registered under the name.
     #[error("the name {name:?} of a {what} is taken; choose another")]
     NameTaken {
@@ -126,6 +141,14 @@ pub enum Error {
         feature: String,
         /// The median absolute difference in percent.
         median_percent: f64,
+    },
+    /// One series of several cannot be used.
+    #[error("the series {series:?} of the panel cannot be used")]
+    InPanel {
+        /// The series' name.
+        series: String,
+        /// Why not.
+        source: Box<Error>,
     },
     /// Training left the range of numbers.
     #[error("training diverged in epoch {epoch}; lower the learning rate or clip gradients")]
@@ -228,8 +251,9 @@ impl Error {
         match self {
             Self::InvalidConfig { .. }
             | Self::UnknownName { .. }
-            | Self::NameTaken { .. }
-            | Self::NotExportable { .. } => ErrorKind::Usage,
+            | Self::NotRegistered { .. }
+            | Self::NotExportable { .. }
+            | Self::NameTaken { .. } => ErrorKind::Usage,
             Self::SeriesTooShort { .. }
             | Self::InvalidSeries { .. }
             | Self::OffGrid { .. }
@@ -239,6 +263,7 @@ impl Error {
             | Self::OtherTarget { .. }
             | Self::TargetInDisguise { .. } => ErrorKind::Data,
             Self::Bundle { .. } | Self::CustomSettings { .. } => ErrorKind::Corrupt,
+            Self::InPanel { source, .. } => source.kind(),
             Self::Io { .. } => ErrorKind::Io,
             Self::Stopped { .. } => ErrorKind::Stopped,
             Self::LookAhead { .. } | Self::Vintage { .. } | Self::Callback(_) => ErrorKind::Caller,
@@ -253,6 +278,18 @@ impl Error {
 fn listed(instants: &[DateTime<Utc>]) -> String {
     let first: Vec<String> = instants.iter().take(3).map(DateTime::to_string).collect();
     first.join(", ")
+}
+
+/// The one of the `known` names that is nearest to `name`, if it is near.
+fn nearest(name: &str, known: &[&str]) -> Option<String> {
+    let lower = name.to_lowercase();
+    let distance = |candidate: &str| strsim::levenshtein(&lower, &candidate.to_lowercase());
+    known
+        .iter()
+        .map(|candidate| (distance(candidate), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
+        .map(|(_, candidate)| candidate.to_string())
 }
 
 fn did_you_mean(suggestion: &Option<String>) -> String {
@@ -284,24 +321,36 @@ impl Error {
         }
     }
 
+    /// An error of one series of several.
+    pub(crate) fn in_panel(series: &str, source: Self) -> Self {
+        Self::InPanel {
+            series: series.to_owned(),
+            source: Box::new(source),
+        }
+    }
+
     /// The error for a `name` that is not among `known`, with the nearest one named.
     pub(crate) fn unknown(what: &'static str, name: &str, known: &[&str]) -> Self {
-        let lower = name.to_lowercase();
-        let suggestion = known
-            .iter()
-            .map(|candidate| {
-                (
-                    strsim::levenshtein(&lower, &candidate.to_lowercase()),
-                    candidate,
-                )
-            })
-            .min()
-            .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
-            .map(|(_, candidate)| candidate.to_string());
         Self::UnknownName {
             what,
             name: name.to_owned(),
-            suggestion,
+            suggestion: nearest(name, known),
+            known: known.iter().map(|name| name.to_string()).collect(),
+        }
+    }
+
+    /// The error for a `name` that the function `register` was not called for.
+    pub(crate) fn not_registered(
+        what: &'static str,
+        register: &'static str,
+        name: &str,
+        known: &[&str],
+    ) -> Self {
+        Self::NotRegistered {
+            what,
+            register,
+            name: name.to_owned(),
+            suggestion: nearest(name, known),
             known: known.iter().map(|name| name.to_string()).collect(),
         }
     }

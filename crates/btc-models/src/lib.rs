@@ -56,6 +56,7 @@ mod network;
 pub mod nn;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+mod registry;
 #[cfg_attr(
     not(feature = "nn"),
     allow(dead_code, reason = "networks alone go on from their own forecasts")
@@ -79,12 +80,14 @@ pub use candle_core;
 
 pub use baseline::{Baseline, SeasonalNaive, VarianceModel};
 #[cfg(feature = "nn")]
-pub use bundle::{BundleInfo, MANIFEST_FILE, ONNX_FILE, WEIGHTS_FILE, validate_bundle};
+pub use bundle::{BundleInfo, MANIFEST_FILE, ONNX_FILE, PANEL_FILE, WEIGHTS_FILE, validate_bundle};
 pub use error::{Error, ErrorKind, Result};
 pub use eval::{backtest, metrics, stats};
 #[cfg(feature = "nn")]
 pub use fit::{
-    CallbackError, EpochLogs, Forecaster, NetworkModel, TrainConfig, TrainingRange, fit,
+    Callback, CallbackError, CallbackSpec, EpochLogs, Forecaster, NetworkModel, OnEpochEnd,
+    PanelForecaster, Schedule, ScheduleSpec, TrainConfig, TrainingProgress, TrainingRange, fit,
+    fit_panel, register_callback, register_schedule,
 };
 pub use forecast::{
     FitContext, FittedModel, Forecast, Interval, MAX_HORIZON, Model, Quantiles, Step,
@@ -98,10 +101,14 @@ pub use network::{
 #[cfg(feature = "nn")]
 pub use nn::layers::Activation;
 #[cfg(feature = "nn")]
-pub use nn::loss::Loss;
+pub use nn::loss::{Loss, LossSpec, register_loss};
 #[cfg(feature = "nn")]
-pub use nn::optimizer::{Optimizer, Schedule};
+pub use nn::optimizer::{Optimizer, OptimizerSpec, OptimizerStep, register_optimizer};
+pub use registry::{Custom, Named};
 pub use series::{
-    Category, Frequency, Hole, HolePolicy, MAX_MISSING, MAX_STEPS, Role, SeriesFrame, Split,
+    Category, Frequency, Hole, HolePolicy, MAX_MISSING, MAX_STEPS, Panel, Role, SeriesFrame, Split,
 };
-pub use transform::{FeatureTransform, PreprocessConfig, ScalerKind, Target, Unused};
+pub use transform::{
+    FeatureTransform, PanelScaling, PreprocessConfig, ScalerKind, ScalerSpec, Target, TargetSpec,
+    TransformSpec, Unused, register_scaler, register_target, register_transform,
+};

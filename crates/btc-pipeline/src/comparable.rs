@@ -11,13 +11,14 @@ use std::ops::Range;
 use btc_models::candle_core::Device;
 use btc_models::{Forecaster, SeriesFrame, Target};
 use btc_track::{Direction, TrackingClient};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::error::describe;
+use crate::instants::instant_text;
 use crate::objective::{BUNDLE, FOLDS};
 use crate::scores::{Outcomes, Scores, target_range};
 use crate::{Error, Result, Split};
@@ -57,17 +58,12 @@ fn instant<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, 
     serializer.serialize_str(&instant_text(time))
 }
 
-/// An instant as tags and attributes hold it.
-pub(crate) fn instant_text(time: &DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
-}
-
 impl Window {
     /// The window of the selection set of a frame.
     pub(crate) fn of_selection(
         frame: &SeriesFrame,
         split: &Split,
-        target: Target,
+        target: &Target,
         data_hash: &str,
     ) -> Option<Self> {
         let (first_target, last_target) = target_range(frame, &split.selection, split.horizon)?;
@@ -76,7 +72,7 @@ impl Window {
             first_target,
             last_target,
             horizon: split.horizon,
-            target,
+            target: target.clone(),
             target_column: frame.target_name().to_owned(),
         })
     }
@@ -84,7 +80,7 @@ impl Window {
     /// Whether scores on one are scores on the other. What a network predicts, the change or the
     /// level, makes no difference to what its forecasts are judged by.
     pub(crate) fn is_comparable(&self, other: &Self) -> bool {
-        let target = other.target;
+        let target = other.target.clone();
         Self {
             target,
             ..self.clone()
@@ -487,7 +483,8 @@ mod tests {
     use std::sync::{Arc, OnceLock};
 
     use super::*;
-    use crate::table::{EVENT_TIMESTAMP, PRICE, frame};
+    use crate::columns::{EVENT_TIMESTAMP, PRICE};
+    use crate::frame::frame;
 
     /// Three stored models and a window that begins where their training ended.
     struct Stored {
@@ -593,7 +590,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(btc_testing::cases(24))]
         #[test]
         fn calm_or_stormy_days_of_the_past_change_no_order(
             recorded in prop::collection::vec(prop::option::of((1i64..400, 1e-3f64..1e3)), 3),

@@ -1,6 +1,5 @@
 //! The features that come with the workflow.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -110,27 +109,9 @@ pub fn feature_store(project: &Project) -> Result<FeatureStore> {
 }
 
 fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
-    let io = |source| Error::Io {
+    btc_files::replace(path, content).map_err(|source| Error::Io {
         action: "write",
         path: path.to_owned(),
         source,
-    };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = draft_in(folder).map_err(io)?;
-    file.write_all(content).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
-}
-
-/// A file in `folder` that gets its name when it is whole. Its mode is that of
-/// any new file: what the umask leaves.
-fn draft_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
+    })
 }

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
+use btc_models::Frequency;
 use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::instants::list_of_instants;
 
 /// What can go wrong between the stages of the workflow.
 ///
@@ -93,13 +96,28 @@ pub enum Error {
     },
     /// The rows of a model's context have holes, and that was not allowed.
     #[error(
-        "{} of the days that the forecast rests on are not in the data: {}",
-        days.len(),
-        list_of_days(days)
+        "{} of the rows that the forecast rests on are not in the data: {}",
+        missing.len(),
+        list_of_instants(missing)
     )]
     Holes {
-        /// The days without a row, ascending.
-        days: Vec<NaiveDate>,
+        /// The instants without a row, ascending.
+        missing: Vec<DateTime<Utc>>,
+    },
+    /// The table is of another frequency than the rows that the registered model was trained on.
+    #[error(
+        "model {model:?} version {version} was trained on rows every {trained}, and the table has \
+         a row every {found}"
+    )]
+    OtherFrequency {
+        /// The registered model's name.
+        model: String,
+        /// Its version.
+        version: u64,
+        /// The model's frequency.
+        trained: Frequency,
+        /// The table's.
+        found: Frequency,
     },
     /// The registered model has another window than the one that was asked for.
     #[error(
@@ -114,16 +132,6 @@ pub enum Error {
         trained: usize,
         /// The rows that were asked for.
         asked: usize,
-    },
-    /// No setting has this name.
-    #[error("there is no {what} {name:?}; there are: {}", known.join(", "))]
-    UnknownName {
-        /// The kind of thing, such as `sampler`.
-        what: &'static str,
-        /// The name as given.
-        name: String,
-        /// Every name there is.
-        known: Vec<String>,
     },
     /// No model of this name is registered.
     #[error("no model is called {name:?}; {}", there_are(.known))]
@@ -304,7 +312,7 @@ impl Error {
             | Self::UnknownExperiment { .. }
             | Self::NothingToRegister { .. } => NotFound,
             Self::OtherWindow { .. }
-            | Self::UnknownName { .. }
+            | Self::OtherFrequency { .. }
             | Self::MissingColumn { .. }
             | Self::NotNumeric { .. }
             | Self::Folds { .. }
@@ -337,8 +345,9 @@ impl Error {
                 "shorten the hold-out, the selection set or the window, or retrieve more data"
             }
             Self::Folds { .. } => "take fewer blocks, or a longer selection set",
-            Self::Holes { .. } => "retrieve the missing days, or allow holes",
+            Self::Holes { .. } => "retrieve the missing rows, or allow holes",
             Self::OtherWindow { .. } => "leave the window to the model",
+            Self::OtherFrequency { .. } => "take rows of the model's frequency, or another model",
             Self::UnknownModel { .. } => "register a model first, or name another",
             Self::UnknownExperiment { .. } => "run a search first, or name another experiment",
             Self::NothingToRegister { .. } => "run a search first, or choose by another metric",
@@ -392,9 +401,11 @@ fn features_kind(error: &btc_features::Error) -> ErrorKind {
 fn models_kind(error: &btc_models::Error) -> ErrorKind {
     use btc_models::Error as E;
     match error {
-        E::InvalidConfig { .. } | E::UnknownName { .. } | E::SeriesTooShort { .. } => {
-            ErrorKind::Usage
-        }
+        E::InvalidConfig { .. }
+        | E::UnknownName { .. }
+        | E::NotRegistered { .. }
+        | E::SeriesTooShort { .. } => ErrorKind::Usage,
+        E::InPanel { source, .. } => models_kind(source),
         _ => ErrorKind::Failure,
     }
 }
@@ -405,6 +416,7 @@ fn tune_kind(error: &btc_tune::Error) -> ErrorKind {
         E::UnknownStudy { .. } | E::UnknownTrial { .. } => ErrorKind::NotFound,
         E::InvalidUrl { .. }
         | E::InvalidSetting { .. }
+        | E::UnknownName { .. }
         | E::InvalidDistribution { .. }
         | E::IncompatibleDistribution { .. }
         | E::InvalidParameter { .. }
@@ -453,22 +465,6 @@ fn there_are(known: &[String]) -> String {
 fn numbers(known: &[u64]) -> String {
     let texts: Vec<String> = known.iter().map(u64::to_string).collect();
     texts.join(", ")
-}
-
-/// Days that a list names before it is cut short.
-const LISTED_DAYS: usize = 8;
-
-/// Some days as text, the first of them by name.
-pub(crate) fn list_of_days(days: &[NaiveDate]) -> String {
-    let named: Vec<String> = days
-        .iter()
-        .take(LISTED_DAYS)
-        .map(NaiveDate::to_string)
-        .collect();
-    match days.len().saturating_sub(LISTED_DAYS) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
-    }
 }
 
 fn left_out_text(left_out: &[crate::LeftOut]) -> String {

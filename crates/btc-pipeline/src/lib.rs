@@ -19,9 +19,12 @@
 //! # }
 //! ```
 
+mod columns;
 mod comparable;
 mod definitions;
 mod error;
+mod frame;
+mod instants;
 mod objective;
 mod observer;
 mod predict;
@@ -39,11 +42,14 @@ mod verdict;
 mod vintage;
 mod workflow;
 
+pub use columns::{EVENT_TIMESTAMP, FREQUENCY_KEY, PRICE, frequency_of, with_frequency};
 pub use comparable::{Exclusion, LeftOut, Window};
 pub use definitions::{
     BLOCKCHAIN_VIEW, OHLCV_VIEW, SERVICE, builtin_definitions, definitions, feature_store,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use frame::{TrainingFrame, frame, frame_for, frame_of, frame_of_columns};
+pub use instants::close_of;
 pub use objective::{BUNDLE, FOLDS};
 pub use observer::{Event, Observer};
 pub use predict::{PredictConfig, Prediction, forecast_experiment, load_version, predict};
@@ -56,11 +62,8 @@ pub use scores::{METRIC, Scores};
 pub use search::{DEFAULT_FOLDS, DEFAULT_PREDICTION_LENGTH, SearchConfig, SearchOutcome, search};
 pub use space::{Proposal, SearchSpace, Space, SpaceFn, TIMESTEPS};
 pub use split::{DEFAULT_HOLDOUT, Split};
-pub use study::{PrunerKind, SamplerKind, StudyConfig, open_study};
-pub use table::{
-    EVENT_TIMESTAMP, PRICE, TrainingFrame, close_of, frame, frame_for, frame_of, frame_of_columns,
-    training_table,
-};
+pub use study::{StudyConfig, open_study};
+pub use table::training_table;
 pub use verdict::{SIGNIFICANCE_LEVEL, Verdict};
 pub use vintage::vintage_table;
 pub use workflow::{

@@ -17,6 +17,7 @@ use btc_tune::{ObjectiveError, Trial};
 
 use crate::comparable::{SCORES_ATTR, SELECTION_DAYS_TAG, WINDOW_ATTR, Window};
 use crate::error::describe;
+use crate::register::FREQUENCY_TAG;
 use crate::scores::{Outcomes, Scores};
 use crate::search::SearchConfig;
 use crate::space::Proposal;
@@ -94,6 +95,7 @@ impl Context<'_> {
             .with_tag("study", self.study)
             .with_tag("direction", "MINIMIZE")
             .with_tag("datetime_start", self.now())
+            .with_tag(FREQUENCY_TAG, self.judged.frequency().to_string())
             .with_tags(self.window.tags());
         let run = ActiveRun::start(self.client, self.experiment_id, spec)?;
         trial.set_system_attr(RUN_ID_ATTR, run.id().to_string())?;
@@ -133,7 +135,7 @@ impl Context<'_> {
         // A trial that repeats an interrupted one has its ordinal, and so its seed.
         let seed = self.config.seed.wrapping_add(trial.ordinal() as u64);
         let training = training
-            .with_target(self.config.target)
+            .with_target(self.config.target.clone())
             .with_horizon(self.config.horizon.get())
             .with_seed(seed);
         self.log_parameters(trial, run, &name, &training)?;

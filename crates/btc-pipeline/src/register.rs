@@ -6,7 +6,7 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use btc_models::candle_core::Device;
-use btc_models::{Forecaster, SeriesFrame, Target, validate_bundle};
+use btc_models::{Forecaster, Frequency, SeriesFrame, Target, validate_bundle};
 use btc_track::{
     Direction, ModelVersion, RegisterRun, Run, Tag, TrackingClient, WORSE_THAN_NAIVE_TAG,
     open_artifacts, register_run,
@@ -15,14 +15,14 @@ use serde::Serialize;
 
 use crate::comparable::{
     Candidate, Comparison, Exclusion, Frames, LeftOut, Ranked, SELECTION_DAYS_TAG, Window,
-    instant_text,
 };
 use crate::error::describe;
+use crate::frame::frame_of_columns;
+use crate::instants::instant_text;
 use crate::objective::BUNDLE;
 use crate::scores::{METRIC, Outcomes, Scores, target_range};
 use crate::search::DEFAULT_PREDICTION_LENGTH;
 use crate::split::DEFAULT_HOLDOUT;
-use crate::table::frame_of_columns;
 use crate::verdict::{Finding, Look, Verdict, look};
 use crate::{Error, PRICE, Result, Split};
 
@@ -32,6 +32,8 @@ pub const CHAMPION: &str = "champion";
 pub const VERDICT_TAG: &str = "verdict";
 /// Tag of a version that says who made it champion.
 pub const CHAMPION_BY_TAG: &str = "champion_by";
+/// Tag of a version that says how far apart the rows are that it was trained on.
+pub(crate) const FREQUENCY_TAG: &str = "frequency";
 /// Forecasts below which two models cannot be told apart.
 const FEWEST_TO_COMPARE: usize = 60;
 
@@ -307,6 +309,8 @@ struct Days {
     window: Window,
     /// The instants that are held out, first and last; none if there are none.
     holdout: Option<(chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>)>,
+    /// How far apart the rows are.
+    frequency: Frequency,
 }
 
 impl Days {
@@ -338,7 +342,7 @@ impl Days {
             recorded("timesteps").unwrap_or(1),
             horizon.unwrap_or(NonZeroUsize::MIN),
         )?;
-        let window = Window::of_selection(&frame, &split, target, &config.data_hash);
+        let window = Window::of_selection(&frame, &split, &target, &config.data_hash);
         let window = window.ok_or(Error::TooShort {
             rows: frame.rows(),
             needed: frame.rows() + 1,
@@ -349,6 +353,7 @@ impl Days {
         Ok(Self {
             window,
             holdout: target_range(&frame, &split.holdout, split.horizon),
+            frequency: frame.frequency(),
         })
     }
 
@@ -569,6 +574,11 @@ impl Registrar<'_> {
             Tag::new("metric_value", best.value.to_string()),
             Tag::new("data_hash", &window.data_hash),
             Tag::new("target_column", &window.target_column),
+            Tag::new(
+                FREQUENCY_TAG,
+                run.tag(FREQUENCY_TAG)
+                    .map_or_else(|| self.days.frequency.to_string(), str::to_owned),
+            ),
             Tag::new("selection_first_target", instant_text(&window.first_target)),
             Tag::new("selection_last_target", instant_text(&window.last_target)),
             Tag::new(VERDICT_TAG, finding.verdict.name()),

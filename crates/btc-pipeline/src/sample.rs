@@ -3,7 +3,7 @@
 use btc_ingest::{PullReport, SAMPLE_DAYS, pull_sample};
 use chrono::NaiveDate;
 
-use crate::table::close_of;
+use crate::instants::close_of;
 use crate::{Project, Result};
 
 /// The last day of the synthetic market: fixed, so that everyone sees the same.

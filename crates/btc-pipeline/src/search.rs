@@ -13,10 +13,10 @@ use serde::Serialize;
 use crate::comparable::{
     Candidate, Comparison, LeftOut, MEASURE, SCORES_ATTR, Window, claim_measure,
 };
+use crate::frame::TrainingFrame;
 use crate::objective::{Context, RUN_ID_ATTR, TRIAL_STATE_TAG};
 use crate::space::{SearchSpace, Space};
 use crate::split::DEFAULT_HOLDOUT;
-use crate::table::TrainingFrame;
 use crate::{Error, Event, Observer, Result, Split};
 
 /// Forecasts in the selection set unless told otherwise (`docs/selection.md`).
@@ -191,7 +191,7 @@ fn selection_window(judged: &SeriesFrame, split: &Split, config: &SearchConfig) 
         selection: config.prediction_length,
         timesteps: config.space.longest_window(),
     };
-    let window = Window::of_selection(judged, split, config.target, &config.data_hash)
+    let window = Window::of_selection(judged, split, &config.target, &config.data_hash)
         .ok_or_else(too_short)?;
     let values = judged.target();
     let is_still = split

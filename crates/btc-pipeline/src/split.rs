@@ -136,6 +136,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(btc_testing::cases(256))]
+
         #[test]
         fn no_target_is_in_two_parts(
             rows in 0usize..2000, selection in 0usize..100, holdout in 0usize..200, timesteps in 1usize..40,

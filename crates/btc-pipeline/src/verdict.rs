@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::comparable::instant_text;
+use crate::instants::instant_text;
 
 /// The two-sided level at which a difference counts, that of most uses of the test.
 pub const SIGNIFICANCE_LEVEL: f64 = 0.05;

@@ -45,18 +45,18 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use btc_models::{Model, backtest};
+use btc_models::{Frequency, Model, backtest};
 use btc_track::TrackingClient;
 use btc_tune::Storage;
 use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::columns::{content_hash, rows_until};
 use crate::predict::load_bundle;
-use crate::table::{content_hash, rows_until};
 use crate::{
     CHAMPION, Error, Observer, PRICE, PredictConfig, Prediction, Project, RegisterConfig,
     Registration, Result, SERVICE, SearchConfig, SearchOutcome, StudyConfig, TrainingFrame,
     feature_store, frame_for, open_study, predict, register_best, retrieve_sample, search,
-    training_table,
+    training_table, with_frequency,
 };
 
 /// Where training tables come from.
@@ -203,6 +203,7 @@ pub struct Workflow {
     client: TrackingClient,
     storage: Arc<dyn Storage>,
     target_column: String,
+    frequency: Option<Frequency>,
     /// How the study samples and prunes.
     pub study: StudyConfig,
     /// The search. Its hash of the data is that of the table.
@@ -227,6 +228,7 @@ impl Workflow {
             client,
             storage,
             target_column: PRICE.to_owned(),
+            frequency: None,
             study: StudyConfig::default(),
             search: SearchConfig::default(),
             register: RegisterConfig {
@@ -244,6 +246,23 @@ impl Workflow {
     pub fn with_target_column(mut self, column: impl Into<String>) -> Self {
         self.target_column = column.into();
         self
+    }
+
+    /// Takes the rows to lie on the grid of `frequency`, whatever the tables say of themselves;
+    /// a row that is not there is a hole. Tables that say nothing are otherwise taken to be of the
+    /// commonest step between their rows (see [`with_frequency`](crate::with_frequency())).
+    #[must_use]
+    pub fn with_frequency(mut self, frequency: Frequency) -> Self {
+        self.frequency = Some(frequency);
+        self
+    }
+
+    /// The table with the frequency of the workflow, if it has one.
+    fn of_frequency(&self, table: &RecordBatch) -> RecordBatch {
+        match self.frequency {
+            Some(frequency) => with_frequency(table.clone(), frequency),
+            None => table.clone(),
+        }
     }
 
     /// The stores of runs and models.
@@ -281,7 +300,7 @@ impl Workflow {
             ..
         } = self.search;
         let unseen = holdout.saturating_add(prediction_length);
-        frame_for(table, &self.target_column, unseen)
+        frame_for(&self.of_frequency(table), &self.target_column, unseen)
     }
 
     /// Adds trials to the study, and names the best.
@@ -317,7 +336,7 @@ impl Workflow {
             data_hash: self.source.data_hash(table)?,
             ..self.register.clone()
         };
-        register_best(&self.client, &config, table)
+        register_best(&self.client, &config, &self.of_frequency(table))
     }
 
     /// The forecast of a version, or of the latest.
@@ -332,7 +351,7 @@ impl Workflow {
             data_hash: self.source.data_hash(table)?,
             ..PredictConfig::new(&self.register.model_name)
         };
-        predict(&self.client, &config, table)
+        predict(&self.client, &config, &self.of_frequency(table))
     }
 
     /// Compares models over the last rows of the table.
@@ -347,7 +366,8 @@ impl Workflow {
         config: &backtest::Config,
         on_progress: &(dyn Fn(backtest::Progress<'_>) -> std::ops::ControlFlow<()> + Sync),
     ) -> Result<backtest::Report> {
-        let frame = frame_for(table, &self.target_column, config.origins)?.series;
+        let table = self.of_frequency(table);
+        let frame = frame_for(&table, &self.target_column, config.origins)?.series;
         Ok(backtest::run(models, &frame, config, on_progress)?)
     }
 

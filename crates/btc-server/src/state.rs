@@ -1,3 +1,5 @@
+//! What the pages and the API look things up in.
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -234,14 +234,9 @@ impl TrackingClient {
             path: output.to_owned(),
             source,
         };
-        let folder = output
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let mut file = crate::artifact::draft_in(folder).map_err(failed)?;
+        let mut file = btc_files::NewFile::create(output).map_err(failed)?;
         let size = std::io::copy(&mut content, &mut file).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(output).map_err(|error| failed(error.error))?;
+        file.finish().map_err(failed)?;
         Ok(size)
     }
 

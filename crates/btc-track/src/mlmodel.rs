@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use chrono::DateTime;
@@ -188,16 +187,7 @@ impl ModelFile {
             action: format!("write {}", path.display()),
             source: error.to_string().into(),
         })?;
-        let failed = |source| Error::Artifact {
-            action: "write",
-            path: path.clone(),
-            source,
-        };
-        let mut file = crate::artifact::draft_in(folder).map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
-        Ok(())
+        btc_files::replace(&path, text.as_bytes()).map_err(Error::artifact("write", &path))
     }
 
     /// Reads the file of a model's folder.

@@ -78,6 +78,18 @@ pub enum Error {
         /// What is wrong and what would be right.
         reason: String,
     },
+    /// Nothing of this kind has this name.
+    #[error("there is no {what} {name:?}{}; there are: {}", did_you_mean(*suggestion), known.join(", "))]
+    UnknownName {
+        /// The kind of thing, such as `sampler`.
+        what: &'static str,
+        /// The name as given.
+        name: String,
+        /// The nearest name, if one is near.
+        suggestion: Option<&'static str>,
+        /// Every name there is.
+        known: Vec<&'static str>,
+    },
     /// The operation has a meaning for studies with one objective only.
     #[error("{operation} needs a study with one objective; this one has {objectives}")]
     SeveralObjectives {
@@ -176,6 +188,7 @@ impl Error {
             | Self::InvalidParameter { .. }
             | Self::InvalidOutcome { .. }
             | Self::InvalidSetting { .. }
+            | Self::UnknownName { .. }
             | Self::SeveralObjectives { .. }
             | Self::InvalidUrl { .. } => ErrorKind::Usage,
             Self::UnknownStudy { .. }
@@ -201,6 +214,10 @@ impl Error {
             source: source.into(),
         }
     }
+}
+
+fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion.map_or_else(String::new, |name| format!(" (did you mean {name:?}?)"))
 }
 
 // Lets `suggest_float` take both a checked distribution, whose conversion

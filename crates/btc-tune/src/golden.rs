@@ -1,46 +1,15 @@
 //! Reads the golden cases, for the tests of this crate.
 
-use std::path::PathBuf;
-
+pub(crate) use btc_testing::known;
 use serde_json::Value;
 
 use crate::storage::codec;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test may be pointed at other cases"
-)]
-fn folder() -> Option<PathBuf> {
-    std::env::var_os("BTC_VECTORS").map(PathBuf::from)
-}
-
 /// The cases of a file: from the folder `BTC_VECTORS` if it has the file, else the ones kept here.
-pub(crate) fn cases(file: &str) -> Value {
-    let kept = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(file);
-    let given = folder()
-        .map(|folder| folder.join(file))
-        .filter(|path| path.exists());
-    let path = given.unwrap_or(kept);
-    let text = std::fs::read_to_string(&path).unwrap();
-    codec::decode_json(&text).unwrap()
-}
-
-/// Refuses an object with a member that the reader of a case does not know: what it sets would be left
-/// out in silence.
 #[track_caller]
-pub(crate) fn known(value: &Value, keys: &[&str]) {
-    for key in value
-        .as_object()
-        .into_iter()
-        .flat_map(|members| members.keys())
-    {
-        assert!(
-            keys.contains(&key.as_str()),
-            "nobody reads {key} of {value}"
-        );
-    }
+pub(crate) fn cases(file: &str) -> Value {
+    let text = btc_testing::golden(env!("CARGO_MANIFEST_DIR"), file);
+    codec::decode_json(&text).unwrap()
 }
 
 /// A list member of a case.

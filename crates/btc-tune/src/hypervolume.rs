@@ -175,6 +175,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(btc_testing::cases(256))]
+
         #[test]
         fn volume_agrees_with_counting_cells(points in proptest::collection::vec(proptest::collection::vec(0_u8..6, 3), 1..7)) {
             let as_floats: Vec<Vec<f64>> = points.iter().map(|p| p.iter().map(|x| f64::from(*x)).collect()).collect();

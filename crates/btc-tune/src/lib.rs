@@ -50,12 +50,14 @@ mod golden;
 mod hypervolume;
 mod importance;
 mod linalg;
+mod names;
 pub mod plot;
 mod pruner;
 mod sampler;
 mod search_space;
 mod storage;
 mod study;
+mod sync;
 mod table;
 mod terminator;
 mod trial;
@@ -70,13 +72,13 @@ pub use frozen::{
 pub use importance::ImportanceEvaluator;
 pub use pruner::{
     HyperbandConfig, HyperbandPruner, MedianPruner, NopPruner, PatientPruner, PercentileConfig,
-    PercentilePruner, PrunedTrials, Pruner, SuccessiveHalvingConfig, SuccessiveHalvingPruner,
-    ThresholdPruner, Verdict, WilcoxonPruner,
+    PercentilePruner, PrunedTrials, Pruner, PrunerKind, SuccessiveHalvingConfig,
+    SuccessiveHalvingPruner, ThresholdPruner, Verdict, WilcoxonPruner,
 };
 pub use sampler::{
     AutoSampler, BruteForceSampler, CmaEsSampler, GpSampler, GridSampler, Nsga2Config,
     Nsga2Sampler, PartialFixedSampler, QmcSampler, QmcSequence, RandomSampler, RelativeSample,
-    Sampler, StudyView, TpeConfig, TpeSampler,
+    Sampler, SamplerKind, StudyView, TpeConfig, TpeSampler,
 };
 pub use search_space::{SearchSpace, group_search_space, intersection_search_space};
 #[cfg(feature = "sqlite")]

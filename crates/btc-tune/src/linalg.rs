@@ -289,6 +289,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(btc_testing::cases(256))]
+
         #[test]
         fn factors_multiply_to_the_matrix(entries in proptest::collection::vec(-2.0..2.0_f64, 25)) {
             let n = 5;

@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
-use btc_tune::StudyDirection;
+use btc_tune::{SamplerKind, StudyDirection};
 use clap::{Args, Subcommand};
 
-use crate::cli::values::{EvaluatorKind, Format, PlotKind, SamplerName, TellState, one_of};
+use crate::cli::values::{EvaluatorKind, Format, PlotKind, TellState, one_of};
 
 /// The ways in which a value can be better.
 const DIRECTIONS: [StudyDirection; 2] = [StudyDirection::Minimize, StudyDirection::Maximize];
@@ -134,8 +134,9 @@ pub(crate) struct AskArgs {
     #[arg(long, value_name = "JSON")]
     pub(crate) search_space: String,
     /// How values are chosen
-    #[arg(long, value_enum, default_value = "tpe")]
-    pub(crate) sampler: SamplerName,
+    #[arg(long, value_name = "NAME", default_value_t = SamplerKind::Tpe,
+          value_parser = one_of::<SamplerKind>(SamplerKind::ALL))]
+    pub(crate) sampler: SamplerKind,
     /// Seed of the sampler
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,

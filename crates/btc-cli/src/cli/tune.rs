@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use btc_models::{ModelType, Target};
-use btc_pipeline::{PrunerKind, SamplerKind};
+use btc_tune::{PrunerKind, SamplerKind};
 use clap::{Args, Subcommand};
 
 use crate::cli::data::Endpoints;

@@ -106,18 +106,6 @@ pub(crate) enum PlotKind {
     Importance,
 }
 
-/// How the values of a trial that is asked for are chosen.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum SamplerName {
-    Auto,
-    Tpe,
-    Random,
-    Cmaes,
-    Gp,
-    Nsga2,
-    Qmc,
-}
-
 /// One of the names that a library knows; the help lists them, and a wrong one is told the next.
 pub(crate) fn one_of<T>(
     names: impl IntoIterator<Item: ToString>,

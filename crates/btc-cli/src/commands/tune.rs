@@ -91,7 +91,7 @@ fn config(request: &SearchRequest, data_hash: String, stop: Arc<AtomicBool>) -> 
         jobs: request.jobs,
         prediction_length: request.prediction_length,
         holdout: request.holdout,
-        target: request.target,
+        target: request.target.clone(),
         seed: request.study.seed,
         data_hash,
         stop,

@@ -34,10 +34,10 @@ fn a_sample_can_be_looked_at_checked_drawn_and_exported() {
         file,
     ];
     succeed(root, &export);
-    let batch = btc_ingest::read_parquet(file.as_ref()).expect("a Parquet file");
+    let batch = btc_ingest::read_parquet(file).expect("a Parquet file");
     assert_eq!(batch.num_rows(), 0, "nothing was known then");
     succeed(root, &["data", "export", "ohlcv", "--output", file]);
-    let batch = btc_ingest::read_parquet(file.as_ref()).expect("a Parquet file");
+    let batch = btc_ingest::read_parquet(file).expect("a Parquet file");
     assert_eq!(batch.num_rows(), 60);
 
     assert!(succeed(root, &["data", "verify"]).contains("0 problems"));

@@ -8,14 +8,17 @@ use serde_json::Value;
 
 /// Which crate of the workspace may depend on which, dev-dependencies included.
 const EDGES: &[(&str, &[&str])] = &[
-    ("btc-ingest", &[]),
-    ("btc-features", &[]),
-    ("btc-models", &[]),
-    ("btc-tune", &[]),
-    ("btc-track", &[]),
+    // The foundation: it knows nothing of the domain, and may be used everywhere.
+    ("btc-files", &[]),
+    ("btc-ingest", &["btc-files"]),
+    ("btc-features", &["btc-files"]),
+    ("btc-models", &["btc-files"]),
+    ("btc-tune", &["btc-files"]),
+    ("btc-track", &["btc-files"]),
     (
         "btc-pipeline",
         &[
+            "btc-files",
             "btc-ingest",
             "btc-features",
             "btc-models",
@@ -27,6 +30,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "btc-cli",
         &[
+            "btc-files",
             "btc-ingest",
             "btc-features",
             "btc-models",
@@ -39,7 +43,10 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// Packages that show everything together and are never published.
-const LEAVES: &[&str] = &["btc-examples", "btc-benches"];
+const LEAVES: &[&str] = &["btc-examples", "btc-benches", TESTING];
+
+/// What the tests of all crates share: never published, and no part of what a crate does.
+const TESTING: &str = "btc-testing";
 
 /// The packages of the workspace, as `cargo metadata` describes them.
 fn packages() -> Vec<Value> {
@@ -91,7 +98,10 @@ fn no_crate_depends_on_a_sibling() {
                 name(package)
             );
         };
-        let edges = dependencies(package).iter().map(name);
+        let edges = dependencies(package)
+            .iter()
+            .filter(|edge| name(edge) != TESTING || edge["kind"] != "dev")
+            .map(name);
         // A crate may ask itself for a feature in its own tests.
         for edge in edges.filter(|edge| edge.starts_with("btc-") && *edge != name(package)) {
             assert!(
@@ -236,6 +246,36 @@ fn deepest(path: &str, modules: &BTreeMap<String, String>) -> Option<String> {
         parts.pop();
     }
     None
+}
+
+#[test]
+fn every_file_of_the_workspace_says_what_it_is_for() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = Vec::new();
+    for crates in std::fs::read_dir(root.join("crates")).expect("a folder") {
+        let folder = crates.expect("an entry").path();
+        for part in ["src", "tests", "examples", "benches"] {
+            let part = folder.join(part);
+            if part.is_dir() {
+                collect(&part, &mut files);
+            }
+        }
+    }
+    collect(&root.join("testing/src"), &mut files);
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    assert!(files.len() > 300, "only {} files are found", files.len());
+    let silent: Vec<_> = files
+        .iter()
+        .filter(|path| {
+            let text = std::fs::read_to_string(path).expect("a file of text");
+            // Attributes of the whole file may stand before it.
+            let first = text
+                .lines()
+                .find(|line| !line.is_empty() && !line.starts_with("#!["));
+            !first.is_some_and(|line| line.starts_with("//! "))
+        })
+        .collect();
+    assert!(silent.is_empty(), "without a `//!` line: {silent:#?}");
 }
 
 #[test]

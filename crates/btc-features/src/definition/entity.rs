@@ -1,3 +1,5 @@
+//! What features are about: an entity and its join key.
+
 use serde::{Deserialize, Serialize};
 
 use super::{Tags, ValueType};

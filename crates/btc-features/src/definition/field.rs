@@ -1,3 +1,5 @@
+//! A named, typed column of a view, and the types there are.
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Features computed from others when they are asked for.
+
 use serde::{Deserialize, Serialize};
 
 use super::{Field, Tags, ValueType};

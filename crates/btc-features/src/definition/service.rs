@@ -1,3 +1,5 @@
+//! A named selection of features, as a model asks for them.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

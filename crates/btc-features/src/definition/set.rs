@@ -1,3 +1,5 @@
+//! All definitions of a project, each under a name of its own.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;

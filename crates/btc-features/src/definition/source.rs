@@ -1,3 +1,5 @@
+//! Where the rows of a view come from.
+
 use crate::files::absolute;
 use std::path::{Path, PathBuf};
 

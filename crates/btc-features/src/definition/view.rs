@@ -1,3 +1,5 @@
+//! A group of features that share a source and entities.
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

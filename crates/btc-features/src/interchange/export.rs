@@ -1,3 +1,5 @@
+//! Definitions as Feast's registry file.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

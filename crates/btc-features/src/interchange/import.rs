@@ -1,3 +1,5 @@
+//! Definitions out of Feast's registry file.
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

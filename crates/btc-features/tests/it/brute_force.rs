@@ -343,7 +343,7 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(btc_testing::cases(200))]
 
     #[test]
     fn the_join_gives_what_a_look_at_every_pair_gives(case in case()) {

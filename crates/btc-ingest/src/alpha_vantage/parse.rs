@@ -1,3 +1,5 @@
+//! Reads Alpha Vantage's answers.
+
 use crate::clean::{Reason, Rejected};
 use crate::error::{Error, Result};
 use crate::number::{Number, short};

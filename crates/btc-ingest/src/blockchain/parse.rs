@@ -1,3 +1,5 @@
+//! Reads blockchain.com's charts, as JSON and as CSV.
+
 use crate::clean::{Point, Reason, Rejected};
 use crate::error::{Error, Result};
 use crate::number::{Number, short};

@@ -1,3 +1,5 @@
+//! How often a service may be asked.
+
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -11,7 +11,6 @@ use limit::TokenBucket;
 pub use proxy::ProxyRule;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
-use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -334,7 +333,7 @@ impl Client {
             buffer.extend_from_slice(&chunk);
         }
         let bytes = Bytes::from(buffer);
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = btc_files::sha256(&bytes);
         Ok(Body {
             bytes,
             sha256,
@@ -397,11 +396,11 @@ impl Client {
             .first_backoff
             .saturating_mul(1 << attempt.min(16))
             .min(self.config.max_backoff);
-        let mut hash = Sha256::new();
+        let mut hash = btc_files::Sha256::default();
         hash.update(self.config.jitter_seed.to_le_bytes());
         hash.update(attempt.to_le_bytes());
         hash.update(&request.shown);
-        let part = f64::from(hash.finalize()[0]) / 255.0;
+        let part = f64::from(hash.digest()[0]) / 255.0;
         full.mul_f64(1.0 - 0.5 * part)
     }
 }
@@ -420,17 +419,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let date = |text| chrono::DateTime::parse_from_rfc2822(text).ok();
     (date(value)? - date(text(DATE)?)?).to_std().ok()
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 #[cfg(test)]

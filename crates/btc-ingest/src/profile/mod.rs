@@ -7,9 +7,8 @@ mod svg;
 use crate::error::{Error, Result};
 use crate::quarantine;
 use crate::source::DayValue;
-use crate::status::{DataStatus, SeriesStatusReport, status};
-use crate::store::{RAW, Revisions, Table, entries, read_table};
-use crate::verify::verify;
+use crate::status::{DataStatus, SeriesStatusReport};
+use crate::store::{DataFolder, Revisions, Snapshot, Table};
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Date32Type, Float64Type};
 use chrono::{DateTime, Utc};
@@ -53,19 +52,21 @@ struct Profile {
 /// # Errors
 ///
 /// Fails if there is no data, or a file of it cannot be read.
-pub fn profile(data_dir: &Path, now: DateTime<Utc>) -> Result<String> {
-    let status = status(data_dir, now)?;
+pub fn profile(data_dir: impl AsRef<Path>, now: DateTime<Utc>) -> Result<String> {
+    let folder = DataFolder::new(data_dir.as_ref());
+    let snapshot = folder.snapshot()?;
+    let status = crate::status::of(&snapshot, now)?;
     let mut columns = Vec::new();
     for table in [Table::Ohlcv, Table::Blockchain] {
-        columns.extend(read_columns(data_dir, table, &status)?);
+        columns.extend(read_columns(&snapshot, table, &status)?);
     }
     let mut quarantine: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for source in entries(&data_dir.join(RAW))? {
-        for kind in quarantine::list(&source.join(quarantine::FILE))? {
+    for source in snapshot.sources_with_quarantine() {
+        for kind in quarantine::reasons(snapshot.quarantined(source)?) {
             *quarantine.entry(kind).or_default() += 1;
         }
     }
-    let is_intact = verify(data_dir)?.is_ok();
+    let is_intact = folder.verify()?.is_ok();
     Ok(page::render(&Profile {
         status,
         now,
@@ -75,17 +76,12 @@ pub fn profile(data_dir: &Path, now: DateTime<Utc>) -> Result<String> {
     }))
 }
 
-fn read_columns(data_dir: &Path, table: Table, status: &DataStatus) -> Result<Vec<Column>> {
-    if entries(&data_dir.join(table.folder()))?.is_empty() {
-        return Ok(Vec::new());
-    }
-    let batch = read_table(data_dir, table, Revisions::Latest)?;
-    let broken = || {
-        Error::invalid(
-            &data_dir.join(table.folder()),
-            "it is not a processed table",
-        )
+fn read_columns(snapshot: &Snapshot, table: Table, status: &DataStatus) -> Result<Vec<Column>> {
+    let batch = match snapshot.read(table, Revisions::Latest) {
+        Err(Error::NotPulled { .. }) => return Ok(Vec::new()),
+        read => read?,
     };
+    let broken = || Error::invalid(Path::new(table.folder()), "it is not a processed table");
     let days = batch
         .column(0)
         .as_primitive_opt::<Date32Type>()

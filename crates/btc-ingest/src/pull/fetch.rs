@@ -8,7 +8,7 @@ use crate::clean::{Reason, Rejected};
 use crate::error::{Error, Result};
 use crate::progress::{Progress, ProgressEvent};
 use crate::report::PullConfig;
-use crate::store::Store;
+use crate::store::Writer;
 use chrono::{Days, NaiveDate};
 use futures::stream::StreamExt;
 use std::ops::RangeInclusive;
@@ -27,7 +27,7 @@ pub(super) async fn fetch_all(
     config: &PullConfig,
     alpha_vantage: Option<&AlphaVantage>,
     charts: &BlockchainCharts,
-    store: &Store,
+    store: &Writer,
     progress: &dyn Progress,
 ) -> Result<Answers> {
     let clock = config.now.date_naive();

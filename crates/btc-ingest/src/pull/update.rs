@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::report::{PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource};
 use crate::series::SeriesName;
 use crate::source::{DailySeries, DayValue};
-use crate::store::{BodyRecord, Commit, Manifest, SeriesRecord, Store};
+use crate::store::{AnswerRecord, Commit, Manifest, SeriesRecord, Writer};
 use crate::validate;
 use chrono::{DateTime, NaiveDate, Utc};
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub(super) struct Update {
     now: DateTime<Utc>,
     series: Vec<SeriesReport>,
     records: BTreeMap<String, SeriesRecord>,
-    bodies: Vec<BodyRecord>,
+    answers: Vec<AnswerRecord>,
     rejected: BTreeMap<String, Vec<Rejected>>,
     skipped: Vec<SkippedSource>,
     /// Warnings of which no event has told yet.
@@ -34,7 +34,7 @@ impl Update {
             now,
             series: Vec::new(),
             records: BTreeMap::new(),
-            bodies: Vec::new(),
+            answers: Vec::new(),
             rejected: BTreeMap::new(),
             skipped: Vec::new(),
             warnings: Vec::new(),
@@ -50,7 +50,7 @@ impl Update {
     pub(super) fn take(
         &mut self,
         answers: Answers,
-        store: &mut Store,
+        store: &mut Writer,
         config: &PullConfig,
         first_running: NaiveDate,
     ) {
@@ -70,7 +70,7 @@ impl Update {
         &mut self,
         mut prices: DailyPrices,
         body: BodyOrigin,
-        store: &mut Store,
+        store: &mut Writer,
         config: &PullConfig,
         first_running: NaiveDate,
     ) {
@@ -117,7 +117,7 @@ impl Update {
         if report.new_rows + report.changed_rows > 0 {
             report.status = SeriesStatus::Updated;
             let series = format!("{ALPHA_VANTAGE}/{}", report.series);
-            self.bodies.push(body.record(&series, self.now));
+            self.answers.push(body.record(&series, self.now));
         }
         self.series.push(report);
         self.reject(ALPHA_VANTAGE, prices.rejected);
@@ -127,7 +127,7 @@ impl Update {
         &mut self,
         chart: &str,
         mut days: ChartDays,
-        store: &mut Store,
+        store: &mut Writer,
         first_running: NaiveDate,
     ) {
         days.set_aside_later_than(self.now.date_naive(), chart);
@@ -148,7 +148,7 @@ impl Update {
         self.records.insert(name, record);
         if self.store(store, report, &days.values) > 0 {
             let series = format!("{BLOCKCHAIN}/{chart}");
-            self.bodies.extend(
+            self.answers.extend(
                 days.bodies
                     .iter()
                     .map(|body| body.record(&series, self.now)),
@@ -157,7 +157,7 @@ impl Update {
         self.reject(BLOCKCHAIN, days.rejected);
     }
 
-    fn leave_out(&mut self, chart: &str, error: &Error, store: &Store) {
+    fn leave_out(&mut self, chart: &str, error: &Error, store: &Writer) {
         let missing = matches!(
             error,
             Error::Status { status: 404, .. } | Error::NoData { .. }
@@ -185,8 +185,8 @@ impl Update {
         self.series.push(report);
     }
 
-    fn warn_of_new_unit(&mut self, chart: &str, name: &str, unit: Option<&str>, store: &Store) {
-        let manifest = store.manifest.as_ref();
+    fn warn_of_new_unit(&mut self, chart: &str, name: &str, unit: Option<&str>, store: &Writer) {
+        let manifest = store.manifest();
         let known = manifest.and_then(|manifest| manifest.series.get(name)?.unit.as_deref());
         if let (Some(known), Some(unit)) = (known, unit)
             && known != unit
@@ -200,7 +200,7 @@ impl Update {
     /// Merges the values of one series and adds it to the report; returns the number of changes.
     pub(super) fn store(
         &mut self,
-        store: &mut Store,
+        store: &mut Writer,
         mut report: SeriesReport,
         values: &[DayValue],
     ) -> usize {
@@ -217,7 +217,7 @@ impl Update {
     }
 
     /// Looks at what is stored now, and warns of what is odd.
-    pub(super) fn check(&mut self, store: &Store) {
+    pub(super) fn check(&mut self, store: &Writer) {
         self.warnings.extend(validate::check(&store.logs));
         for (source, rejected) in self.rejected.iter().filter(|(_, list)| !list.is_empty()) {
             self.warnings.push(format!(
@@ -269,7 +269,7 @@ impl Update {
             now: self.now,
             today,
             series: self.records,
-            bodies: self.bodies,
+            answers: self.answers,
             rejected: self.rejected,
         };
         (commit, report)
@@ -277,12 +277,12 @@ impl Update {
 }
 
 impl BodyOrigin {
-    fn record(&self, series: &str, fetched: DateTime<Utc>) -> BodyRecord {
-        BodyRecord {
+    fn record(&self, series: &str, fetched: DateTime<Utc>) -> AnswerRecord {
+        AnswerRecord {
             series: series.to_owned(),
             url: self.url.clone(),
             sha256: self.sha256.clone(),
-            bytes: self.bytes,
+            bytes: self.bytes as u64,
             fetched,
         }
     }

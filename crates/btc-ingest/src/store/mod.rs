@@ -1,36 +1,35 @@
-//! The data folder: raw values, processed tables, and a manifest.
+//! The data folder: raw values, processed tables and a manifest, as one state after another.
 
+mod answers;
+mod layout;
+mod legacy;
 mod log;
 mod manifest;
 mod parquet;
-mod transaction;
+mod snapshot;
+mod writer;
 
-pub use manifest::{BodyRecord, Manifest, SeriesRecord, TableRecord};
+pub use answers::AnswerRecord;
+pub use manifest::{Manifest, SeriesRecord, TableRecord};
 pub use parquet::{read_parquet, write_parquet};
+pub use snapshot::Snapshot;
 
 pub(crate) use log::{Logs, Revision, SeriesLog};
-pub(crate) use manifest::MANIFEST;
 pub(crate) use parquet::{
-    CREATED_TIMESTAMP, EVENT_TIMESTAMP, FORMAT_VERSION, entries, is_year_file, nanos, read_logs,
-    sha256, timestamp_type, timestamps,
+    CREATED_TIMESTAMP, EVENT_TIMESTAMP, is_storable, nanos, timestamp_type, timestamps,
 };
-pub(crate) use transaction::Transaction;
+pub(crate) use writer::{Commit, Writer};
 
-use crate::clean::Rejected;
 use crate::error::{Error, Result};
-use crate::series::SeriesName;
-use crate::tables;
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::{DataType, Date32Type, Float64Type, TimestampNanosecondType};
+use crate::status::DataStatus;
+use crate::verify::{FileProblem, FileProblemKind, Verification};
+use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, Utc};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub(crate) const RAW: &str = "raw";
 pub(crate) const PROCESSED: &str = "processed";
-const LOCK: &str = ".lock";
 
 /// One of the two processed tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +62,95 @@ pub enum Revisions {
     AsOf(DateTime<Utc>),
 }
 
+/// A folder of daily data.
+///
+/// ```
+/// use btc_ingest::{DataFolder, Revisions, Table, pull_sample};
+///
+/// # let folder = tempfile::tempdir()?;
+/// let data = DataFolder::new(folder.path());
+/// let now = "2024-01-02T00:00:00Z".parse()?;
+/// pull_sample(data.path(), 0, "2024-01-01".parse()?, 30, now)?;
+///
+/// // Several reads of one state, whatever is written beside.
+/// let snapshot = data.snapshot()?;
+/// let prices = snapshot.read(Table::Ohlcv, Revisions::Latest)?;
+/// assert_eq!(prices.num_rows(), 30);
+/// assert!(snapshot.manifest().synthetic);
+///
+/// assert_eq!(data.status(now)?.last_complete_day, Some("2024-01-01".parse()?));
+/// assert!(data.verify()?.is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A write appears whole: a reader sees the state before it or the state after it. What is read is
+/// compared with the manifest, so that a changed file is an error rather than data.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DataFolder {
+    path: PathBuf,
+}
+
+impl DataFolder {
+    /// The data folder at `path`; nothing is read or written yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the state that counts now and holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotPulled`] if there is no data; fails if the manifest cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::open(&self.path)?.ok_or_else(|| Error::NotPulled {
+            path: self.path.clone(),
+        })
+    }
+
+    /// Reads a processed table, by ascending day.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::snapshot`] and [`Snapshot::read`].
+    pub fn read(&self, table: Table, revisions: Revisions) -> Result<RecordBatch> {
+        self.snapshot()?.read(table, revisions)
+    }
+
+    /// Tells the range, the gaps and the freshness of every series, as of `now`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::snapshot`]; fails if a file is not what the manifest says.
+    pub fn status(&self, now: DateTime<Utc>) -> Result<DataStatus> {
+        crate::status::of(&self.snapshot()?, now)
+    }
+
+    /// Compares every file with the manifest, byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no data, or a file cannot be read for another reason than being gone.
+    pub fn verify(&self) -> Result<Verification> {
+        verify_folder(self)
+    }
+
+    /// Opens it for writing; it is created if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] if somebody else writes, [`Error::Changed`] if a file is not what the
+    /// manifest says.
+    pub(crate) fn writer(&self) -> Result<Writer> {
+        Writer::open(&self.path)
+    }
+}
+
 /// Reads a processed table, by ascending day.
 ///
 /// ```
@@ -81,49 +169,20 @@ pub enum Revisions {
 ///
 /// # Errors
 ///
-/// Fails if there is no such table yet or one of its files is broken.
-pub fn read_table(data_dir: &Path, table: Table, revisions: Revisions) -> Result<RecordBatch> {
-    let folder = data_dir.join(table.folder());
-    let files: Vec<PathBuf> = entries(&folder)?
-        .into_iter()
-        .filter(|path| is_year_file(path))
-        .collect();
-    let batches: Vec<RecordBatch> = files
-        .iter()
-        .map(|path| read_parquet(path))
-        .collect::<Result<_>>()?;
-    let Some(first) = batches.first() else {
-        return Err(Error::NotPulled { path: folder });
-    };
-    let batch = concat_batches(&first.schema(), &batches)?;
-    let instant = match revisions {
-        Revisions::All => return Ok(batch),
-        Revisions::Latest => i64::MAX,
-        Revisions::AsOf(instant) => nanos(instant),
-    };
-    let broken = || Error::invalid(&folder, "it is not a processed table");
-    let timestamps = |name: &str| {
-        let column = batch
-            .column_by_name(name)
-            .filter(|c| *c.data_type() == timestamp_type());
-        Ok::<_, Error>(
-            column
-                .ok_or_else(broken)?
-                .as_primitive::<TimestampNanosecondType>(),
-        )
-    };
-    let (known, created) = (timestamps(EVENT_TIMESTAMP)?, timestamps(CREATED_TIMESTAMP)?);
-    let visible = |row: usize| known.value(row) <= instant && created.value(row) <= instant;
-    // Rows of a day follow each other in the order of fetching: the last visible one counts.
-    let wanted: BooleanArray = (0..batch.num_rows())
-        .map(|row| {
-            let next = row + 1;
-            let replaced =
-                next < batch.num_rows() && known.value(next) == known.value(row) && visible(next);
-            Some(visible(row) && !replaced)
-        })
-        .collect();
-    Ok(filter_record_batch(&batch, &wanted)?)
+/// As [`DataFolder::read`].
+pub fn read_table(
+    data_dir: impl AsRef<Path>,
+    table: Table,
+    revisions: Revisions,
+) -> Result<RecordBatch> {
+    let data_dir = data_dir.as_ref();
+    match DataFolder::new(data_dir).read(table, revisions) {
+        // Which of the tables is missing is told also where there is none at all.
+        Err(Error::NotPulled { .. }) => Err(Error::NotPulled {
+            path: data_dir.join(table.folder()),
+        }),
+        outcome => outcome,
+    }
 }
 
 /// Returns the last day that has a price and is over, or `None` if there is no data.
@@ -131,220 +190,77 @@ pub fn read_table(data_dir: &Path, table: Table, revisions: Revisions) -> Result
 /// # Errors
 ///
 /// Fails if the manifest cannot be read.
-pub fn last_complete_day(data_dir: &Path) -> Result<Option<NaiveDate>> {
-    Ok(Manifest::read(data_dir)?.and_then(|manifest| manifest.last_complete_day))
+pub fn last_complete_day(data_dir: impl AsRef<Path>) -> Result<Option<NaiveDate>> {
+    let snapshot = Snapshot::open(data_dir.as_ref())?;
+    Ok(snapshot.and_then(|snapshot| snapshot.manifest().last_complete_day))
 }
 
-/// Returns the fingerprint of the processed tables: SHA-256 over the names and SHA-256 sums of
-/// their files, as the manifest has them.
+/// Returns the fingerprint of the processed tables: SHA-256 over their names and contents, as the
+/// manifest has it. The same values have the same fingerprint, however their files are encoded.
 ///
 /// # Errors
 ///
 /// Fails if there is no data or the manifest cannot be read.
-pub fn data_hash(data_dir: &Path) -> Result<String> {
-    match Manifest::read(data_dir)? {
-        Some(manifest) => Ok(manifest.data_hash),
-        None => Err(Error::NotPulled {
-            path: data_dir.to_owned(),
-        }),
+pub fn data_hash(data_dir: impl AsRef<Path>) -> Result<String> {
+    let snapshot = DataFolder::new(data_dir.as_ref()).snapshot()?;
+    Ok(snapshot.manifest().data_hash.clone())
+}
+
+fn verify_folder(folder: &DataFolder) -> Result<Verification> {
+    let root = folder.path();
+    // What a writer of version 1 left half done is told, not finished.
+    let interrupted = legacy::is_pending(root);
+    if interrupted {
+        return Ok(Verification {
+            checked: 0,
+            problems: Vec::new(),
+            interrupted,
+        });
     }
-}
-
-/// The data folder, held against other writers.
-#[derive(Debug)]
-pub(crate) struct Store {
-    dir: PathBuf,
-    pub(crate) manifest: Option<Manifest>,
-    pub(crate) logs: Logs,
-    _lock: File,
-}
-
-/// What a commit is to record beside the values.
-#[derive(Debug)]
-pub(crate) struct Commit {
-    pub(crate) synthetic: bool,
-    pub(crate) market: String,
-    pub(crate) charts: Vec<String>,
-    pub(crate) now: DateTime<Utc>,
-    /// The first day that is not over.
-    pub(crate) today: NaiveDate,
-    /// Units and times of fetching; the other parts are filled in.
-    pub(crate) series: BTreeMap<String, SeriesRecord>,
-    pub(crate) bodies: Vec<BodyRecord>,
-    /// By source.
-    pub(crate) rejected: BTreeMap<String, Vec<Rejected>>,
-}
-
-impl Store {
-    /// Opens a data folder for writing, and makes it if there is none.
-    pub(crate) fn open(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir).map_err(|source| Error::write(dir, source))?;
-        let path = dir.join(LOCK);
-        let lock = File::options().create(true).append(true).open(&path);
-        let lock = lock.map_err(|source| Error::write(&path, source))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::Locked {
-                    path: dir.to_owned(),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(Error::write(&path, source)),
-        }
-        Transaction::recover(dir)?;
-        let manifest = Manifest::read(dir)?;
-        let logs = parquet::read_logs(&dir.join(RAW))?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            manifest,
-            logs,
-            _lock: lock,
-        })
-    }
-
-    /// Writes all values and the tables made of them, in one transaction.
-    pub(crate) fn commit(self, commit: Commit) -> Result<Manifest> {
-        let mut files: BTreeMap<String, (RecordBatch, String)> = BTreeMap::new();
-        for (source, series) in &self.logs {
-            for (year, table) in parquet::raw_tables(series)? {
-                files.insert(
-                    format!("{RAW}/{source}/{year}.parquet"),
-                    (table, source.clone()),
-                );
-            }
-        }
-        for (source, rejected) in &commit.rejected {
-            if let Some(table) = self.quarantine(source, rejected, commit.now)? {
-                let path = format!("{RAW}/{source}/{}", crate::quarantine::FILE);
-                files.insert(path, (table, source.clone()));
-            }
-        }
-        let ohlcv = tables::ohlcv(&self.logs, &commit.market)?;
-        let blockchain = tables::blockchain(&self.logs, &commit.charts)?;
-        let last_complete_day = last_price_before(&ohlcv, commit.today);
-        for (table, batch) in [(Table::Ohlcv, ohlcv), (Table::Blockchain, blockchain)] {
-            for (year, part) in parquet::by_year(&batch)? {
-                let path = format!("{}/{year}.parquet", table.folder());
-                files.insert(path, (part, "all".to_owned()));
-            }
-        }
-
-        let known = self.manifest.as_ref().map(|manifest| &manifest.tables);
-        let mut transaction = Transaction::default();
-        let mut tables = BTreeMap::new();
-        for (path, (batch, source)) in files {
-            let metadata = [
-                ("source", source),
-                ("synthetic", commit.synthetic.to_string()),
-            ];
-            let bytes = parquet::to_bytes(&self.dir.join(&path), &batch, &metadata)?;
-            let record = TableRecord {
-                sha256: sha256(&bytes),
-                bytes: bytes.len() as u64,
-                rows: batch.num_rows(),
-            };
-            let unchanged = known.and_then(|tables| tables.get(&path)) == Some(&record)
-                && fs::metadata(self.dir.join(&path)).is_ok_and(|file| file.len() == record.bytes);
-            if !unchanged {
-                transaction.write(path.clone(), bytes);
-            }
-            tables.insert(path, record);
-        }
-        for path in known.into_iter().flat_map(BTreeMap::keys) {
-            let quarantine = path.ends_with(crate::quarantine::FILE);
-            match known.and_then(|tables| tables.get(path)) {
-                // What was set aside once stays, whether or not there is more of it now.
-                Some(record) if quarantine && !commit.synthetic => {
-                    tables.entry(path.clone()).or_insert_with(|| record.clone());
+    let snapshot = folder.snapshot()?;
+    let manifest = snapshot.manifest();
+    let mut problems = Vec::new();
+    let mut problem = |path: &str, kind| {
+        problems.push(FileProblem {
+            path: path.to_owned(),
+            kind,
+        });
+    };
+    for (name, record) in &manifest.tables {
+        let path = snapshot.path().join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) if btc_files::sha256(&bytes) == record.sha256 => {
+                let batch = parquet::from_bytes(&root.join(name), bytes.into())?;
+                let content = parquet::content_hash(&batch)?;
+                if record
+                    .content
+                    .as_ref()
+                    .is_some_and(|known| *known != content)
+                {
+                    problem(name, FileProblemKind::WrongHash);
                 }
-                _ if tables.contains_key(path) => {}
-                _ => transaction.delete(path.clone()),
             }
-        }
-        let manifest = self.describe(commit, tables, last_complete_day);
-        transaction.write(MANIFEST, manifest.to_bytes(&self.dir)?);
-        transaction.commit(&self.dir)?;
-        Ok(manifest)
-    }
-
-    fn quarantine(
-        &self,
-        source: &str,
-        rejected: &[Rejected],
-        now: DateTime<Utc>,
-    ) -> Result<Option<RecordBatch>> {
-        let path = self
-            .dir
-            .join(RAW)
-            .join(source)
-            .join(crate::quarantine::FILE);
-        crate::quarantine::merged(&path, rejected, now)
-    }
-
-    fn describe(
-        &self,
-        commit: Commit,
-        tables: BTreeMap<String, TableRecord>,
-        last_complete_day: Option<NaiveDate>,
-    ) -> Manifest {
-        let old = self.manifest.as_ref().filter(|_| !commit.synthetic);
-        let mut series = old
-            .map(|manifest| manifest.series.clone())
-            .unwrap_or_default();
-        for (name, record) in commit.series {
-            let entry = series.entry(name).or_default();
-            entry.unit = record.unit.or(entry.unit.take());
-            entry.fetched = record.fetched.or(entry.fetched);
-        }
-        for (source, list) in &self.logs {
-            for (name, log) in list {
-                let entry = series.entry(format!("{source}/{name}")).or_default();
-                let days: BTreeSet<NaiveDate> = log.latest().map(|(day, _)| day).collect();
-                entry.first = days.first().copied();
-                entry.last = days.last().copied();
-                entry.days = days.len();
+            Ok(_) => problem(name, FileProblemKind::Changed),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                problem(name, FileProblemKind::Missing);
             }
-        }
-        let mut bodies = old
-            .map(|manifest| manifest.bodies.clone())
-            .unwrap_or_default();
-        bodies.extend(commit.bodies);
-        Manifest {
-            format_version: FORMAT_VERSION,
-            synthetic: commit.synthetic,
-            market: commit.market,
-            charts: commit.charts,
-            updated: commit.now,
-            last_complete_day,
-            data_hash: Manifest::hash_of(&tables),
-            series,
-            tables,
-            bodies,
+            Err(error) => return Err(Error::read(&root.join(name), error)),
         }
     }
-
-    pub(crate) fn log(&self, source: &str, series: &str) -> Option<&SeriesLog> {
-        self.logs.get(source)?.get(&SeriesName::of_chart(series))
+    for name in layout::files_below(snapshot.path())? {
+        if !manifest.tables.contains_key(&name) {
+            problem(&name, FileProblemKind::Unknown);
+        }
     }
-
-    pub(crate) fn log_mut(&mut self, source: &str, series: &str) -> &mut SeriesLog {
-        self.logs
-            .entry(source.to_owned())
-            .or_default()
-            .entry(SeriesName::of_chart(series))
-            .or_default()
+    if !manifest.is_consistent() || !layout::has_its_name(snapshot.place(), snapshot.text()) {
+        problem(manifest::MANIFEST, FileProblemKind::WrongHash);
     }
-}
-
-fn last_price_before(ohlcv: &RecordBatch, today: NaiveDate) -> Option<NaiveDate> {
-    let days = ohlcv.column(0).as_primitive_opt::<Date32Type>()?;
-    let close = ohlcv
-        .column_by_name("close")
-        .filter(|c| *c.data_type() == DataType::Float64)?;
-    let close = close.as_primitive::<Float64Type>();
-    days.iter()
-        .zip(close)
-        .filter_map(|(day, close)| close.and(crate::source::day_of_epoch(day?)))
-        .filter(|day| *day < today)
-        .max()
+    for name in layout::wrong_links(root, snapshot.place()) {
+        problem(name, FileProblemKind::NotTheLink);
+    }
+    Ok(Verification {
+        checked: manifest.tables.len(),
+        problems,
+        interrupted,
+    })
 }

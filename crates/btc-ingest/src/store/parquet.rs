@@ -1,8 +1,7 @@
-//! Tables as Parquet files that appear whole.
+//! Tables as Parquet files: encoding, decoding, and what a table says however it is encoded.
 
-use super::log::{Logs, Revision, SeriesLog};
+use super::log::{Revision, SeriesLog};
 use crate::error::{Error, Result};
-use crate::http::hex;
 use crate::series::SeriesName;
 use crate::source::{day_of_epoch, days_since_epoch};
 use arrow::array::{
@@ -12,7 +11,9 @@ use arrow::array::{
 use arrow::compute::concat_batches;
 use arrow::datatypes::{
     DataType, Date32Type, Field, Float64Type, Schema, SchemaRef, TimeUnit, TimestampNanosecondType,
+    UInt64Type,
 };
+use btc_files::Sha256;
 use bytes::Bytes;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use parquet::arrow::ArrowWriter;
@@ -20,14 +21,14 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The version of the columns of the tables, which every file carries.
+const TABLE_VERSION: u32 = 1;
+
 pub(crate) const EVENT_TIMESTAMP: &str = "event_timestamp";
 pub(crate) const CREATED_TIMESTAMP: &str = "created_timestamp";
 
@@ -39,31 +40,10 @@ pub(crate) const CREATED_TIMESTAMP: &str = "created_timestamp";
 /// # Errors
 ///
 /// Fails if the folder of `path` does not exist or cannot be written to.
-pub fn write_parquet(path: &Path, batch: &RecordBatch) -> Result<()> {
+pub fn write_parquet(path: impl AsRef<Path>, batch: &RecordBatch) -> Result<()> {
+    let path = path.as_ref();
     let bytes = to_bytes(path, batch, &[])?;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let failed = |source| Error::write(path, source);
-    let mut file = draft_in(folder).map_err(failed)?;
-    file.write_all(&bytes).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path)
-        .map_err(|problem| failed(problem.error))?;
-    sync_folder(folder)
-}
-
-/// A file in `folder` that gets its name when it is whole. Its mode is that of
-/// any new file: what the umask leaves.
-fn draft_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
+    btc_files::replace(path, &bytes).map_err(|source| Error::write(path, source))
 }
 
 /// Reads a whole Parquet file.
@@ -71,13 +51,15 @@ fn draft_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
 /// # Errors
 ///
 /// Fails if the file is missing, cut off or not Parquet.
-pub fn read_parquet(path: &Path) -> Result<RecordBatch> {
+pub fn read_parquet(path: impl AsRef<Path>) -> Result<RecordBatch> {
+    let path = path.as_ref();
     // Small tables: reading the file first keeps I/O errors apart from broken contents.
     let bytes = fs::read(path).map_err(|source| Error::read(path, source))?;
     from_bytes(path, bytes.into())
 }
 
-fn from_bytes(path: &Path, bytes: Bytes) -> Result<RecordBatch> {
+/// Reads the content of the Parquet file `path`.
+pub(super) fn from_bytes(path: &Path, bytes: Bytes) -> Result<RecordBatch> {
     let failed = |source| Error::parquet(path, source);
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(failed)?;
     let schema = builder.schema().clone();
@@ -92,7 +74,7 @@ pub(crate) fn to_bytes(
     metadata: &[(&str, String)],
 ) -> Result<Vec<u8>> {
     let failed = |source| Error::parquet(path, source);
-    let version = KeyValue::new("format_version".to_owned(), FORMAT_VERSION.to_string());
+    let version = KeyValue::new("format_version".to_owned(), TABLE_VERSION.to_string());
     let pairs = metadata
         .iter()
         .map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone()));
@@ -108,24 +90,83 @@ pub(crate) fn to_bytes(
     Ok(bytes)
 }
 
-pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    // Opening a folder works on Unix only; elsewhere renames need no second step.
-    #[cfg(unix)]
-    fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| Error::write(folder, source))?;
-    Ok(())
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+/// SHA-256 over names, types and values: the same for all encodings of one table.
+///
+/// # Errors
+///
+/// Fails if a column has a type that the data folder's tables do not have.
+pub(crate) fn content_hash(batch: &RecordBatch) -> Result<String> {
+    let mut sum = Sha256::default();
+    sum.update((batch.num_rows() as u64).to_le_bytes());
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        // The length keeps a name apart from what follows it.
+        sum.update((field.name().len() as u64).to_le_bytes());
+        sum.update(field.name());
+        // The names of the types are written out here: those of a library may change.
+        let (name, value): (&str, Box<dyn Fn(usize, &mut Sha256) + '_>) = match field.data_type() {
+            DataType::Date32 => {
+                let values = column.as_primitive::<Date32Type>();
+                (
+                    "date",
+                    Box::new(|row, sum| sum.update(values.value(row).to_le_bytes())),
+                )
+            }
+            DataType::Float64 => {
+                let values = column.as_primitive::<Float64Type>();
+                (
+                    "float64",
+                    Box::new(|row, sum| sum.update(values.value(row).to_bits().to_le_bytes())),
+                )
+            }
+            DataType::UInt64 => {
+                let values = column.as_primitive::<UInt64Type>();
+                (
+                    "uint64",
+                    Box::new(|row, sum| sum.update(values.value(row).to_le_bytes())),
+                )
+            }
+            data_type if *data_type == timestamp_type() => {
+                let values = column.as_primitive::<TimestampNanosecondType>();
+                (
+                    "timestamp(ns, UTC)",
+                    Box::new(|row, sum| sum.update(values.value(row).to_le_bytes())),
+                )
+            }
+            DataType::Utf8 => {
+                let values = column.as_string::<i32>();
+                (
+                    "utf8",
+                    Box::new(|row, sum| {
+                        let value = values.value(row);
+                        sum.update((value.len() as u64).to_le_bytes());
+                        sum.update(value);
+                    }),
+                )
+            }
+            other => {
+                return Err(Error::config(format!(
+                    "column {:?} has the type {other}, which no table of a data folder has",
+                    field.name()
+                )));
+            }
+        };
+        sum.update(name);
+        for row in 0..batch.num_rows() {
+            sum.update([u8::from(column.is_valid(row))]);
+            if column.is_valid(row) {
+                value(row, &mut sum);
+            }
+        }
+    }
+    Ok(sum.hex())
 }
 
 pub(crate) fn timestamp_type() -> DataType {
     DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
 }
 
-/// Nanoseconds since 1970; the years from 1678 to 2261 can be told so.
+/// Nanoseconds since 1970, which reach from 1677 to 2262; instants beyond are clamped, which is
+/// right for a limit and wrong for a value: see [`check_instant`].
 pub(crate) fn nanos(instant: DateTime<Utc>) -> i64 {
     instant
         .timestamp_nanos_opt()
@@ -134,6 +175,27 @@ pub(crate) fn nanos(instant: DateTime<Utc>) -> i64 {
         } else {
             i64::MAX
         })
+}
+
+/// Fails if an instant cannot be stored.
+pub(crate) fn check_instant(instant: DateTime<Utc>) -> Result<()> {
+    match instant.timestamp_nanos_opt() {
+        Some(_) => Ok(()),
+        None => Err(Error::config(format!(
+            "{instant} cannot be stored: times reach from 1677-09-22 to 2262-04-10"
+        ))),
+    }
+}
+
+/// Whether the rows of a day can be stored: its end has to be an instant that can be.
+pub(crate) fn is_storable(day: NaiveDate) -> bool {
+    day.checked_add_days(chrono::Days::new(1))
+        .and_then(|next| {
+            next.and_time(chrono::NaiveTime::MIN)
+                .and_utc()
+                .timestamp_nanos_opt()
+        })
+        .is_some()
 }
 
 pub(crate) fn timestamps(values: impl IntoIterator<Item = i64>) -> ArrayRef {
@@ -182,33 +244,12 @@ pub(crate) fn raw_tables(
         .collect()
 }
 
-/// Reads the raw tables below `folder`: one folder per source, one file per year.
-pub(crate) fn read_logs(folder: &Path) -> Result<Logs> {
-    let mut logs = Logs::new();
-    for source in entries(folder)? {
-        let mut revisions: BTreeMap<SeriesName, Vec<Revision>> = BTreeMap::new();
-        for path in entries(&source)?
-            .into_iter()
-            .filter(|path| is_year_file(path))
-        {
-            read_revisions(&path, &mut revisions)?;
-        }
-        let name = source
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let series = revisions.into_iter();
-        let series = series
-            .map(|(name, rows)| (name, SeriesLog::from_revisions(rows)))
-            .collect();
-        logs.insert(name, series);
-    }
-    Ok(logs)
-}
-
-fn read_revisions(path: &Path, revisions: &mut BTreeMap<SeriesName, Vec<Revision>>) -> Result<()> {
-    let batch = read_parquet(path)?;
+/// Takes a raw table apart; `path` is where it lies.
+pub(super) fn read_revisions(
+    path: &Path,
+    batch: &RecordBatch,
+    revisions: &mut BTreeMap<SeriesName, Vec<Revision>>,
+) -> Result<()> {
     let is_raw = batch.schema().fields() == raw_schema().fields()
         && batch
             .columns()
@@ -259,18 +300,6 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
     Ok(paths)
 }
 
-/// Tells the tables of a year from whatever else lies in a folder.
-pub(crate) fn is_year_file(path: &Path) -> bool {
-    let stem = path
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or_default();
-    path.extension()
-        .is_some_and(|extension| extension == "parquet")
-        && !stem.is_empty()
-        && stem.chars().all(|c| c.is_ascii_digit())
-}
-
 /// Splits a table by the year of its column `date`.
 pub(crate) fn by_year(batch: &RecordBatch) -> Result<BTreeMap<i32, RecordBatch>> {
     let days = batch.column(0).as_primitive::<Date32Type>();
@@ -291,4 +320,78 @@ pub(crate) fn by_year(batch: &RecordBatch) -> Result<BTreeMap<i32, RecordBatch>>
         start = end;
     }
     Ok(years)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    fn table(values: &[Option<f64>], label: &str) -> RecordBatch {
+        let days = 0..i32::try_from(values.len()).unwrap();
+        let instants = days.clone().map(i64::from);
+        let columns: [(&str, ArrayRef); 4] = [
+            (
+                "date",
+                Arc::new(Date32Array::from_iter_values(days.clone())),
+            ),
+            ("event_timestamp", timestamps(instants)),
+            ("close", Arc::new(Float64Array::from(values.to_vec()))),
+            (
+                "label",
+                Arc::new(StringArray::from_iter_values(days.map(|_| label))),
+            ),
+        ];
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    #[test]
+    fn the_content_is_that_of_the_values_and_not_of_their_encoding() {
+        let batch = table(&[Some(1.0), None, Some(-0.5)], "a");
+        let hash = content_hash(&batch).unwrap();
+        // Another compression, writer, row group and page size: other bytes, the same content.
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::UNCOMPRESSED)
+            .set_created_by("another library version 99".to_owned())
+            .set_max_row_group_row_count(Some(1))
+            .build();
+        let mut bytes = Cursor::new(Vec::new());
+        let mut writer =
+            ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let bytes = bytes.into_inner();
+        let path = Path::new("x.parquet");
+        assert_ne!(bytes, to_bytes(path, &batch, &[]).unwrap());
+        let again = from_bytes(path, bytes.into()).unwrap();
+        assert_eq!(content_hash(&again).unwrap(), hash);
+        // Written down when format 2 was made.
+        assert_eq!(
+            hash,
+            "00c67fd337397dea9fe93160ee995915cbc22911fefa741506330f307f119851"
+        );
+
+        for other in [
+            table(&[Some(1.0), None, Some(0.5)], "a"),
+            table(&[Some(1.0), Some(0.0), Some(-0.5)], "a"),
+            table(&[Some(1.0), None], "a"),
+            table(&[Some(1.0), None, Some(-0.5)], "b"),
+            batch.slice(1, 2),
+        ] {
+            assert_ne!(content_hash(&other).unwrap(), hash);
+        }
+    }
+
+    #[test]
+    fn a_day_is_storable_if_its_end_is() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        for good in ["1677-09-21", "1970-01-01", "2262-04-10"] {
+            assert!(is_storable(day(good)), "{good}");
+        }
+        for bad in ["0001-01-01", "1677-09-20", "2262-04-11", "9999-12-31"] {
+            assert!(!is_storable(day(bad)), "{bad}");
+        }
+        assert!(check_instant(DateTime::UNIX_EPOCH).is_ok());
+        assert!(check_instant(DateTime::<Utc>::MAX_UTC).is_err());
+    }
 }

@@ -4,7 +4,7 @@ use crate::service::{Service, World, contents, day, noon};
 use btc_ingest::arrow::array::{AsArray, Float64Array, RecordBatch, StringArray};
 use btc_ingest::arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use btc_ingest::{
-    ColumnMapping, Error, FileProblemKind, FileSource, Manifest, Reason, Revisions, SAMPLE_DAYS,
+    ColumnMapping, DataFolder, Error, FileProblemKind, FileSource, Reason, Revisions, SAMPLE_DAYS,
     Source, Table, data_hash, last_complete_day, pull_sample, pull_source, read_parquet,
     read_table, status, verify, write_parquet,
 };
@@ -49,7 +49,13 @@ fn a_sample_is_marked_everywhere_and_the_same_every_time() {
     assert_eq!(contents(one.path()), contents(two.path()));
     assert_eq!(report.warnings, Vec::<String>::new());
 
-    assert!(Manifest::read(one.path()).unwrap().unwrap().synthetic);
+    assert!(
+        DataFolder::new(one.path())
+            .snapshot()
+            .unwrap()
+            .manifest()
+            .synthetic
+    );
     let tables = contents(one.path());
     for name in tables.keys().filter(|name| name.ends_with(".parquet")) {
         let file = File::open(one.path().join(name)).unwrap();
@@ -156,7 +162,7 @@ async fn broken_files_are_errors_that_name_them() {
     let service = Service::start(World::up_to("2021-03-20")).await;
     let breaks: [(&str, &[u8]); 4] = [
         ("manifest.json", b"{"),
-        ("manifest.json", br#"{"format_version": 2}"#),
+        ("manifest.json", br#"{"format_version": 3}"#),
         ("raw/blockchain/2021.parquet", b"PAR1"),
         ("raw/blockchain/2021.parquet", b""),
     ];
@@ -349,24 +355,18 @@ async fn a_profile_is_one_page_that_needs_nothing_else_and_shows_what_is_missing
 }
 
 #[tokio::test]
-async fn a_change_that_the_disk_cuts_off_is_finished_by_the_next_pull() {
+async fn a_file_in_the_way_stops_a_pull_and_stays() {
     let service = Service::start(World::up_to("2021-03-20")).await;
     let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let expected = service.pull(other.path()).await.unwrap();
-    // A file where a folder has to be: moving the tables fails half way.
+    // A file where a folder has to be.
     fs::write(folder.path().join("processed"), "in the way").unwrap();
     let error = service.pull(folder.path()).await.unwrap_err();
     assert!(matches!(error, Error::Write { .. }), "{error:?}");
     assert!(error.to_string().contains("processed"), "{error}");
-    assert!(folder.path().join(".staging/commit.json").exists());
     fs::remove_file(folder.path().join("processed")).unwrap();
     let report = service.pull(folder.path()).await.unwrap();
     assert_eq!(report.data_hash, expected.data_hash);
-    assert_eq!(
-        report.changes(),
-        0,
-        "what was decided was finished before asking"
-    );
     assert_eq!(contents(folder.path()), contents(other.path()));
 }
 
@@ -417,4 +417,29 @@ async fn a_chart_and_a_column_of_one_name_are_one_series() {
         let error = btc_ingest::pull(&config, &()).await.unwrap_err();
         assert!(matches!(error, Error::Config { .. }), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn days_and_times_that_cannot_be_stored_are_set_aside_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = folder.path().join("x.csv");
+    fs::write(&file, "d,a\n0001-01-01,1\n1500-01-01,2\n2012-01-01,3\n").unwrap();
+    let source = || FileSource::new("old", &file, ColumnMapping::new("d").with("a", "a")).unwrap();
+    let all = chrono::NaiveDate::MIN..=chrono::NaiveDate::MAX;
+    let now = noon(day("2021-03-20"));
+    let report = pull_source(&data, &source(), all.clone(), now)
+        .await
+        .unwrap();
+    assert_eq!((report.series[0].rows, report.series[0].rejected), (1, 2));
+    let mut names: Vec<_> = contents(&data).into_keys().collect();
+    names.retain(|name| name.starts_with("raw"));
+    assert_eq!(
+        names,
+        ["raw/old/2012.parquet", "raw/old/quarantine.parquet"]
+    );
+    // The next revision would have the time of this one.
+    let late = noon(day("2300-01-01"));
+    let error = pull_source(&data, &source(), all, late).await.unwrap_err();
+    assert!(error.to_string().contains("2262"), "{error}");
 }

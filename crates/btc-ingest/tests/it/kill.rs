@@ -40,12 +40,7 @@ fn start(data_dir: &Path, url: &str, key_file: &Path) -> Child {
 
 /// How often a pull is killed; a longer run sets it higher.
 fn rounds() -> u32 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test is told how long it may take"
-    )]
-    std::env::var("BTC_KILL_ROUNDS")
-        .ok()
+    btc_testing::variable("BTC_KILL_ROUNDS")
         .and_then(|text| text.parse().ok())
         .unwrap_or(8)
 }
@@ -70,7 +65,7 @@ async fn a_pull_killed_at_any_moment_leaves_nothing_half_done() {
     let (mut killed, mut half_way, mut attempts) = (0, 0, 0);
     while killed < rounds {
         attempts += 1;
-        assert!(attempts <= 10 * rounds, "pulls are faster than kills");
+        assert!(attempts <= 100 * rounds, "pulls are faster than kills");
         let folder = tempfile::tempdir().unwrap();
         let mut child = pull(folder.path());
         // Spread over the whole length, most of them near the end, where files are written.
@@ -79,10 +74,21 @@ async fn a_pull_killed_at_any_moment_leaves_nothing_half_done() {
         if child.kill().is_ok() && !child.wait().unwrap().success() {
             killed += 1;
         } else {
-            // It was done before: pulls are faster than the first one was.
-            length = length.mul_f64(0.95);
+            // It was done before: pulls are faster than the first one was. However fast they get, some
+            // kill soon comes in time.
+            length = length.mul_f64(0.8);
         }
-        half_way += u32::from(folder.path().join(".staging").exists());
+        let half_done = std::fs::read_dir(folder.path().join(".snapshots"))
+            .into_iter()
+            .flatten()
+            .any(|entry| {
+                entry
+                    .unwrap()
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with('.')
+            });
+        half_way += u32::from(half_done);
         let status = tokio::task::block_in_place(|| pull(folder.path()).wait()).unwrap();
         assert!(status.success(), "attempt {attempts}");
         assert!(
@@ -129,7 +135,7 @@ async fn a_huge_answer_takes_little_memory() {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        assert!(begin.elapsed() < Duration::from_secs(60));
+        assert!(begin.elapsed() < Duration::from_secs(600), "a hang");
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert_eq!(status.code(), Some(4));

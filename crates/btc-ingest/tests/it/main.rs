@@ -9,3 +9,4 @@ mod properties;
 mod pulls;
 mod real_bodies;
 mod service;
+mod snapshots;

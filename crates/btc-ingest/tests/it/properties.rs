@@ -117,7 +117,7 @@ fn visible(
 use btc_ingest::arrow::array::Array;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(btc_testing::cases(48))]
 
     #[test]
     fn any_split_of_a_series_stores_what_the_whole_does(

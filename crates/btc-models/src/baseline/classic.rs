@@ -261,23 +261,26 @@ mod tests {
 
     #[test]
     fn smoothing_equals_that_of_statsmodels() {
-        let cases = &crate::vectors::read("statistics.json")["smoothing"];
-        let series = crate::vectors::numbers(&cases["series"]);
-        let frame = crate::series::frame::tests::frame(&[("p", series.clone())]);
-        for (name, horizon) in [("simple", 1), ("simple", 3), ("damped", 1), ("damped", 3)] {
-            let get = |key: &str| cases[name][key].as_f64().unwrap_or(0.0);
+        let case = crate::vectors::statistics().smoothing;
+        let frame = crate::series::frame::tests::frame(&[("p", case.series)]);
+        let simple = (case.simple.alpha, 0.0, 0.0, case.simple.forecasts);
+        let damped = case.damped;
+        let damped = (damped.alpha, damped.beta, damped.phi, damped.forecasts);
+        for (alpha, beta, phi, forecasts) in [simple, damped] {
             let rule = Smoothing {
                 scale: ErrorScale::Absolute,
-                alpha: get("alpha"),
-                beta: get("beta"),
-                phi: get("phi"),
+                alpha,
+                beta,
+                phi,
             };
-            let found = rule.points(&frame, 29..30, horizon).unwrap()[0];
-            let expected = crate::vectors::numbers(&cases[name]["forecasts"])[horizon - 1];
-            assert!(
-                (found - expected).abs() < 1e-9,
-                "{name}: {found} instead of {expected}"
-            );
+            for horizon in [1, 3] {
+                let found = rule.points(&frame, 29..30, horizon).unwrap()[0];
+                let expected = forecasts[horizon - 1];
+                assert!(
+                    (found - expected).abs() < 1e-9,
+                    "{rule:?}: {found} instead of {expected}"
+                );
+            }
         }
     }
 

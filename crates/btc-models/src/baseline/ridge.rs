@@ -164,7 +164,7 @@ impl Regression {
             .collect();
         let intercept = y.iter().sum::<f64>() / n as f64;
         let y: Vec<f64> = y.iter().map(|y| y - intercept).collect();
-        let coefficients = regress(&x, width, &y);
+        let (coefficients, _) = regress(&x, width, &y);
         Ok(Self {
             mean,
             deviation,
@@ -190,7 +190,7 @@ impl Regression {
 
 /// The coefficients of centred data, `width` numbers a row, with the penalty of least
 /// leave-one-out error.
-fn regress(x: &[f64], width: usize, y: &[f64]) -> Vec<f64> {
+fn regress(x: &[f64], width: usize, y: &[f64]) -> (Vec<f64>, f64) {
     let mut gram = vec![vec![0.0; width]; width];
     for row in x.chunks_exact(width) {
         for i in 0..width {
@@ -237,13 +237,14 @@ fn regress(x: &[f64], width: usize, y: &[f64]) -> Vec<f64> {
     let errors = penalties.map(|alpha| (alpha, error(alpha)));
     let best = errors.min_by(|a, b| a.1.total_cmp(&b.1));
     let alpha = best.map_or(1.0, |(alpha, _)| alpha);
-    (0..width)
+    let coefficients = (0..width)
         .map(|column| {
             (0..width)
                 .map(|k| vectors[k][column] * projected[k] / (values[k].max(0.0) + alpha))
                 .sum()
         })
-        .collect()
+        .collect();
+    (coefficients, alpha)
 }
 
 impl Rule for Ridge {
@@ -295,15 +296,10 @@ mod tests {
 
     #[test]
     fn the_regression_equals_that_of_scikit_learn() {
-        use crate::vectors::{assert_near, numbers, read};
-        let case = &read("statistics.json")["ridge"];
-        let x: Vec<Vec<f64>> = case["x"].as_array().unwrap().iter().map(numbers).collect();
-        let found = regress(&x.concat(), x[0].len(), &numbers(&case["y"]));
-        assert_near(
-            &found,
-            &numbers(&case["coefficients"]),
-            1e-9,
-            "coefficients",
-        );
+        use crate::vectors::{assert_near, statistics};
+        let case = statistics().ridge;
+        let (found, alpha) = regress(&case.x.concat(), case.x[0].len(), &case.y);
+        assert_near(&found, &case.coefficients, 1e-9, "coefficients");
+        assert_near(&[alpha], &[case.alpha], 1e-9, "penalty");
     }
 }

@@ -7,6 +7,7 @@
 //! formats that there were.
 
 mod json;
+mod panel;
 mod v1;
 mod v2;
 mod weights;
@@ -14,14 +15,18 @@ mod weights;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use btc_files::sha256;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
+
+pub use panel::PANEL_FILE;
 
 use crate::files;
 use crate::fit::{Forecaster, Manifest, TrainingRange};
+use crate::nn::network::Network;
 use crate::nn::parameters::Parameters;
 use crate::transform::Target;
 use crate::{Error, Result};
@@ -87,7 +92,7 @@ pub fn validate_bundle(dir: &Path) -> Result<BundleInfo> {
             .collect(),
         timesteps: forecaster.timesteps(),
         horizon: forecaster.horizon(),
-        target: manifest.target.target,
+        target: manifest.target.target.clone(),
         training_range: manifest.training_range,
         metrics: manifest.metrics.clone(),
         data_hash: manifest.data_hash.clone(),
@@ -119,54 +124,24 @@ impl Forecaster {
             graph_sha256.as_deref(),
         )
         .map_err(|error| refused(dir, error.to_string()))?;
-
-        let io = |action, source| Error::Io {
-            action,
-            path: dir.to_owned(),
-            source,
-        };
-        let parent = match dir.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        fs::create_dir_all(parent).map_err(|source| io("create", source))?;
-        let occupied = match fs::read_dir(dir) {
-            Ok(mut entries) => entries.next().is_some(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(source) => return Err(io("read", source)),
-        };
-        if occupied {
-            files::write(&dir.join(WEIGHTS_FILE), &weights)?;
-            match &graph {
-                Some(graph) => files::write(&dir.join(ONNX_FILE), graph)?,
-                // One of another model would stay.
-                None => match fs::remove_file(dir.join(ONNX_FILE)) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(io("replace", error));
-                    }
-                    _ => {}
-                },
-            }
-            files::write(&dir.join(MANIFEST_FILE), description.as_bytes())?;
-            return files::sync_dir(dir);
+        // The description last: it says what the others must be.
+        let mut contents = vec![(WEIGHTS_FILE, weights.as_slice())];
+        match &graph {
+            Some(graph) => contents.push((ONNX_FILE, graph)),
+            // One of another model would stay.
+            None => match fs::remove_file(dir.join(ONNX_FILE)) {
+                Err(source) if dir.join(ONNX_FILE).exists() => {
+                    return Err(Error::Io {
+                        action: "replace",
+                        path: dir.to_owned(),
+                        source,
+                    });
+                }
+                _ => {}
+            },
         }
-        let staging = files::staging_dir(parent).map_err(|source| io("create", source))?;
-        files::write(&staging.path().join(WEIGHTS_FILE), &weights)?;
-        if let Some(graph) = &graph {
-            files::write(&staging.path().join(ONNX_FILE), graph)?;
-        }
-        files::write(&staging.path().join(MANIFEST_FILE), description.as_bytes())?;
-        files::sync_dir(staging.path())?;
-        // An empty directory is replaced by the rename; where the system refuses that, it goes
-        // first.
-        if fs::rename(staging.path(), dir).is_err() {
-            if dir.exists() {
-                fs::remove_dir(dir).map_err(|source| io("replace", source))?;
-            }
-            fs::rename(staging.path(), dir).map_err(|source| io("write", source))?;
-        }
-        let _moved = staging.keep();
-        files::sync_dir(parent)
+        contents.push((MANIFEST_FILE, description.as_bytes()));
+        write_dir(dir, &contents)
     }
 
     /// The content of [`ONNX_FILE`]; none for a model that cannot be written so.
@@ -193,6 +168,41 @@ impl Forecaster {
     pub fn load(dir: &Path, device: &Device) -> Result<Self> {
         Ok(Stored::read(dir, device)?.forecaster)
     }
+}
+
+/// Writes files into a directory: a new or empty one appears whole, in another each file is
+/// replaced at once, in order.
+fn write_dir(dir: &Path, contents: &[(&str, &[u8])]) -> Result<()> {
+    let io = |action, source| Error::Io {
+        action,
+        path: dir.to_owned(),
+        source,
+    };
+    let parent = btc_files::parent(dir);
+    btc_files::create_dirs(parent).map_err(|source| io("create", source))?;
+    let occupied = match fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(source) => return Err(io("read", source)),
+    };
+    if occupied {
+        let mut contents = contents.iter();
+        return contents.try_for_each(|(name, bytes)| files::write(&dir.join(name), bytes));
+    }
+    let staging =
+        btc_files::temporary_dir(parent, ".bundle-").map_err(|source| io("create", source))?;
+    for (name, bytes) in contents {
+        files::write(&staging.path().join(name), bytes)?;
+    }
+    // An empty directory is replaced by the rename; where the system refuses that, it goes first.
+    if fs::rename(staging.path(), dir).is_err() {
+        if dir.exists() {
+            fs::remove_dir(dir).map_err(|source| io("replace", source))?;
+        }
+        fs::rename(staging.path(), dir).map_err(|source| io("write", source))?;
+    }
+    let _moved = staging.keep();
+    btc_files::sync_dir(parent).map_err(|source| io("write", source))
 }
 
 /// `forecaster.json` of any version, brought to today's fields.
@@ -262,10 +272,6 @@ fn other_file(dir: &Path, file: &str) -> Error {
     )
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
-}
-
 /// A bundle that was read and found right.
 struct Stored {
     forecaster: Forecaster,
@@ -277,6 +283,26 @@ impl Stored {
     fn read(dir: &Path, device: &Device) -> Result<Self> {
         let text = files::read(&dir.join(MANIFEST_FILE), FILE_LIMIT_BYTES)?;
         let weights = files::read(&dir.join(WEIGHTS_FILE), FILE_LIMIT_BYTES)?;
+        let read = Read::new(dir, text, &sha256(&weights))?;
+        let (network, parameters) = build(dir, &read.manifest, &weights, device)?;
+        Ok(Self {
+            content_hash: read.content_hash.clone(),
+            format: read.format,
+            forecaster: read.forecaster(network, parameters, device),
+        })
+    }
+}
+
+/// A description that was read and found right, of weights that have the hash it gives.
+struct Read {
+    manifest: Manifest,
+    newer: NewerFields,
+    content_hash: String,
+    format: (u64, u64),
+}
+
+impl Read {
+    fn new(dir: &Path, text: Vec<u8>, weights_sha256: &str) -> Result<Self> {
         // The version first: another format may have any other fields.
         #[derive(Deserialize)]
         struct Version {
@@ -298,7 +324,7 @@ impl Stored {
             }
         };
         let description = description.map_err(parse)?;
-        if sha256(&weights) != description.weights_sha256 {
+        if weights_sha256 != description.weights_sha256 {
             return Err(other_file(dir, WEIGHTS_FILE));
         }
         if let Some(expected) = &description.onnx_sha256 {
@@ -343,11 +369,28 @@ impl Stored {
             fields: unknown,
         };
         let content = format!("{}{}", description.weights_sha256, description.model_sha256);
+        manifest.validate().map_err(|error| match error {
+            // What is missing is in the program, not in the bundle.
+            error @ (Error::UnknownName { .. } | Error::NotRegistered { .. }) => error,
+            error => refused(dir, error.to_string()),
+        })?;
         Ok(Self {
-            forecaster: restore(dir, manifest, &weights, newer, device)?,
+            manifest,
+            newer,
             content_hash: sha256(content.as_bytes()),
             format: (format_version, description.minor),
         })
+    }
+
+    fn forecaster(
+        self,
+        network: Arc<dyn Network>,
+        parameters: Arc<Parameters>,
+        device: &Device,
+    ) -> Forecaster {
+        let mut forecaster = Forecaster::new(self.manifest, network, parameters, device.clone());
+        forecaster.newer = self.newer;
+        forecaster
     }
 }
 
@@ -360,19 +403,13 @@ fn before_calibration(model: &mut Value) {
     }
 }
 
-/// Builds the network and gives it its weights, after a look at all that makes the model.
-fn restore(
+/// Builds the network and gives it its weights.
+fn build(
     dir: &Path,
-    manifest: Manifest,
+    manifest: &Manifest,
     weights: &[u8],
-    newer: NewerFields,
     device: &Device,
-) -> Result<Forecaster> {
-    manifest.validate().map_err(|error| match error {
-        // What is missing is in the program, not in the bundle.
-        error @ Error::UnknownName { .. } => error,
-        error => refused(dir, error.to_string()),
-    })?;
+) -> Result<(Arc<dyn Network>, Arc<Parameters>)> {
     let input = manifest.input();
     let broken = |error: candle_core::Error| refused(dir, error.to_string());
     let tensors = weights::from_bytes(weights).map_err(broken)?;
@@ -386,7 +423,5 @@ fn restore(
         let reason = format!("it has weights of no use: {}", unused.join(", "));
         return Err(refused(dir, reason));
     }
-    let mut forecaster = Forecaster::new(manifest, network, parameters, device.clone());
-    forecaster.newer = newer;
-    Ok(forecaster)
+    Ok((Arc::from(network), Arc::new(parameters)))
 }

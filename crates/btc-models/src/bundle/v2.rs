@@ -21,8 +21,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::json::{compact, restore_fields, unknown_fields};
-use super::{Description, NewerFields, sha256};
+use super::{Description, NewerFields};
 use crate::fit::Manifest;
+use btc_files::sha256;
 
 /// The value of `format_version`.
 pub(super) const MAJOR: u64 = 2;

@@ -1,7 +1,7 @@
 //! The widths of intervals and the validation figures of a network that was just trained.
 
 use super::forecaster::Forecaster;
-use super::windows::{Ends, Windows};
+use super::windows::{End, Ends, PartWindows};
 use crate::Result;
 use crate::eval::metrics;
 use crate::forecast::interval::{Conformal, ErrorScale, WARM_UP};
@@ -18,9 +18,12 @@ const SHAPE_WINDOWS: usize = 365;
 /// the network's errors are beside those of the last value in the calibration windows.
 pub(super) fn calibrate(
     forecaster: &mut Forecaster,
-    windows: &Windows<'_>,
+    windows: &PartWindows<'_>,
     ends: &Ends,
+    part: usize,
 ) -> Result<()> {
+    let rows = |ends: &[End]| Ends::rows(ends, part);
+    let steps = forecaster.manifest.config.steps();
     let (frame, series) = (windows.frame, &windows.series);
     let target = frame.target();
     let scale = ErrorScale::of(target);
@@ -29,18 +32,21 @@ pub(super) fn calibrate(
         let points = |end: &usize| forecaster.points(series, *end, frame);
         ends.iter().map(points).collect()
     };
-    let calibration = points(&ends.calibration)?;
-    let validation = points(&ends.validation)?;
-    let shape = &ends.train[ends.train.len().saturating_sub(SHAPE_WINDOWS)..];
+    let calibration_ends = rows(&ends.calibration);
+    let calibration = points(&calibration_ends)?;
+    let validation_ends = rows(&ends.validation);
+    let validation = points(&validation_ends)?;
+    let train = rows(&ends.train);
+    let shape = &train[train.len().saturating_sub(SHAPE_WINDOWS)..];
     let mut conformal = Vec::with_capacity(windows.scalers.len());
-    for (at, step) in windows.steps.clone().enumerate() {
+    for (at, step) in steps.clone().enumerate() {
         // Rows at the start, whose variance rests on few changes, tell nothing.
         let score = |end: usize, point: f64, actual: f64| match WARM_UP <= end {
             true => spread.score(scale, end, step, point, actual),
             false => None,
         };
         let (mut own, mut error, mut naive) = (Vec::new(), 0.0, 0.0);
-        for (&end, points) in ends.calibration.iter().zip(&calibration) {
+        for (&end, points) in calibration_ends.iter().zip(&calibration) {
             let (point, last, actual) = (points[at], target[end], windows.actual(end, step)?);
             own.extend(score(end, point, actual));
             let scale = spread.scale(scale, end, &[point, last, actual]);
@@ -60,8 +66,8 @@ pub(super) fn calibrate(
     forecaster.manifest.set_conformal(conformal);
 
     let (mut actual, mut predicted, mut naive) = (vec![], vec![], vec![]);
-    for (&end, points) in ends.validation.iter().zip(&validation) {
-        for (step, point) in windows.steps.clone().zip(points) {
+    for (&end, points) in validation_ends.iter().zip(&validation) {
+        for (step, point) in steps.clone().zip(points) {
             actual.push(windows.actual(end, step)?);
             predicted.push(*point);
             naive.push(target[end]);

@@ -5,11 +5,13 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::callback::{Callback, CallbackSpec};
+use super::schedule::{Schedule, ScheduleSpec};
 use crate::forecast::MAX_HORIZON;
 use crate::network::Hyperparameters;
-use crate::nn::optimizer::{Optimizer, Schedule};
+use crate::nn::optimizer::{Optimizer, OptimizerSpec};
 use crate::series::HolePolicy;
-use crate::transform::{FeatureTransform, PreprocessConfig, ScalerKind, Target};
+use crate::transform::{FeatureTransform, PanelScaling, PreprocessConfig, ScalerKind, Target};
 use crate::{Error, Loss, Result};
 
 /// How a network is trained.
@@ -25,6 +27,7 @@ use crate::{Error, Loss, Result};
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct TrainConfig {
     /// Rows in a window.
     pub timesteps: usize,
@@ -76,8 +79,14 @@ pub struct TrainConfig {
     pub shuffle: bool,
     /// Epochs without a better validation loss after which training ends.
     pub patience: Option<usize>,
+    /// By which rows the series of a panel are scaled.
+    #[serde(skip_serializing_if = "is_default")]
+    pub panel_scaling: PanelScaling,
     /// The norm to which gradients are cut.
     pub clip_norm: Option<f64>,
+    /// What is told of each epoch, in order, and may end training.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub callbacks: Vec<Callback>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -108,7 +117,9 @@ impl Default for TrainConfig {
             seed: 0,
             shuffle: true,
             patience: None,
+            panel_scaling: PanelScaling::default(),
             clip_norm: None,
+            callbacks: Vec::new(),
         }
     }
 }
@@ -120,7 +131,7 @@ impl TrainConfig {
             timesteps: hyperparameters.timesteps,
             batch_size: hyperparameters.batch_size,
             epochs: hyperparameters.epochs,
-            optimizer: hyperparameters.optimizer,
+            optimizer: hyperparameters.optimizer.clone(),
             lr: hyperparameters.lr,
             ..Self::default()
         }
@@ -160,6 +171,13 @@ impl TrainConfig {
         self
     }
 
+    /// Sets whether every step up to the horizon is forecast, not the one at the horizon alone.
+    #[must_use]
+    pub fn with_path(mut self, path: bool) -> Self {
+        self.path = path;
+        self
+    }
+
     /// Sets what is done with windows that have a hole in them.
     #[must_use]
     pub fn with_holes(mut self, holes: HolePolicy) -> Self {
@@ -189,6 +207,13 @@ impl TrainConfig {
         self
     }
 
+    /// Sets the learning rate.
+    #[must_use]
+    pub fn with_lr(mut self, lr: f64) -> Self {
+        self.lr = lr;
+        self
+    }
+
     /// Sets how the learning rate changes.
     #[must_use]
     pub fn with_schedule(mut self, schedule: Schedule) -> Self {
@@ -196,10 +221,10 @@ impl TrainConfig {
         self
     }
 
-    /// Sets the loss.
+    /// Sets the loss; `None` for the network's own.
     #[must_use]
-    pub fn with_loss(mut self, loss: Loss) -> Self {
-        self.loss = Some(loss);
+    pub fn with_loss(mut self, loss: impl Into<Option<Loss>>) -> Self {
+        self.loss = loss.into();
         self
     }
 
@@ -221,6 +246,20 @@ impl TrainConfig {
     #[must_use]
     pub fn with_transform(mut self, feature: &str, transform: FeatureTransform) -> Self {
         self.transforms.insert(feature.to_owned(), transform);
+        self
+    }
+
+    /// Sets what is made of single features, by their names, in place of what was set before.
+    #[must_use]
+    pub fn with_transforms(mut self, transforms: BTreeMap<String, FeatureTransform>) -> Self {
+        self.transforms = transforms;
+        self
+    }
+
+    /// Sets what is made of features that have no transform of their own.
+    #[must_use]
+    pub fn with_default_transform(mut self, transform: FeatureTransform) -> Self {
+        self.transform = transform;
         self
     }
 
@@ -266,17 +305,32 @@ impl TrainConfig {
         self
     }
 
-    /// Sets the epochs without a better validation loss after which training ends.
+    /// Sets the epochs without a better validation loss after which training ends; `None` if
+    /// that is no reason to.
     #[must_use]
-    pub fn with_patience(mut self, patience: usize) -> Self {
-        self.patience = Some(patience);
+    pub fn with_patience(mut self, patience: impl Into<Option<usize>>) -> Self {
+        self.patience = patience.into();
         self
     }
 
-    /// Sets the norm to which gradients are cut.
+    /// Sets the norm to which gradients are cut; `None` to leave them as they are.
     #[must_use]
-    pub fn with_clip_norm(mut self, norm: f64) -> Self {
-        self.clip_norm = Some(norm);
+    pub fn with_clip_norm(mut self, norm: impl Into<Option<f64>>) -> Self {
+        self.clip_norm = norm.into();
+        self
+    }
+
+    /// Sets by which rows the series of a panel are scaled.
+    #[must_use]
+    pub fn with_panel_scaling(mut self, scaling: PanelScaling) -> Self {
+        self.panel_scaling = scaling;
+        self
+    }
+
+    /// Adds something that is told of each epoch and may end training.
+    #[must_use]
+    pub fn with_callback(mut self, callback: Callback) -> Self {
+        self.callbacks.push(callback);
         self
     }
 
@@ -289,9 +343,9 @@ impl TrainConfig {
     /// What of it concerns the features and the target alone.
     pub fn preprocess(&self) -> PreprocessConfig {
         let mut config = PreprocessConfig::default()
-            .with_target(self.target)
-            .with_scaler(self.scaler)
-            .with_default_transform(self.transform)
+            .with_target(self.target.clone())
+            .with_scaler(self.scaler.clone())
+            .with_default_transform(self.transform.clone())
             .with_clip(self.clip)
             .with_max_staleness(self.max_staleness);
         config.transforms = self.transforms.clone();
@@ -340,6 +394,7 @@ impl TrainConfig {
         self.preprocess().validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
+        self.callbacks.iter().try_for_each(Callback::validate)?;
         self.loss.as_ref().map_or(Ok(()), Loss::validate)
     }
 }

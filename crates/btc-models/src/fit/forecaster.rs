@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::Device;
 use chrono::{DateTime, Utc};
@@ -95,12 +96,12 @@ impl Manifest {
                 self.config.steps()
             )));
         }
-        let mut steps = self.steps();
-        let valid = steps.all(|(target, conformal)| target.is_valid() && conformal.is_valid());
-        if !valid || !self.preprocessor.is_valid() {
-            return Err(Error::series(
-                "its features, their scalers, that of the target or the scores of its intervals",
-            ));
+        self.preprocessor.validate()?;
+        for (target, conformal) in self.steps() {
+            target.validate()?;
+            if !conformal.is_valid() {
+                return Err(Error::series("the scores of its intervals"));
+            }
         }
         let needed = self.config.timesteps + self.config.horizon;
         let TrainingRange { start, end, rows } = self.training_range;
@@ -121,18 +122,19 @@ impl Manifest {
 #[derive(Debug)]
 pub struct Forecaster {
     pub(crate) manifest: Manifest,
-    pub(crate) parameters: Parameters,
+    /// Shared by the series of a panel, as the network is.
+    pub(crate) parameters: Arc<Parameters>,
     /// What a bundle of a newer format held beyond what is known.
     pub(crate) newer: NewerFields,
-    network: Box<dyn Network>,
+    network: Arc<dyn Network>,
     device: Device,
 }
 
 impl Forecaster {
     pub(crate) fn new(
         manifest: Manifest,
-        network: Box<dyn Network>,
-        parameters: Parameters,
+        network: Arc<dyn Network>,
+        parameters: Arc<Parameters>,
         device: Device,
     ) -> Self {
         Self {

@@ -1,36 +1,40 @@
 //! Training a network on a series.
 
+mod assemble;
 mod calibration;
+mod callback;
 mod config;
 mod forecaster;
 mod model;
+mod panel;
+mod resident;
+mod schedule;
 mod windows;
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+pub use callback::{Callback, CallbackError, CallbackSpec, OnEpochEnd, register_callback};
 pub use config::TrainConfig;
 pub(crate) use forecaster::Manifest;
 pub use forecaster::{Forecaster, TrainingRange};
 pub use model::NetworkModel;
+pub use panel::{PanelForecaster, fit_panel};
+pub use schedule::{Schedule, ScheduleSpec, TrainingProgress, register_schedule};
 
-use forecaster::StepFit;
-use windows::{Ends, Windows};
+use resident::Resident;
+use windows::{End, Ends, PanelSeries, Windows};
 
-use crate::forecast::interval::{Conformal, ErrorScale};
 use crate::network::NetworkConfig;
 use crate::nn::layers::Mode;
-use crate::nn::network::{InputShape, Network};
-use crate::nn::optimizer::{Schedule, Trainer};
+use crate::nn::network::Network;
+use crate::nn::optimizer::Trainer;
 use crate::nn::parameters::Parameters;
 use crate::nn::random::Stream;
-use crate::series::{SeriesFrame, Split};
-use crate::transform::channels::Channel;
-use crate::transform::{Preprocessor, TargetScaler};
+use crate::series::SeriesFrame;
 use crate::{Error, Loss, Result};
 
 /// What an epoch of training came to.
@@ -53,8 +57,12 @@ pub struct EpochLogs {
     pub seconds: f64,
 }
 
-/// The error type of a callback.
-pub type CallbackError = Box<dyn std::error::Error + Send + Sync>;
+impl EpochLogs {
+    /// The loss by which epochs are compared: that over the validation windows if there are any.
+    pub fn score(&self) -> f64 {
+        self.val_loss.unwrap_or(self.loss)
+    }
+}
 
 /// Trains a network on a frame, all of which is its training range.
 ///
@@ -105,111 +113,16 @@ pub fn fit(
     device: &Device,
     mut on_epoch_end: impl FnMut(&EpochLogs) -> Result<ControlFlow<()>, CallbackError>,
 ) -> Result<Forecaster> {
-    train(network, frame, config, device, &mut on_epoch_end)
+    let named = [PanelSeries { name: None, frame }];
+    let mut fitted = assemble::train(network, &named, config, device, &mut on_epoch_end)?;
+    fitted.pop().ok_or_else(|| Error::series("there is none"))
 }
 
-/// [`fit`], compiled once and in this crate, whatever the callback's type.
-fn train(
-    network: &NetworkConfig,
-    frame: &SeriesFrame,
-    config: &TrainConfig,
-    device: &Device,
-    on_epoch_end: &mut dyn FnMut(&EpochLogs) -> Result<ControlFlow<()>, CallbackError>,
-) -> Result<Forecaster> {
-    config.validate()?;
-    network.validate()?;
-    let preprocess = config.preprocess();
-    let first = preprocess.lookback(frame.names()) + config.timesteps - 1;
-    let split = Split::new(
-        frame.rows(),
-        first,
-        config.horizon,
-        config.validation_fraction,
-    )?
-    .with_calibration(config.horizon, config.calibration_fraction)?;
-    let ends = Ends::new(frame, &split, first + 1, config)?;
-    let training_rows = split.train.end;
-    let (preprocessor, unused) = Preprocessor::fit(frame, training_rows, &preprocess)?;
-    let channels = Channel::of(frame, training_rows, config.steps(), &preprocess);
-    let preprocessor = preprocessor.with_channels(channels);
-    let scalers = config
-        .steps()
-        .map(|step| TargetScaler::fit(frame, split.train.clone(), step, &preprocess))
-        .collect::<Result<Vec<TargetScaler>>>()?;
-    let loss = match &config.loss {
-        Some(loss) => loss.clone(),
-        None => network.default_loss()?,
-    };
+/// A callback of any type.
+type OnEpoch<'a> = dyn FnMut(&EpochLogs) -> Result<ControlFlow<()>, CallbackError> + 'a;
 
-    let input = InputShape {
-        timesteps: config.timesteps,
-        features: preprocessor.width(),
-        outputs: scalers.len() * loss.outputs(),
-    };
-    let mut parameters = Parameters::seeded(config.seed, device);
-    let built = network.build(input, &mut parameters)?;
-    let windows = Windows {
-        series: preprocessor.apply(frame)?,
-        frame,
-        steps: config.steps(),
-        scalers,
-        timesteps: config.timesteps,
-        device,
-    };
-    let training = Training {
-        network: &*built,
-        loss: &loss,
-        windows: &windows,
-        config,
-    };
-    let history = training.run(&ends, &parameters, on_epoch_end)?;
-
-    let mut metrics = BTreeMap::new();
-    let best = history.iter().min_by(|a, b| score(a).total_cmp(&score(b)));
-    if let Some(best) = best {
-        metrics.insert("best_epoch".to_owned(), best.epoch as f64);
-        metrics.insert("loss".to_owned(), best.loss);
-        metrics.extend(best.val_loss.map(|loss| ("val_loss".to_owned(), loss)));
-    }
-    let known_at = frame.known_at();
-    // The scores come with the calibration.
-    let scale = ErrorScale::of(frame.target());
-    let steps = windows.scalers.iter().map(|target| StepFit {
-        target: *target,
-        conformal: Conformal::new(scale, Vec::new()),
-    });
-    let mut earlier: Vec<StepFit> = steps.collect();
-    let Some(last) = earlier.pop() else {
-        return Err(Error::invalid("horizon", config.horizon, "at least 1"));
-    };
-    let manifest = Manifest {
-        network: network.clone(),
-        config: config.clone(),
-        loss: loss.clone(),
-        price: frame.target_name().to_owned(),
-        preprocessor,
-        target: last.target,
-        conformal: last.conformal,
-        earlier,
-        training_range: TrainingRange {
-            start: known_at[0],
-            end: known_at[known_at.len() - 1],
-            rows: frame.rows(),
-        },
-        unused: unused.into_iter().collect(),
-        metrics,
-        history,
-        data_hash: None,
-    };
-    let mut forecaster = Forecaster::new(manifest, built, parameters, device.clone());
-    calibration::calibrate(&mut forecaster, &windows, &ends)?;
-    Ok(forecaster)
-}
-
-/// The loss by which epochs are compared.
-fn score(logs: &EpochLogs) -> f64 {
-    logs.val_loss.unwrap_or(logs.loss)
-}
+/// Windows that are evaluated at once.
+const EVALUATED: usize = 256;
 
 /// A network under training.
 struct Training<'a> {
@@ -217,6 +130,8 @@ struct Training<'a> {
     loss: &'a Loss,
     windows: &'a Windows<'a>,
     config: &'a TrainConfig,
+    /// Whether all windows are where the network is, so that no step waits for the host.
+    resident: bool,
 }
 
 impl Training<'_> {
@@ -225,19 +140,25 @@ impl Training<'_> {
         &self,
         ends: &Ends,
         parameters: &Parameters,
-        on_epoch_end: &mut dyn FnMut(&EpochLogs) -> Result<ControlFlow<()>, CallbackError>,
+        on_epoch_end: &mut OnEpoch<'_>,
     ) -> Result<Vec<EpochLogs>> {
         let config = self.config;
         let began = Instant::now();
-        let mut order = ends.train.clone();
+        let moved = |ends: &[End]| match self.resident && !ends.is_empty() {
+            true => Resident::new(self.windows, ends).map(Some),
+            false => Ok(None),
+        };
+        let (resident, judged) = (moved(&ends.train)?, moved(&ends.validation)?);
+        let mut order: Vec<usize> = (0..ends.train.len()).collect();
         let mut shuffling = Stream::new(config.seed, "shuffle");
         let mut dropping = Stream::new(config.seed, "dropout");
-        let mut trainer = Trainer::new(config.optimizer, parameters.vars());
+        let mut trainer = Trainer::new(&config.optimizer, parameters.vars())?;
         let batches = order.len().div_ceil(config.batch_size);
-        let steps = (batches * config.epochs) as f64;
+        let steps = batches * config.epochs;
         let mut history: Vec<EpochLogs> = Vec::new();
-        let mut best: Option<(f64, Vec<Vec<f32>>)> = None;
-        let (mut lr, mut waited, mut plateau) = (config.lr, 0, 0);
+        let mut best: Option<(f64, Vec<Tensor>)> = None;
+        let mut callbacks: Vec<_> = config.callbacks.iter().map(|own| own.start()).collect();
+        let mut waited = 0;
         // The gradients of a step are kept until the next has its own. Freed at once, they would
         // leave so much memory unused that the allocator gives it back to the system, to ask for it
         // again in every step.
@@ -248,8 +169,27 @@ impl Training<'_> {
                 shuffling.shuffle(&mut order);
             }
             let mut sum = 0.0;
-            for (batch, ends) in order.chunks(config.batch_size).enumerate() {
-                let (x, targets) = self.windows.batch(ends)?;
+            if let Some(resident) = &resident {
+                let mut epoch_steps = resident.epoch(&order, config.batch_size)?;
+                for batch in 0..batches {
+                    let progress = TrainingProgress::new(epoch * batches + batch, steps, &history);
+                    let rate = config.schedule.rate(config.lr, &progress);
+                    let (x, targets) = epoch_steps.batch(batch)?;
+                    let output = self.network.forward(&x, &mut Mode::Train(&mut dropping))?;
+                    let gradients = epoch_steps.gradients(&output, &targets, self.loss)?;
+                    trainer.step(&gradients, rate, config.clip_norm)?;
+                    kept.replace(gradients);
+                }
+                sum = epoch_steps.loss()?;
+                if !sum.is_finite() {
+                    return Err(Error::Diverged { epoch });
+                }
+            }
+            // Where the network is on the CPU.
+            let on_host = if self.resident { &[][..] } else { &order };
+            for (batch, chosen) in on_host.chunks(config.batch_size).enumerate() {
+                let ends: Vec<End> = chosen.iter().map(|at| ends.train[*at]).collect();
+                let (x, targets) = self.windows.batch(&ends)?;
                 let output = self.network.forward(&x, &mut Mode::Train(&mut dropping))?;
                 let values: Vec<f32> = output.flatten_all()?.to_vec1()?;
                 let (loss, slope) = self.loss.evaluate(&values, &targets);
@@ -260,8 +200,8 @@ impl Training<'_> {
                 // A product whose gradient with respect to the output is the loss's.
                 let slope = Tensor::from_vec(slope, output.shape(), self.windows.device)?;
                 let gradients = output.mul(&slope)?.sum_all()?.backward()?;
-                let progress = (epoch * batches + batch) as f64 / steps;
-                let rate = lr * config.schedule.factor(progress);
+                let progress = TrainingProgress::new(epoch * batches + batch, steps, &history);
+                let rate = config.schedule.rate(config.lr, &progress);
                 trainer.step(&gradients, rate, config.clip_norm)?;
                 // Its buffers serve the next step.
                 drop(output);
@@ -270,7 +210,7 @@ impl Training<'_> {
             let (val_loss, val_relative_mae) = match ends.validation.is_empty() {
                 true => (None, None),
                 false => {
-                    let (loss, relative) = self.evaluate(&ends.validation)?;
+                    let (loss, relative) = self.evaluate(&ends.validation, judged.as_ref())?;
                     (Some(loss), relative)
                 }
             };
@@ -282,29 +222,25 @@ impl Training<'_> {
                 val_relative_mae,
                 seconds,
             };
-            if !score(&logs).is_finite() {
+            let score = logs.score();
+            if !score.is_finite() {
                 return Err(Error::Diverged { epoch });
             }
-            if best
-                .as_ref()
-                .is_none_or(|(lowest, _)| score(&logs) < *lowest)
-            {
-                best = Some((score(&logs), parameters.snapshot()?));
-                (waited, plateau) = (0, 0);
+            if best.as_ref().is_none_or(|(lowest, _)| score < *lowest) {
+                best = Some((score, parameters.snapshot()?));
+                waited = 0;
             } else {
-                (waited, plateau) = (waited + 1, plateau + 1);
-            }
-            if let Schedule::Plateau { factor, patience } = config.schedule
-                && patience < plateau
-            {
-                lr *= factor;
-                plateau = 0;
+                waited += 1;
             }
             history.push(logs);
-            if on_epoch_end(&logs).map_err(Error::Callback)?.is_break() {
-                break;
+            let mut ended = on_epoch_end(&logs).map_err(Error::Callback)?.is_break();
+            for callback in &mut callbacks {
+                ended |= callback
+                    .on_epoch_end(&logs)
+                    .map_err(Error::Callback)?
+                    .is_break();
             }
-            if config.patience.is_some_and(|patience| patience <= waited) {
+            if ended || config.patience.is_some_and(|patience| patience <= waited) {
                 break;
             }
         }
@@ -316,27 +252,38 @@ impl Training<'_> {
 
     /// The mean loss over the windows that end in `ends`, without dropout, and the mean absolute
     /// error of their point forecasts relative to that of repeating the last value.
-    fn evaluate(&self, ends: &[usize]) -> Result<(f64, Option<f64>)> {
+    fn evaluate(&self, ends: &[End], resident: Option<&Resident>) -> Result<(f64, Option<f64>)> {
+        let order: Vec<usize> = (0..ends.len()).collect();
+        let moved = resident.map(|resident| resident.epoch(&order, EVALUATED));
+        let moved = moved.transpose()?;
         let windows = self.windows;
-        let (mut loss, mut error, mut naive) = (0.0, 0.0, 0.0);
-        for ends in ends.chunks(256) {
-            let (x, targets) = windows.batch(ends)?;
+        let mut loss = 0.0;
+        let mut errors = vec![(0.0, 0.0); windows.parts.len()];
+        for (batch, ends) in ends.chunks(EVALUATED).enumerate() {
+            let (x, targets) = match &moved {
+                Some(moved) => (moved.batch(batch)?.0, windows.targets(ends)?),
+                None => windows.batch(ends)?,
+            };
             let output = self.network.forward(&x, &mut Mode::Evaluate)?;
             let outputs: Vec<f32> = output.flatten_all()?.to_vec1()?;
             loss += self.loss.evaluate(&outputs, &targets).0 * ends.len() as f64;
             let mut outputs = outputs.chunks(self.loss.outputs());
-            for &end in ends {
-                let (last, at) = (windows.frame.target()[end], windows.frame.known_at()[end]);
-                for (step, scaler) in windows.steps.clone().zip(&windows.scalers) {
+            for &End { part, row } in ends {
+                let (own, (error, naive)) = (&windows.parts[part], &mut errors[part]);
+                let (last, at) = (own.frame.target()[row], own.frame.known_at()[row]);
+                for (step, scaler) in windows.steps.clone().zip(&own.scalers) {
                     let output = outputs.next().unwrap_or_default();
-                    let actual = windows.actual(end, step)?;
+                    let actual = own.actual(row, step)?;
                     let point = scaler.value(last, self.loss.point(output), at)?;
-                    error += (point - actual).abs();
-                    naive += (last - actual).abs();
+                    *error += (point - actual).abs();
+                    *naive += (last - actual).abs();
                 }
             }
         }
-        let relative = error / naive;
+        // Series of any size count the same.
+        let ratios = errors.iter().map(|(error, naive)| error / naive);
+        let ratios: Vec<f64> = ratios.filter(|ratio| ratio.is_finite()).collect();
+        let relative = ratios.iter().sum::<f64>() / ratios.len() as f64;
         Ok((
             loss / ends.len() as f64,
             relative.is_finite().then_some(relative),

@@ -209,7 +209,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(btc_testing::cases(256))]
 
         #[test]
         fn intervals_are_nested_whatever_was_trained(

@@ -14,6 +14,7 @@ use crate::onnx::{self, Graph, Value};
 
 /// LSTM, leaky rectifier, dropout, attention of the states to each other, mean, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AttentionConfig {
     /// The width of the LSTM.
     pub units: usize,
@@ -24,6 +25,13 @@ pub struct AttentionConfig {
     /// The fraction of the states that is dropped in training.
     pub dropout: f32,
 }
+
+settings!(AttentionConfig {
+    with_units(units: usize),
+    with_activation(activation: Activation),
+    with_negative_slope(negative_slope: f32),
+    with_dropout(dropout: f32),
+});
 
 impl From<&Hyperparameters> for AttentionConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {

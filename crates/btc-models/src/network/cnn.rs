@@ -13,6 +13,7 @@ use crate::onnx::{Graph, Value};
 
 /// One convolution over `kernel` steps and all features, activation, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CnnConfig {
     /// The number of filters.
     pub filters: usize,
@@ -21,6 +22,12 @@ pub struct CnnConfig {
     /// The function after the convolution.
     pub activation: Activation,
 }
+
+settings!(CnnConfig {
+    with_filters(filters: usize),
+    with_kernel(kernel: usize),
+    with_activation(activation: Activation),
+});
 
 impl From<&Hyperparameters> for CnnConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {

@@ -12,6 +12,7 @@ use crate::onnx::{Graph, Value};
 
 /// Convolution per step, maximum over pairs of steps, LSTM over the whole, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CnnLstmConfig {
     /// The number of filters.
     pub filters: usize,
@@ -20,6 +21,12 @@ pub struct CnnLstmConfig {
     /// The function after the convolution and inside the LSTM.
     pub activation: Activation,
 }
+
+settings!(CnnLstmConfig {
+    with_filters(filters: usize),
+    with_units(units: usize),
+    with_activation(activation: Activation),
+});
 
 impl From<&Hyperparameters> for CnnLstmConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {

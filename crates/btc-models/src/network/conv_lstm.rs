@@ -13,6 +13,7 @@ use crate::onnx::{self, Graph, Value};
 
 /// Convolutional LSTM over neighbouring features, LSTM over the whole, two dense layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ConvLstmConfig {
     /// The number of filters of the convolutional LSTM.
     pub filters: usize,
@@ -23,6 +24,13 @@ pub struct ConvLstmConfig {
     /// The function inside both recurrent layers.
     pub activation: Activation,
 }
+
+settings!(ConvLstmConfig {
+    with_filters(filters: usize),
+    with_kernel(kernel: usize),
+    with_units(units: usize),
+    with_activation(activation: Activation),
+});
 
 impl From<&Hyperparameters> for ConvLstmConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {

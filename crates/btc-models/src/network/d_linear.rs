@@ -12,10 +12,15 @@ use crate::onnx::{Graph, Value};
 
 /// A linear map of the window's moving average, and one of the rest (after Zeng et al. 2023).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DLinearConfig {
     /// Steps of the moving average, an odd number.
     pub moving_average: usize,
 }
+
+settings!(DLinearConfig {
+    with_moving_average(moving_average: usize),
+});
 
 impl From<&Hyperparameters> for DLinearConfig {
     fn from(_: &Hyperparameters) -> Self {

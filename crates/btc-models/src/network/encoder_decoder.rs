@@ -12,12 +12,18 @@ use crate::onnx::{Graph, Value};
 
 /// LSTM, its last state repeated for each step, LSTM, dense layer over all states.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EncoderDecoderConfig {
     /// The width of both LSTMs.
     pub units: usize,
     /// The function inside the LSTMs.
     pub activation: Activation,
 }
+
+settings!(EncoderDecoderConfig {
+    with_units(units: usize),
+    with_activation(activation: Activation),
+});
 
 impl From<&Hyperparameters> for EncoderDecoderConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {

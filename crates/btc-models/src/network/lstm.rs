@@ -1,18 +1,18 @@
 //! LSTM: one recurrent layer and a dense one.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
+use super::recurrent_head::RecurrentHead;
 use super::{Hyperparameters, NetworkSpec, dropout_rate, size};
 use crate::Loss;
-use crate::nn::layers::{Activation, Linear, Map, Mode, Output, Recurrent, dropout, map};
+use crate::nn::layers::{Activation, Linear, Recurrent};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
-#[cfg(feature = "onnx")]
-use crate::onnx::{Graph, Value};
 
 /// LSTM, leaky rectifier, dropout, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LstmConfig {
     /// The width of the recurrent layer.
     pub units: usize,
@@ -23,6 +23,13 @@ pub struct LstmConfig {
     /// The fraction of the states that is dropped in training.
     pub dropout: f32,
 }
+
+settings!(LstmConfig {
+    with_units(units: usize),
+    with_activation(activation: Activation),
+    with_negative_slope(negative_slope: f32),
+    with_dropout(dropout: f32),
+});
 
 impl From<&Hyperparameters> for LstmConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {
@@ -52,34 +59,11 @@ impl NetworkSpec for LstmConfig {
             negative_slope,
             dropout,
         } = self;
-        Ok(Box::new(Lstm {
+        Ok(Box::new(RecurrentHead {
             recurrent: Recurrent::lstm(parameters, "lstm", input.features, units, activation)?,
             head: Linear::new(parameters, "head", units, input.outputs)?,
             negative_slope,
             dropout,
         }))
-    }
-}
-
-#[derive(Debug)]
-struct Lstm {
-    recurrent: Recurrent,
-    head: Linear,
-    negative_slope: f32,
-    dropout: f32,
-}
-
-impl Network for Lstm {
-    fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let h = self.recurrent.forward(x, Output::Last)?;
-        let h = map(&h, Map::LeakyRelu(self.negative_slope))?;
-        self.head.forward(&dropout(&h, self.dropout, mode)?)
-    }
-
-    #[cfg(feature = "onnx")]
-    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
-        let h = self.recurrent.export(graph, x, Output::Last)?;
-        let h = graph.map(&h, Map::LeakyRelu(self.negative_slope));
-        self.head.export(graph, &h)
     }
 }

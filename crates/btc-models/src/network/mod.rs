@@ -5,6 +5,29 @@
 //! how it is built. A network of the caller's own is the same in the caller's program: settings
 //! that implement [`Named`] and [`NetworkSpec`], and a [`Network`].
 
+/// Gives the settings of a network defaults, which follow from those of [`Hyperparameters`], and a
+/// `with_` for each of them.
+macro_rules! settings {
+    ($type:ident { $($setter:ident($field:ident: $kind:ty)),* $(,)? }) => {
+        impl Default for $type {
+            fn default() -> Self {
+                (&$crate::Hyperparameters::default()).into()
+            }
+        }
+
+        impl $type {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $setter(mut self, $field: $kind) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )*
+        }
+    };
+}
+
 mod attention;
 mod cnn;
 mod cnn_lstm;
@@ -17,12 +40,12 @@ mod lstm;
 mod model_type;
 mod n_linear;
 mod patch_tst;
+mod recurrent_head;
 mod tcn;
 
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 pub use attention::AttentionConfig;
 pub use cnn::CnnConfig;
@@ -40,7 +63,7 @@ pub use tcn::TcnConfig;
 
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
-use crate::nn::registry::{Custom, Named, Registry, open_enum};
+use crate::registry::{Custom, Named, open_enum, registry, restored};
 use crate::{Error, Loss, Result};
 
 /// The settings of a network: what it takes to build it.
@@ -71,20 +94,9 @@ pub trait NetworkSpec: Debug + Send + Sync {
     ) -> candle_core::Result<Box<dyn Network>>;
 }
 
-static NETWORKS: Registry<dyn NetworkSpec> = Registry::new("network", &ModelType::NAMES);
-
-/// Makes bundles of the network `C` loadable in this process.
-///
-/// [`NetworkConfig::custom`] does so too; a program that only loads calls this.
-///
-/// # Errors
-///
-/// The name is one of the crate's own, or another type's.
-pub fn register_network<C: Named + NetworkSpec>() -> Result<()> {
-    NETWORKS.register::<C>(|settings: Value| {
-        let spec: C = serde_json::from_value(settings)?;
-        Ok(Box::new(spec))
-    })
+registry! {
+    /// Makes bundles of the network `C` loadable in this process.
+    pub register_network, NETWORKS: dyn NetworkSpec, "network", ModelType::NAMES
 }
 
 /// A network and its sizes.
@@ -134,7 +146,7 @@ pub enum NetworkConfig {
     PatchTst(PatchTstConfig),
     /// One that is registered under its name; see [`NetworkConfig::custom`].
     #[serde(skip)]
-    Custom(Custom),
+    Custom(Custom<dyn NetworkSpec>),
 }
 
 open_enum!(NetworkConfig, ModelType::NAMES);
@@ -163,8 +175,7 @@ impl NetworkConfig {
     ///
     /// The name is one of the crate's own or another type's; settings that JSON cannot hold.
     pub fn custom<C: Named + NetworkSpec>(spec: &C) -> Result<Self> {
-        register_network::<C>()?;
-        Custom::of(spec).map(Self::Custom)
+        Custom::register(&NETWORKS, restored!(C, NetworkSpec), spec).map(Self::Custom)
     }
 
     /// The name under which users know the network.
@@ -205,7 +216,7 @@ impl NetworkConfig {
 
     fn with_spec<T>(&self, f: impl FnOnce(&dyn NetworkSpec) -> Result<T>) -> Result<T> {
         match self {
-            Self::Custom(custom) => f(&*NETWORKS.restore(custom)?),
+            Self::Custom(custom) => f(custom.get(&NETWORKS)?),
             own => match own.own() {
                 Some((_, spec)) => f(spec),
                 None => Err(Error::unknown("network", own.name(), &ModelType::NAMES)),

@@ -13,7 +13,10 @@ use crate::onnx::{Graph, Value};
 /// A linear map of the window relative to its last step, and one of that step (after Zeng
 /// et al. 2023).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NLinearConfig {}
+
+settings!(NLinearConfig {});
 
 impl From<&Hyperparameters> for NLinearConfig {
     fn from(_: &Hyperparameters) -> Self {

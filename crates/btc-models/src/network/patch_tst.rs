@@ -13,6 +13,7 @@ use crate::onnx::{self, Graph, Value};
 
 /// A transformer encoder over patches of the window (after Nie et al. 2023).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PatchTstConfig {
     /// Steps in a patch; a shorter window is one patch.
     pub patch: usize,
@@ -27,6 +28,15 @@ pub struct PatchTstConfig {
     /// The fraction of values that is dropped in training.
     pub dropout: f32,
 }
+
+settings!(PatchTstConfig {
+    with_patch(patch: usize),
+    with_stride(stride: usize),
+    with_width(width: usize),
+    with_heads(heads: usize),
+    with_layers(layers: usize),
+    with_dropout(dropout: f32),
+});
 
 impl From<&Hyperparameters> for PatchTstConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {

@@ -12,6 +12,7 @@ use crate::onnx::{Graph, Value};
 
 /// Residual blocks of two causal convolutions with doubling dilation, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TcnConfig {
     /// The number of filters of each convolution.
     pub filters: usize,
@@ -22,6 +23,13 @@ pub struct TcnConfig {
     /// The fraction of values that is dropped in training.
     pub dropout: f32,
 }
+
+settings!(TcnConfig {
+    with_filters(filters: usize),
+    with_kernel(kernel: usize),
+    with_activation(activation: Activation),
+    with_dropout(dropout: f32),
+});
 
 impl From<&Hyperparameters> for TcnConfig {
     fn from(hyperparameters: &Hyperparameters) -> Self {

@@ -222,17 +222,18 @@ impl Parameters {
         self.vars.values().map(|(var, _)| var.elem_count()).sum()
     }
 
-    /// A copy of all values.
-    pub(crate) fn snapshot(&self) -> candle_core::Result<Vec<Vec<f32>>> {
-        self.vars.values().map(|(var, _)| var.to_vec1()).collect()
+    /// A copy of all values, where they are.
+    pub(crate) fn snapshot(&self) -> candle_core::Result<Vec<Tensor>> {
+        let values = self.vars.values();
+        values
+            .map(|(var, _)| var.as_detached_tensor().copy())
+            .collect()
     }
 
     /// Puts the values of a snapshot back.
-    pub(crate) fn restore(&self, snapshot: &[Vec<f32>]) -> candle_core::Result<()> {
-        for ((var, _), values) in self.vars.values().zip(snapshot) {
-            var.set(&Tensor::from_slice(values, values.len(), &self.device)?)?;
-        }
-        Ok(())
+    pub(crate) fn restore(&self, snapshot: &[Tensor]) -> candle_core::Result<()> {
+        let mut pairs = self.vars.values().zip(snapshot);
+        pairs.try_for_each(|((var, _), values)| var.set(values))
     }
 
     /// The weights by the names and in the shapes in which they are stored.

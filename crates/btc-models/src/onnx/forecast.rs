@@ -3,10 +3,10 @@
 use super::graph::{Attribute, Graph, Value};
 use super::proto::DataType;
 use super::window::{logarithm, running_variance};
-use crate::Loss;
 use crate::forecast::interval::{Conformal, ErrorScale};
 use crate::forecast::quantiles::SAME_LEVEL;
 use crate::transform::{Target, TargetScaler};
+use crate::{Error, Loss, Result};
 
 /// What the outputs of all steps are expressed by.
 pub(super) struct Origin {
@@ -50,19 +50,24 @@ impl Origin {
     }
 
     /// The value that an output (batch, 1) means.
-    fn value(&self, graph: &mut Graph, target: &TargetScaler, output: &str) -> String {
-        let scaler = target.scaler();
-        let (offset, scale) = (graph.f64(scaler.offset), graph.f64(scaler.scale));
+    fn value(&self, graph: &mut Graph, target: &TargetScaler, output: &str) -> Result<String> {
+        let (offset, scale) = target.scaler().linear()?;
+        let (offset, scale) = (graph.f64(offset), graph.f64(scale));
         let scaled = graph.node("Mul", &[output, &scale], vec![]);
         let value = graph.node("Add", &[&scaled, &offset], vec![]);
-        match target.target {
+        Ok(match &target.target {
+            Target::Custom(custom) => {
+                return Err(Error::NotExportable {
+                    reason: format!("its target {:?} is the program's own", custom.name()),
+                });
+            }
             Target::LogReturn => {
                 let factor = graph.node("Exp", &[&value], vec![]);
                 graph.node("Mul", &[&self.last, &factor], vec![])
             }
             Target::Difference => graph.node("Add", &[&self.last, &value], vec![]),
             Target::Level => value,
-        }
+        })
     }
 
     /// The levels and values of the intervals around `point`, from the lowest to the highest, the
@@ -122,18 +127,18 @@ impl Origin {
         (target, conformal): (&TargetScaler, &Conformal),
         ahead: usize,
         outputs: &str,
-    ) -> (String, String, Vec<f64>) {
+    ) -> Result<(String, String, Vec<f64>)> {
         let output =
             |graph: &mut Graph, at: usize| graph.range(outputs, 1, at as i64, at as i64 + 1);
         let at = loss.point_output();
         let point = output(graph, at);
-        let point = self.value(graph, target, &point);
+        let point = self.value(graph, target, &point)?;
         let mut trained: Vec<(f64, String)> = Vec::new();
         match loss {
             Loss::Pinball { quantiles } => {
                 for (at, level) in quantiles.iter().enumerate() {
                     let value = output(graph, at);
-                    trained.push((*level, self.value(graph, target, &value)));
+                    trained.push((*level, self.value(graph, target, &value)?));
                 }
             }
             Loss::GaussianNll => {
@@ -147,8 +152,13 @@ impl Origin {
                     let normal = graph.f64(normal);
                     let away = graph.node("Mul", &[&deviation, &normal], vec![]);
                     let value = graph.node("Add", &[&mean, &away], vec![]);
-                    trained.push((level, self.value(graph, target, &value)));
+                    trained.push((level, self.value(graph, target, &value)?));
                 }
+            }
+            Loss::Custom(custom) => {
+                return Err(Error::NotExportable {
+                    reason: format!("its loss {:?} is the program's own", custom.name()),
+                });
             }
             _ => {}
         }
@@ -176,7 +186,7 @@ impl Origin {
         knots.sort_by(|a, b| a.0.total_cmp(&b.0));
         let levels = knots.iter().map(|(level, _)| *level).collect();
         let quantiles = in_order(graph, &knots);
-        (point, quantiles, levels)
+        Ok((point, quantiles, levels))
     }
 }
 

@@ -86,7 +86,7 @@ impl Forecaster {
         for (place, (ahead, fitted)) in (0..).zip(steps.clone().zip(manifest.steps())) {
             let of_step = graph.range(&outputs, 1, place * width, (place + 1) * width);
             let (point, of_levels, found) =
-                origin.step(&mut graph, &manifest.loss, fitted, ahead, &of_step);
+                origin.step(&mut graph, &manifest.loss, fitted, ahead, &of_step)?;
             if place == 0 {
                 levels = found;
             } else if levels != found {

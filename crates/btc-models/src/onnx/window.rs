@@ -33,11 +33,9 @@ pub(super) fn window(
         let column = graph.range(&filled, 2, at as i64, at as i64 + 1);
         let axis = graph.list(&[2]);
         let column = graph.node("Squeeze", &[&column, &axis], vec![]);
-        let column = transformed(graph, &column, &feature.transform, timesteps, &nan);
-        let (offset, scale) = (
-            graph.f64(feature.scaler.offset),
-            graph.f64(feature.scaler.scale),
-        );
+        let column = transformed(graph, &column, &feature.transform, timesteps, &nan)?;
+        let (offset, scale) = feature.scaler.linear()?;
+        let (offset, scale) = (graph.f64(offset), graph.f64(scale));
         let moved = graph.node("Sub", &[&column, &offset], vec![]);
         let scaled = graph.node("Div", &[&moved, &scale], vec![]);
         let finite = is_finite(graph, &scaled);
@@ -114,7 +112,7 @@ fn transformed(
     transform: &FeatureTransform,
     timesteps: usize,
     nan: &str,
-) -> String {
+) -> Result<String> {
     let steps = timesteps as i64;
     let last = |graph: &mut Graph, x: &str, back: i64| match back {
         0 => graph.range(x, 1, -steps, i64::MAX),
@@ -124,7 +122,12 @@ fn transformed(
         let (now, before) = (last(graph, x, 0), last(graph, x, 1));
         graph.node("Sub", &[&now, &before], vec![])
     };
-    match transform {
+    Ok(match transform {
+        FeatureTransform::Custom(custom) => {
+            return Err(Error::NotExportable {
+                reason: format!("its transform {:?} is the program's own", custom.name()),
+            });
+        }
         FeatureTransform::Level => last(graph, column, 0),
         FeatureTransform::Log => {
             let logarithm = logarithm(graph, column, nan);
@@ -164,7 +167,7 @@ fn transformed(
             let axis = graph.list(&[2]);
             graph.node("Squeeze", &[&score, &axis], vec![])
         }
-    }
+    })
 }
 
 /// The logarithm of positive numbers; others have none.

@@ -111,7 +111,7 @@ impl Frequency {
     }
 
     /// The seconds of a step, where all steps are of one length.
-    fn seconds(self) -> Option<i64> {
+    pub fn seconds(self) -> Option<i64> {
         Some(match self {
             Self::Seconds(n) => i64::from(n),
             Self::Minutes(n) => 60 * i64::from(n),

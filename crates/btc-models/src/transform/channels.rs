@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::preprocess::{Feature, forward_fill};
-use super::scaler::Scaler;
-use super::{FeatureTransform, PreprocessConfig};
+use super::{FeatureTransform, PreprocessConfig, TrainingPart, TransformSpec};
 use crate::series::{Role, SeriesFrame};
 use crate::{Error, Result};
 
@@ -46,46 +45,44 @@ pub(crate) enum Channel {
 }
 
 impl Channel {
-    /// The channels of a frame, of whose rows `0..training_rows` are for training and of which
-    /// the values `steps` ahead are forecast.
+    /// The channels of series that are alike, from the training rows of all of them, where the
+    /// values `steps` ahead are forecast.
     pub(crate) fn of(
-        frame: &SeriesFrame,
-        training_rows: usize,
+        parts: &[TrainingPart<'_>],
         steps: std::ops::Range<usize>,
         config: &PreprocessConfig,
     ) -> Vec<Self> {
+        let Some(TrainingPart { frame, .. }) = parts.first() else {
+            return Vec::new();
+        };
         let mut channels = Vec::new();
         for name in frame.names() {
-            let Some(values) = values_ahead(frame, name) else {
+            if frame.role(name) != Some(Role::KnownFuture) {
                 continue;
-            };
+            }
             // A calendar's values mean something as they are.
             let transform = match config.transforms.get(name) {
                 None | Some(FeatureTransform::Auto) => FeatureTransform::Level,
-                Some(transform) => *transform,
+                Some(transform) => transform.clone(),
             };
-            let start = frame.view().start;
-            let known = &values[..start + training_rows];
-            let known = &prepared(known.to_vec(), transform, config.max_staleness)[start..];
-            let scaler = Scaler::fit(config.scaler, known);
-            let scaled = known.iter().map(|x| scaler.apply(*x));
-            let scaled: Vec<f64> = scaled.filter(|x| x.is_finite()).collect();
-            let mean = scaled.iter().sum::<f64>() / scaled.len().max(1) as f64;
-            let feature = Feature {
-                name: name.clone(),
-                transform,
-                scaler,
-                fill: config.clip.map_or(mean, |clip| mean.clamp(-clip, clip)),
-            };
+            let known = parts
+                .iter()
+                .map(|part| known(part, name, &transform, config));
+            let known: Vec<f64> = known.flatten().collect();
+            let feature = Feature::fit(name, transform, &known, config);
             channels.extend(steps.clone().map(|step| Self::Ahead {
                 feature: feature.clone(),
                 step,
             }));
         }
-        for (name, value) in frame.statics() {
+        for name in frame.statics().keys() {
+            let values = parts
+                .iter()
+                .filter_map(|part| part.frame.statics().get(name));
+            let size = values.fold(0f64, |size, value| size.max(value.abs()));
             channels.push(Self::Static {
                 name: name.clone(),
-                scale: if *value == 0.0 { 1.0 } else { value.abs() },
+                scale: if size == 0.0 { 1.0 } else { size },
             });
         }
         for (name, category) in frame.static_categories() {
@@ -107,12 +104,35 @@ impl Channel {
         channels
     }
 
-    /// Whether it is one that [`of`](Self::of) can have made.
-    pub(crate) fn is_valid(&self) -> bool {
+    /// The same channel, scaled by the rows of one part alone; a static is not, as it tells the
+    /// series apart.
+    pub(crate) fn refitted(&self, part: &TrainingPart<'_>, config: &PreprocessConfig) -> Self {
         match self {
-            Self::Ahead { feature, step } => feature.is_valid() && 0 < *step,
+            Self::Ahead { feature, step } => {
+                let transform = feature.transform.clone();
+                let known = known(part, &feature.name, &transform, config);
+                Self::Ahead {
+                    feature: Feature::fit(&feature.name, transform, &known, config),
+                    step: *step,
+                }
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Checks that it is one that [`of`](Self::of) can have made.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let valid = match self {
+            Self::Ahead { feature, step } => {
+                feature.validate()?;
+                0 < *step
+            }
             Self::Static { scale, .. } => 0.0 < *scale && scale.is_finite(),
             Self::StaticCategory { .. } | Self::Category { .. } => true,
+        };
+        match valid {
+            true => Ok(()),
+            false => Err(Error::series(format!("the channel {self:?} is none"))),
         }
     }
 
@@ -137,7 +157,7 @@ impl Channel {
                          and give its later values"
                     )));
                 };
-                let values = prepared(values.to_vec(), feature.transform, max_staleness);
+                let values = prepared(values.to_vec(), &feature.transform, max_staleness);
                 let at = |row| values.get(frame.storage_row_at(row, *step)?).copied();
                 Ok(rows
                     .map(|row| feature.scaled(at(row).unwrap_or(f64::NAN)))
@@ -195,7 +215,21 @@ fn values_ahead<'a>(frame: &'a SeriesFrame, name: &str) -> Option<&'a [f64]> {
     Some(&frame.storage().columns[at])
 }
 
-fn prepared(mut values: Vec<f64>, transform: FeatureTransform, max_staleness: usize) -> Vec<f64> {
+/// What the transform makes of the training rows of a column known ahead.
+fn known(
+    part: &TrainingPart<'_>,
+    name: &str,
+    transform: &FeatureTransform,
+    config: &PreprocessConfig,
+) -> Vec<f64> {
+    let values = values_ahead(part.frame, name).unwrap_or_default();
+    let start = part.frame.view().start;
+    let end = values.len().min(start + part.ends.end);
+    let known = prepared(values[..end].to_vec(), transform, config.max_staleness);
+    known[start.min(end)..].to_vec()
+}
+
+fn prepared(mut values: Vec<f64>, transform: &FeatureTransform, max_staleness: usize) -> Vec<f64> {
     forward_fill(&mut values, max_staleness);
     transform.apply(&values)
 }
@@ -208,8 +242,8 @@ mod tests {
 
     fn channels(frame: &SeriesFrame) -> Vec<Channel> {
         let config = PreprocessConfig::default();
-        let channels = Channel::of(frame, 3, 1..3, &config);
-        assert!(channels.iter().all(Channel::is_valid));
+        let channels = Channel::of(&[TrainingPart::rows(frame, 3)], 1..3, &config);
+        assert!(channels.iter().all(|channel| channel.validate().is_ok()));
         channels
     }
 
@@ -230,7 +264,7 @@ mod tests {
             panic!()
         };
         let scaled = |values: [f64; 4]| values.map(|x| feature.scaler.apply(x)).to_vec();
-        assert_eq!(feature.scaler.offset, 20.0); // The mean of the training rows.
+        assert_eq!(feature.scaler.invert(0.0), 20.0); // The mean of the training rows.
         assert_eq!(
             one.values(&whole, 0).unwrap(),
             scaled([20.0, 30.0, 40.0, 50.0])

@@ -4,8 +4,25 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FeatureTransform, ScalerKind, Target};
+use super::{FeatureTransform, ScalerKind, ScalerSpec, Target, TargetSpec, TransformSpec};
 use crate::{Error, Result};
+
+/// By which rows the series of a [`Panel`](crate::Panel) are scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PanelScaling {
+    /// Each by its own training rows, so that a large one looks like a small one.
+    #[default]
+    PerSeries,
+    /// All by the training rows of all of them, so that their sizes can be told apart.
+    Shared,
+}
+
+named!(PanelScaling, "panel scaling", {
+    PerSeries => "per-series",
+    Shared => "shared",
+});
 
 /// How features and target are transformed and scaled before a model sees them.
 ///
@@ -94,10 +111,10 @@ impl PreprocessConfig {
     /// The transform of a feature, before the training rows decide on
     /// [`FeatureTransform::Auto`].
     pub(crate) fn transform_of(&self, feature: &str) -> FeatureTransform {
-        let transform = self.transforms.get(feature).copied();
-        match transform.unwrap_or(self.transform) {
+        let transform = self.transforms.get(feature).unwrap_or(&self.transform);
+        match transform {
             FeatureTransform::Auto if self.target == Target::Level => FeatureTransform::Level,
-            transform => transform,
+            transform => transform.clone(),
         }
     }
 
@@ -111,7 +128,9 @@ impl PreprocessConfig {
         if let Some(clip) = self.clip.filter(|clip| !(0.0 < *clip && clip.is_finite())) {
             return Err(Error::invalid("clip", clip, "positive"));
         }
+        self.target.validate()?;
+        self.scaler.validate()?;
         let mut transforms = self.transforms.values().chain([&self.transform]);
-        transforms.try_for_each(FeatureTransform::validate)
+        transforms.try_for_each(TransformSpec::validate)
     }
 }

@@ -1,18 +1,58 @@
 //! What is made of a feature before it is scaled.
 
+use std::fmt::Debug;
+
 use serde::{Deserialize, Serialize};
 
+use crate::registry::{Custom, Named, open_enum, registry, restored};
 use crate::{Error, Result};
 
 /// The most rows that a transform may look back.
 pub(crate) const MAX_LOOKBACK: usize = 1_000_000;
 
+/// What an own transform of a feature is, see [`FeatureTransform::custom`].
+///
+/// # Contract
+///
+/// * [`apply`](Self::apply) gives one number for each row, which depends on the row and at most
+///   [`lookback`](Self::lookback) rows before it, and on nothing else.
+/// * It is finite, or NaN where it or a row it needs is missing or outside its domain.
+///
+/// `conformance::check_transform` checks it.
+pub trait TransformSpec: Debug + Send + Sync {
+    /// Checks the settings before any work is done.
+    ///
+    /// # Errors
+    ///
+    /// Settings that no transform can have.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Rows before a row that are needed, at most 1,000,000.
+    fn lookback(&self) -> usize;
+
+    /// Transforms a column; NaN where it or a row it needs is missing.
+    fn apply(&self, values: &[f64]) -> Vec<f64>;
+
+    /// Whether a row's number never falls where its value rises and the rows before stay.
+    fn is_monotone(&self) -> bool {
+        false
+    }
+}
+
+registry! {
+    /// Makes bundles with the transform `C` loadable in this process.
+    pub register_transform, TRANSFORMS: dyn TransformSpec, "transform",
+    ["auto", "level", "log", "difference", "log_difference", "z_score"]
+}
+
 /// What is made of a feature before it is scaled.
 ///
 /// Networks do not extrapolate: a level that trends leaves the range seen in training. Changes
 /// of it do not. Every transform uses the row itself and rows before it, never one after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
 pub enum FeatureTransform {
     /// [`LogDifference`](Self::LogDifference) if all training values are positive, otherwise
@@ -32,11 +72,39 @@ pub enum FeatureTransform {
         /// The number of rows, at least 2, the row itself among them.
         window: usize,
     },
+    /// One that is registered under its name; see [`FeatureTransform::custom`].
+    #[serde(skip)]
+    Custom(Custom<dyn TransformSpec>),
 }
 
+open_enum!(FeatureTransform, TRANSFORMS.own());
+
 impl FeatureTransform {
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// A transform of the caller's own, which is registered under its name.
+    ///
+    /// # Errors
+    ///
+    /// The name is one of the crate's own or another type's; settings that JSON cannot hold.
+    pub fn custom<C: Named + TransformSpec>(spec: &C) -> Result<Self> {
+        Custom::register(&TRANSFORMS, restored!(C, TransformSpec), spec).map(Self::Custom)
+    }
+}
+
+/// An own transform that is not registered passes no [`validate`](TransformSpec::validate), and
+/// makes NaN of everything.
+impl TransformSpec for FeatureTransform {
+    fn validate(&self) -> Result<()> {
         match self {
+            Self::Custom(custom) => {
+                let spec = custom.get(&TRANSFORMS)?;
+                spec.validate()?;
+                match spec.lookback() {
+                    rows if MAX_LOOKBACK < rows => {
+                        Err(Error::invalid("lookback", rows, "at most 1000000"))
+                    }
+                    _ => Ok(()),
+                }
+            }
             Self::ZScore { window } if *window < 2 || MAX_LOOKBACK < *window => {
                 Err(Error::invalid("window", window, "between 2 and 1000000"))
             }
@@ -44,17 +112,16 @@ impl FeatureTransform {
         }
     }
 
-    /// Rows before a row that are needed.
-    pub(crate) fn lookback(&self) -> usize {
+    fn lookback(&self) -> usize {
         match self {
+            Self::Custom(custom) => custom.get(&TRANSFORMS).map_or(0, TransformSpec::lookback),
             Self::Auto | Self::Difference | Self::LogDifference => 1,
             Self::Level | Self::Log => 0,
             Self::ZScore { window } => window.saturating_sub(1),
         }
     }
 
-    /// Transforms a column; NaN where it or a row it needs is missing.
-    pub(crate) fn apply(&self, values: &[f64]) -> Vec<f64> {
+    fn apply(&self, values: &[f64]) -> Vec<f64> {
         let ln = |x: f64| if 0.0 < x { x.ln() } else { f64::NAN };
         let change = |f: &dyn Fn(f64) -> f64| {
             (0..values.len())
@@ -78,6 +145,22 @@ impl FeatureTransform {
                     None => f64::NAN,
                 })
                 .collect(),
+            Self::Custom(custom) => match custom.get(&TRANSFORMS) {
+                Ok(spec) => spec.apply(values),
+                Err(_) => vec![f64::NAN; values.len()],
+            },
+        }
+    }
+
+    fn is_monotone(&self) -> bool {
+        match self {
+            Self::Custom(custom) => {
+                let spec = custom.get(&TRANSFORMS);
+                spec.is_ok_and(TransformSpec::is_monotone)
+            }
+            // A z-score too: the last value moves mean and deviation as well, but its distance
+            // from the mean grows faster than the deviation.
+            _ => true,
         }
     }
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::series::SeriesFrame;
 use crate::transform::channels::Channel;
 use crate::transform::scaler::{Scaler, quantile};
-use crate::transform::{FeatureTransform, PreprocessConfig};
+use crate::transform::{
+    FeatureTransform, PanelScaling, PreprocessConfig, TrainingPart, TransformSpec,
+};
 use crate::{Error, Result};
 
 /// Why a feature of the series is not used.
@@ -62,14 +64,39 @@ pub(crate) struct Preprocessor {
 }
 
 impl Feature {
+    /// Fits to the values that the transform made of the training rows.
+    pub(crate) fn fit(
+        name: &str,
+        transform: FeatureTransform,
+        transformed: &[f64],
+        config: &PreprocessConfig,
+    ) -> Self {
+        let scaler = Scaler::fit(&config.scaler, transformed);
+        let scaled = transformed.iter().map(|x| scaler.apply(*x));
+        let scaled: Vec<f64> = scaled.filter(|x| x.is_finite()).collect();
+        let mean = scaled.iter().sum::<f64>() / scaled.len().max(1) as f64;
+        Self {
+            name: name.to_owned(),
+            transform,
+            scaler,
+            fill: config.clip.map_or(mean, |clip| mean.clamp(-clip, clip)),
+        }
+    }
+
     /// What stands for a transformed value in a window.
     pub(crate) fn scaled(&self, x: f64) -> f64 {
         let x = self.scaler.apply(x);
         if x.is_finite() { x } else { self.fill }
     }
 
-    pub(crate) fn is_valid(&self) -> bool {
-        self.transform.validate().is_ok() && self.scaler.is_valid() && self.fill.is_finite()
+    /// Checks that it is one that a fit can have made.
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.transform.validate()?;
+        self.scaler.validate()?;
+        match self.fill.is_finite() {
+            true => Ok(()),
+            false => Err(Error::series(format!("{:?} has no fill", self.name))),
+        }
     }
 }
 
@@ -114,97 +141,123 @@ fn refuse_target(name: &str, values: &[f64], target: &[f64]) -> Result<()> {
     }
 }
 
+/// Whether all finite values are one.
+fn is_constant<'a>(values: impl IntoIterator<Item = &'a f64>) -> bool {
+    let mut finite = values.into_iter().filter(|x| x.is_finite());
+    let first = finite.next();
+    finite.all(|x| Some(x) == first)
+}
+
 impl Preprocessor {
-    /// Fits to the rows `0..training_rows`; also returns the features that are not used.
+    /// Fits to the rows of all parts before the end of their windows; also returns the features
+    /// that are not used.
     pub(crate) fn fit(
-        frame: &SeriesFrame,
-        training_rows: usize,
+        parts: &[TrainingPart<'_>],
         config: &PreprocessConfig,
+        scaling: PanelScaling,
     ) -> Result<(Self, Vec<(String, Unused)>)> {
-        let target = frame.target();
+        let Some(TrainingPart { frame, .. }) = parts.first() else {
+            return Err(Error::series("there is none"));
+        };
+        let column = |name: &str| -> Vec<Vec<f64>> {
+            let each = parts.iter().map(|part| {
+                let known = part.frame.column(name).unwrap_or_default();
+                known[..part.ends.end].to_vec()
+            });
+            each.collect()
+        };
+        let targets = column(frame.target_name());
         let mut features: Vec<Feature> = Vec::new();
-        let mut kept: Vec<(String, Vec<f64>)> = Vec::new();
+        let mut kept: Vec<(&String, Vec<Vec<f64>>)> = Vec::new();
         let mut unused = Vec::new();
         for name in frame.names() {
             let is_target = name == frame.target_name();
-            let known = frame.column(name).unwrap_or_default();
-            let mut values = known[..training_rows].to_vec();
+            let mut columns = column(name);
             if !is_target {
-                refuse_target(name, &values, &target[..training_rows])?;
-                if values.iter().all(|x| !x.is_finite()) {
+                for (values, target) in columns.iter().zip(&targets) {
+                    refuse_target(name, values, target)?;
+                }
+                if columns.iter().flatten().all(|x| !x.is_finite()) {
                     unused.push((name.clone(), Unused::Empty));
                     continue;
                 }
-                let same = |other: &[f64]| {
-                    values
-                        .iter()
-                        .zip(other)
+                let same = |others: &[Vec<f64>]| {
+                    let pairs = columns.iter().flatten().zip(others.iter().flatten());
+                    pairs
+                        .into_iter()
                         .all(|(x, y)| x == y || (x.is_nan() && y.is_nan()))
                 };
-                let of = if same(target) {
-                    Some(frame.target_name().to_owned())
+                let of = if same(&targets) {
+                    Some(frame.target_name())
                 } else {
-                    kept.iter()
-                        .find(|(_, other)| same(other))
-                        .map(|(name, _)| name.clone())
+                    let other = kept.iter().find(|(_, other)| same(other));
+                    other.map(|(name, _)| name.as_str())
                 };
                 if let Some(of) = of {
+                    let of = of.to_owned();
                     unused.push((name.clone(), Unused::Duplicate { of }));
                     continue;
                 }
-                kept.push((name.clone(), values.clone()));
+                kept.push((name, columns.clone()));
             }
+            let mut all = columns.iter().flatten();
             let transform = match config.transform_of(name) {
-                FeatureTransform::Auto if values.iter().all(|x| 0.0 < *x || x.is_nan()) => {
+                FeatureTransform::Auto if all.all(|x| 0.0 < *x || x.is_nan()) => {
                     FeatureTransform::LogDifference
                 }
                 FeatureTransform::Auto => FeatureTransform::Difference,
                 transform => transform,
             };
-            forward_fill(&mut values, config.max_staleness);
-            let transformed = transform.apply(&values);
-            let mut finite = transformed.iter().copied().filter(|x| x.is_finite());
-            let first = finite.next();
-            if !is_target && finite.all(|x| Some(x) == first) {
+            for values in &mut columns {
+                forward_fill(values, config.max_staleness);
+                *values = transform.apply(values);
+            }
+            let constant = match scaling {
+                PanelScaling::Shared => is_constant(columns.iter().flatten()),
+                PanelScaling::PerSeries => columns.iter().all(|values| is_constant(values)),
+            };
+            if !is_target && constant {
                 unused.push((name.clone(), Unused::Constant));
                 continue;
             }
-            let scaler = Scaler::fit(config.scaler, &transformed);
-            let scaled: Vec<f64> = transformed
-                .iter()
-                .map(|x| scaler.apply(*x))
-                .filter(|x| x.is_finite())
-                .collect();
-            let mean = scaled.iter().sum::<f64>() / scaled.len().max(1) as f64;
-            let fill = match config.clip {
-                Some(clip) => mean.clamp(-clip, clip),
-                None => mean,
-            };
-            features.push(Feature {
-                name: name.clone(),
-                transform,
-                scaler,
-                fill,
-            });
+            features.push(Feature::fit(name, transform, &columns.concat(), config));
         }
-        let max_staleness = config.max_staleness;
-        Ok((
-            Self {
-                features,
-                clip: config.clip,
-                max_staleness,
-                channels: Vec::new(),
-            },
-            unused,
-        ))
+        let fitted = Self {
+            features,
+            clip: config.clip,
+            max_staleness: config.max_staleness,
+            channels: Vec::new(),
+        };
+        Ok((fitted, unused))
     }
 
-    /// Whether it is one that [`fit`](Self::fit) can have made.
-    pub(crate) fn is_valid(&self) -> bool {
-        !self.features.is_empty()
-            && self.features.iter().all(Feature::is_valid)
-            && self.channels.iter().all(Channel::is_valid)
-            && self.clip.is_none_or(|clip| 0.0 < clip)
+    /// The same features and channels, scaled by the rows of one part alone.
+    pub(crate) fn refitted(&self, part: &TrainingPart<'_>, config: &PreprocessConfig) -> Self {
+        let features = self.features.iter().map(|feature| {
+            let known = part.frame.column(&feature.name).unwrap_or_default();
+            let mut values = known[..part.ends.end].to_vec();
+            forward_fill(&mut values, config.max_staleness);
+            let transform = feature.transform.clone();
+            let values = transform.apply(&values);
+            Feature::fit(&feature.name, transform, &values, config)
+        });
+        let channels = self.channels.iter();
+        Self {
+            features: features.collect(),
+            clip: self.clip,
+            max_staleness: self.max_staleness,
+            channels: channels.map(|own| own.refitted(part, config)).collect(),
+        }
+    }
+
+    /// Checks that it is one that [`fit`](Self::fit) can have made.
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.features.iter().try_for_each(Feature::validate)?;
+        self.channels.iter().try_for_each(Channel::validate)?;
+        if self.features.is_empty() || self.clip.is_some_and(|clip| clip <= 0.0) {
+            return Err(Error::series("its features or their limit"));
+        }
+        Ok(())
     }
 
     /// Rows before a window that its first row needs.
@@ -280,6 +333,15 @@ mod tests {
         assert_eq!((values[2], values[3], values[5]), (1.0, 1.0, 2.0));
     }
 
+    fn fit(frame: &SeriesFrame, rows: usize) -> Result<(Preprocessor, Vec<(String, Unused)>)> {
+        let parts = [TrainingPart::rows(frame, rows)];
+        Preprocessor::fit(
+            &parts,
+            &PreprocessConfig::default(),
+            PanelScaling::default(),
+        )
+    }
+
     fn walk(rows: usize) -> Vec<f64> {
         (0..rows)
             .map(|i| 100.0 + ((i * 7919) % 23) as f64)
@@ -296,7 +358,7 @@ mod tests {
             ("none", vec![f64::NAN; 60]),
             ("good", (0..60).map(|i| f64::from(i * i % 17)).collect()),
         ]);
-        let (fitted, unused) = Preprocessor::fit(&frame, 50, &PreprocessConfig::default()).unwrap();
+        let (fitted, unused) = fit(&frame, 50).unwrap();
         let names: Vec<_> = fitted.features.iter().map(|f| f.name.as_str()).collect();
         assert_eq!(names, ["load", "good"]);
         assert_eq!(
@@ -313,7 +375,7 @@ mod tests {
         let mut next = target[1..].to_vec();
         next.push(f64::NAN);
         let frame = frame(&[("load", target), ("next", next)]);
-        let error = Preprocessor::fit(&frame, 60, &PreprocessConfig::default()).unwrap_err();
+        let error = fit(&frame, 60).unwrap_err();
         assert!(matches!(error, Error::TargetInDisguise { feature, .. } if feature == "next"));
     }
 
@@ -323,12 +385,46 @@ mod tests {
         let mut changed = price.clone();
         changed[50..].iter_mut().for_each(|x| *x *= 3.0);
         let (a, b) = (frame(&[("price", price)]), frame(&[("price", changed)]));
-        let config = PreprocessConfig::default();
-        let (fit_a, _) = Preprocessor::fit(&a, 50, &config).unwrap();
-        let (fit_b, _) = Preprocessor::fit(&b, 50, &config).unwrap();
+        let (fit_a, _) = fit(&a, 50).unwrap();
+        let (fit_b, _) = fit(&b, 50).unwrap();
         assert_eq!(fit_a, fit_b);
         let (series_a, series_b) = (fit_a.apply(&a).unwrap(), fit_a.apply(&b).unwrap());
         assert_eq!(series_a.data[..50], series_b.data[..50]);
         assert_ne!(series_a.data[50..], series_b.data[50..]);
+    }
+
+    #[test]
+    fn a_series_of_several_is_scaled_by_its_own_rows_if_told_so() {
+        let large: Vec<f64> = walk(60).iter().map(|x| 1e6 * x).collect();
+        let with_size =
+            |values: Vec<f64>, size: f64| frame(&[("load", values), ("size", vec![size; 60])]);
+        let frames = [with_size(walk(60), 1.0), with_size(large, 2.0)];
+        let parts: Vec<TrainingPart<'_>> = frames
+            .iter()
+            .map(|frame| TrainingPart::rows(frame, 50))
+            .collect();
+        let config = PreprocessConfig::default()
+            .with_default_transform(FeatureTransform::Level)
+            .with_clip(None);
+        let names = |fitted: &Preprocessor| -> Vec<String> {
+            fitted.features.iter().map(|f| f.name.clone()).collect()
+        };
+        // What tells the series apart is of use only if all are scaled alike.
+        let (shared, unused) = Preprocessor::fit(&parts, &config, PanelScaling::Shared).unwrap();
+        assert_eq!(
+            (names(&shared), unused.len()),
+            (vec!["load".into(), "size".into()], 0)
+        );
+        let (fitted, unused) = Preprocessor::fit(&parts, &config, PanelScaling::PerSeries).unwrap();
+        assert_eq!(names(&fitted), ["load"]);
+        assert_eq!(unused, [("size".to_owned(), Unused::Constant)]);
+        let rows = |at: usize| {
+            let own = fitted.refitted(&parts[at], &config);
+            own.apply(&frames[at]).unwrap().data
+        };
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-4;
+        assert!(rows(0).iter().zip(&rows(1)).all(near));
+        let shared = |at: usize| shared.apply(&frames[at]).unwrap().data[0];
+        assert!(1.0 < (shared(0) - shared(1)).abs());
     }
 }

@@ -222,21 +222,17 @@ fn write() {
     let cases = [
         (
             "lstm",
-            NetworkConfig::Lstm(LstmConfig {
-                units: 4,
-                activation: btc_models::Activation::Tanh,
-                negative_slope: 0.5,
-                dropout: 0.2,
-            }),
+            NetworkConfig::Lstm(LstmConfig::default().with_units(4)),
             config.clone(),
         ),
         (
             "cnn",
-            NetworkConfig::Cnn(CnnConfig {
-                filters: 4,
-                kernel: 3,
-                activation: btc_models::Activation::Relu,
-            }),
+            NetworkConfig::Cnn(
+                CnnConfig::default()
+                    .with_filters(4)
+                    .with_kernel(3)
+                    .with_activation(btc_models::Activation::Relu),
+            ),
             config
                 .clone()
                 .with_loss(Loss::Pinball {
@@ -252,14 +248,15 @@ fn write() {
         ),
         (
             "patch_tst",
-            NetworkConfig::PatchTst(PatchTstConfig {
-                patch: 3,
-                stride: 2,
-                width: 4,
-                heads: 2,
-                layers: 1,
-                dropout: 0.1,
-            }),
+            NetworkConfig::PatchTst(
+                PatchTstConfig::default()
+                    .with_patch(3)
+                    .with_stride(2)
+                    .with_width(4)
+                    .with_heads(2)
+                    .with_layers(1)
+                    .with_dropout(0.1),
+            ),
             config
                 .clone()
                 .with_loss(Loss::GaussianNll)

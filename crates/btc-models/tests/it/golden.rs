@@ -4,88 +4,80 @@ use btc_models::Loss;
 use btc_models::metrics::{self, DirectionCount};
 use btc_models::stats::{diebold_mariano, direction_p_value, holm};
 
-use crate::vectors::{assert_near, number, numbers, read};
-
-fn singles(values: &[f64]) -> Vec<f32> {
-    values.iter().map(|x| *x as f32).collect()
-}
+use crate::vectors::{LossCase, Torch, assert_near, exactly, statistics, torch};
 
 #[test]
 fn losses_and_their_gradients_equal_those_of_pytorch() {
-    for case in read("torch.json")["losses"].as_array().unwrap() {
-        let loss: Loss = serde_json::from_value(case["loss"].clone()).unwrap();
-        let (value, gradient) = loss.evaluate(
-            &singles(&numbers(&case["predictions"])),
-            &singles(&numbers(&case["targets"])),
-        );
-        assert_near(&[value], &[number(&case["value"])], 1e-10, "value");
+    for case in torch().losses {
+        let loss: Loss = exactly(&case.loss);
+        let (value, gradient) = loss.evaluate(&case.predictions, &case.targets);
+        assert_near(&[value], &[case.value], 1e-10, "value");
         let gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
-        assert_near(
-            &gradient,
-            &numbers(&case["gradient"]),
-            1e-6,
-            &format!("{loss:?}"),
-        );
+        assert_near(&gradient, &case.gradient, 1e-6, &format!("{loss:?}"));
     }
 }
 
 #[test]
 fn tests_of_forecasts_equal_those_of_scipy_and_statsmodels() {
-    let cases = read("statistics.json");
-    for case in cases["diebold_mariano"].as_array().unwrap() {
-        let horizon = case["horizon"].as_u64().unwrap() as usize;
-        let found =
-            diebold_mariano(&numbers(&case["losses"]), &numbers(&case["other"]), horizon).unwrap();
-        let expected = [number(&case["statistic"]), number(&case["p_value"])];
+    let cases = statistics();
+    for case in cases.diebold_mariano {
+        let found = diebold_mariano(&case.losses, &case.other, case.horizon).unwrap();
         assert_near(
             &[found.statistic, found.p_value],
-            &expected,
+            &[case.statistic, case.p_value],
             1e-9,
             "Diebold-Mariano",
         );
     }
-    for case in cases["binomial"].as_array().unwrap() {
-        let count = |name: &str| case[name].as_u64().unwrap() as usize;
+    for case in cases.binomial {
         let count = DirectionCount {
-            hits: count("hits"),
-            total: count("total"),
+            hits: case.hits,
+            total: case.total,
         };
         let p = direction_p_value(count).unwrap();
-        let error = (p / number(&case["p_value"]) - 1.0).abs();
+        let error = (p / case.p_value - 1.0).abs();
         assert!(error < 1e-9, "{count:?}: {p}");
     }
-    let adjusted = holm(&numbers(&cases["holm"]["p_values"]));
-    assert_near(
-        &adjusted,
-        &numbers(&cases["holm"]["adjusted"]),
-        1e-12,
-        "Holm",
-    );
+    let adjusted = holm(&cases.holm.p_values);
+    assert_near(&adjusted, &cases.holm.adjusted, 1e-12, "Holm");
 }
 
 #[test]
 fn metrics_equal_those_of_scikit_learn() {
-    let case = &read("statistics.json")["metrics"];
-    let (actual, predicted) = (numbers(&case["actual"]), numbers(&case["predicted"]));
-    for (name, metric) in [
-        ("mae", metrics::mae as fn(&[f64], &[f64]) -> f64),
-        ("rmse", metrics::rmse),
-        ("mape", metrics::mape),
+    let case = statistics().metrics;
+    let (actual, predicted) = (&case.actual, &case.predicted);
+    for (name, found, expected) in [
+        ("mae", metrics::mae(actual, predicted), case.mae),
+        ("rmse", metrics::rmse(actual, predicted), case.rmse),
+        ("mape", metrics::mape(actual, predicted), case.mape),
     ] {
-        assert_near(
-            &[metric(&actual, &predicted)],
-            &[number(&case[name])],
-            1e-12,
-            name,
-        );
+        assert_near(&[found], &[expected], 1e-12, name);
     }
-    for (quantile, expected) in case["pinball"].as_object().unwrap() {
+    let singles = |values: &[f64]| values.iter().map(|x| *x as f32).collect::<Vec<f32>>();
+    for (quantile, expected) in case.pinball {
         let loss = Loss::Pinball {
             quantiles: vec![quantile.parse().unwrap()],
         };
-        let (value, _) = loss.evaluate(&singles(&predicted), &singles(&actual));
-        assert_near(&[value], &[number(expected)], 1e-5, "pinball");
+        let (value, _) = loss.evaluate(&singles(predicted), &singles(actual));
+        assert_near(&[value], &[expected], 1e-5, "pinball");
     }
+}
+
+#[test]
+#[should_panic(expected = "nobody reads [\"reduction\"]")]
+fn a_setting_that_nobody_reads_is_refused() {
+    exactly::<Loss>(&serde_json::json!({"type": "huber", "delta": 0.7, "reduction": "sum"}));
+}
+
+#[test]
+fn a_key_that_nobody_reads_is_refused() {
+    let whole = r#"{"losses": [], "optimizers": [], "recurrent": []}"#;
+    assert!(serde_json::from_str::<Torch>(whole).is_ok());
+    let more = whole.replace('}', r#", "schedules": []}"#);
+    assert!(serde_json::from_str::<Torch>(&more).is_err());
+    let case = r#"{"loss": {"type": "mse"}, "predictions": [], "targets": [], "value": 0.0,
+        "gradient": [], "weight": 2.0}"#;
+    assert!(serde_json::from_str::<LossCase>(case).is_err());
 }
 
 #[test]

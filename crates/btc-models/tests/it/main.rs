@@ -14,6 +14,8 @@ mod comparison;
 #[cfg(feature = "nn")]
 mod covariates;
 #[cfg(feature = "nn")]
+mod device;
+#[cfg(feature = "nn")]
 mod golden;
 #[cfg(feature = "nn")]
 mod holes;
@@ -23,6 +25,10 @@ mod networks;
 #[cfg(feature = "nn")]
 mod onnx;
 mod own_network;
+#[cfg(feature = "nn")]
+mod own_parts;
+#[cfg(feature = "nn")]
+mod panel;
 #[cfg(feature = "nn")]
 mod pinned_networks;
 #[cfg(feature = "nn")]

@@ -6,9 +6,9 @@ use btc_models::{
     Error, FeatureTransform, Forecaster, Loss, ModelType, ScalerKind, SeriesFrame, Target,
     TrainConfig,
 };
+use btc_testing::python_with;
 use serde_json::{Value, json};
 
-use crate::python::python;
 use crate::support::{frame, network, normals, random_walk, train};
 
 /// Models with the frames whose rows they are applied to.
@@ -27,7 +27,7 @@ impl Cases {
     }
 
     /// Asserts that onnxruntime forecasts what the crate does.
-    fn check(&self, python: &str) {
+    fn check(&self, mut python: Command) {
         let dir = tempfile::tempdir().unwrap();
         let mut cases = Vec::new();
         for (at, (forecaster, frames)) in self.0.iter().enumerate() {
@@ -42,11 +42,7 @@ impl Cases {
         let path = dir.path().join("cases.json");
         std::fs::write(&path, Value::from(cases).to_string()).unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/apply_onnx.py");
-        let output = Command::new(python)
-            .arg(script)
-            .arg(&path)
-            .output()
-            .unwrap();
+        let output = python.arg(script).arg(&path).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");
         let answers: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
@@ -104,7 +100,7 @@ fn near(name: &str, found: &Value, expected: f64) {
 
 #[test]
 fn onnxruntime_forecasts_the_same_with_every_network() {
-    let Some(python) = python("onnxruntime") else {
+    let Some(python) = python_with("onnxruntime") else {
         return;
     };
     let whole = random_walk(4, 160);
@@ -126,12 +122,12 @@ fn onnxruntime_forecasts_the_same_with_every_network() {
         );
         cases.add(forecaster, &whole, 90, 2);
     }
-    cases.check(&python);
+    cases.check(python);
 }
 
 #[test]
 fn every_activation_length_and_number_of_steps_is_written() {
-    let Some(python) = python("onnxruntime") else {
+    let Some(python) = python_with("onnxruntime") else {
         return;
     };
     let whole = random_walk(5, 160);
@@ -151,12 +147,12 @@ fn every_activation_length_and_number_of_steps_is_written() {
             cases.add(train(&relu, &training, &config), &whole, 60, 1);
         }
     }
-    cases.check(&python);
+    cases.check(python);
 }
 
 #[test]
 fn every_loss_target_scaler_and_transform_is_written() {
-    let Some(python) = python("onnxruntime") else {
+    let Some(python) = python_with("onnxruntime") else {
         return;
     };
     let whole = random_walk(6, 160);
@@ -183,17 +179,17 @@ fn every_loss_target_scaler_and_transform_is_written() {
             FeatureTransform::ZScore { window: 9 },
         ] {
             let mut config = config.clone().with_clip(None);
-            config.scaler = scaler;
+            config.scaler = scaler.clone();
             config.transform = transform;
             cases.add(train(&n_linear, &training, &config), &whole, 40, 2);
         }
     }
-    cases.check(&python);
+    cases.check(python);
 }
 
 #[test]
 fn missing_and_negative_values_are_what_they_are_to_the_crate() {
-    let Some(python) = python("onnxruntime") else {
+    let Some(python) = python_with("onnxruntime") else {
         return;
     };
     let rows = 160;
@@ -213,7 +209,7 @@ fn missing_and_negative_values_are_what_they_are_to_the_crate() {
         let forecaster = train(&network(ModelType::NLinear, true), &training, &config);
         cases.add(forecaster, &whole, 60, 55);
     }
-    cases.check(&python);
+    cases.check(python);
 }
 
 #[test]

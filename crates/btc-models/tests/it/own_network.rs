@@ -69,6 +69,6 @@ fn an_own_network_is_trained_saved_and_loaded_by_its_name() {
     let unknown: NetworkConfig = serde_json::from_str(r#"{"type": "TwoLayer"}"#).unwrap();
     let error = unknown.default_loss().unwrap_err();
     assert!(
-        matches!(&error, Error::UnknownName { known, .. } if known.iter().any(|x| x == "TwoLayers"))
+        matches!(&error, Error::NotRegistered { known, .. } if known.iter().any(|x| x == "TwoLayers"))
     );
 }

@@ -59,7 +59,7 @@ fn corrupted(whole: &SeriesFrame, row: usize, factor: f64) -> SeriesFrame {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(btc_testing::cases(24))]
 
     #[test]
     fn no_forecast_depends_on_rows_after_its_origin(

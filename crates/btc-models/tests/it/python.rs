@@ -1,43 +1,13 @@
 //! Stored models, applied by PyTorch.
 
-use std::process::Command;
-
 use btc_models::{ModelType, TrainConfig};
+use btc_testing::python_with;
 
 use crate::support::{network, random_walk, train};
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "which Python to use is for tests alone"
-)]
-fn setting(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
-/// The Python that has `module`; without one, the test is skipped unless it is required.
-pub(crate) fn python(module: &str) -> Option<String> {
-    let python = setting("BTC_PYTHON").unwrap_or_else(|| "python3".into());
-    let found = Command::new(&python)
-        .args(["-c", &format!("import {module}")])
-        .output();
-    if found.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    let required = setting("BTC_REQUIRE").unwrap_or_default();
-    let required = required
-        .split([',', ' '])
-        .any(|name| name.eq_ignore_ascii_case(module));
-    assert!(
-        !required,
-        "{python} cannot import {module}, which BTC_REQUIRE asks for"
-    );
-    println!("skipped: {python} cannot import {module}");
-    None
-}
-
 #[test]
 fn pytorch_loads_every_model_and_forecasts_the_same() {
-    let Some(python) = python("torch") else {
+    let Some(mut command) = python_with("torch") else {
         return;
     };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/pytorch.py");
@@ -50,7 +20,6 @@ fn pytorch_loads_every_model_and_forecasts_the_same() {
         .map(|name| (name.clone(), frame.column(name).unwrap().into()))
         .collect();
     std::fs::write(&series, serde_json::Value::from(columns).to_string()).unwrap();
-    let mut command = Command::new(&python);
     command.arg(script).arg(&series);
     let mut expected = Vec::new();
     for model in ModelType::ALL {

@@ -361,7 +361,7 @@ fn levels_can_be_predicted_as_such() {
     ] {
         let config = TrainConfig::default()
             .with_levels()
-            .with_scaler(scaler)
+            .with_scaler(scaler.clone())
             .with_epochs(60);
         let forecaster = train(&network(ModelType::NLinear, true), &whole, &config);
         let forecast = forecaster.forecast(&whole).unwrap();

@@ -346,33 +346,28 @@ fn a_forecast_across_a_hole_says_so_or_is_refused() {
     .unwrap();
     register_best(&client, &register_config(), &table).unwrap();
     let whole = predict(&client, &PredictConfig::new("model"), &table).unwrap();
-    assert!(whole.missing_days.is_empty() && whole.warnings().is_empty());
+    assert!(whole.missing.is_empty() && whole.warnings().is_empty());
     let rows = table.num_rows();
     let gap = without(&table, &[rows - 3, rows - 2]);
     let across = predict(&client, &PredictConfig::new("model"), &gap).unwrap();
-    let days: Vec<String> = across
-        .missing_days
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(days, ["2024-12-29", "2024-12-30"]);
-    assert!(across.warnings()[0].contains("2024-12-29"));
+    // The closes of the 29th and the 30th.
+    let closes = [(2024, 12, 30), (2024, 12, 31)].map(|(year, month, day)| {
+        let day = chrono::NaiveDate::from_ymd_opt(year, month, day).unwrap();
+        day.and_time(chrono::NaiveTime::MIN).and_utc()
+    });
+    assert_eq!(across.missing, closes);
+    assert!(across.warnings()[0].contains("2024-12-29, 2024-12-30"));
     let strict = PredictConfig {
         refuse_holes: true,
         ..PredictConfig::new("model")
     };
     assert!(matches!(
         predict(&client, &strict, &gap).unwrap_err(),
-        Error::Holes { days } if days == across.missing_days
+        Error::Holes { missing } if missing == closes
     ));
     // A hole that the window does not reach is none of the forecast's.
     let far = without(&table, &[rows - 100]);
-    assert!(
-        predict(&client, &strict, &far)
-            .unwrap()
-            .missing_days
-            .is_empty()
-    );
+    assert!(predict(&client, &strict, &far).unwrap().missing.is_empty());
 }
 
 #[test]

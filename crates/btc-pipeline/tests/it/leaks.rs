@@ -81,7 +81,7 @@ fn selection_does_not_look_beyond_its_own_targets() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(btc_testing::cases(12))]
     #[test]
     fn a_forecast_is_the_same_without_the_rows_after_it(cut in 1usize..200, junk in 1.0f64..1e6) {
         let folder = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod compare;
+mod frequency;
 mod interrupt;
 mod leaks;
 mod martingale;

@@ -1,13 +1,15 @@
+//! The stages one after the other: search, registration, forecast.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 use btc_pipeline::{
-    CHAMPION, Error, ErrorKind, PredictConfig, PrunerKind, RegisterConfig, SamplerKind,
-    StudyConfig, TrainingFrame, Verdict, forecast_experiment, predict, register_best,
+    CHAMPION, Error, ErrorKind, PredictConfig, RegisterConfig, StudyConfig, TrainingFrame, Verdict,
+    forecast_experiment, predict, register_best,
 };
 use btc_track::{RunQuery, TrackingClient};
-use btc_tune::{InMemoryStorage, TrialState};
+use btc_tune::{InMemoryStorage, PrunerKind, SamplerKind, TrialState};
 
 use crate::{config, project, register_config, run_search, series, table};
 

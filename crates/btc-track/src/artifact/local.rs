@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use btc_files::{NewFile, Sha256, create_dirs};
 
 use super::{ArtifactPath, ArtifactRepository, ArtifactUri, Written};
 use crate::entity::FileInfo;
@@ -95,22 +95,18 @@ impl LocalArtifacts {
         let folder = place.parent().unwrap_or(&self.root);
         let uploads = self.root.join(UPLOADS);
         fs::create_dir_all(&uploads).map_err(failed)?;
-        let mut file = super::draft_in(&uploads).map_err(failed)?;
-        let (size, sha256) = copy(content, file.as_file_mut()).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
+        let mut file = NewFile::create_in(&uploads, &place).map_err(failed)?;
+        let (size, sha256) = copy(content, &mut file).map_err(failed)?;
 
         let digest_place = self.digest_place(relative);
         let digests = digest_place.parent().unwrap_or(&self.root);
-        fs::create_dir_all(digests).map_err(failed)?;
-        let mut digest = super::draft_in(&uploads).map_err(failed)?;
+        create_dirs(digests).map_err(failed)?;
+        let mut digest = NewFile::create_in(&uploads, &digest_place).map_err(failed)?;
         digest.write_all(sha256.as_bytes()).map_err(failed)?;
 
-        fs::create_dir_all(folder).map_err(failed)?;
-        digest
-            .persist(&digest_place)
-            .map_err(|error| failed(error.error))?;
-        file.persist(&place).map_err(|error| failed(error.error))?;
-        sync_folder(folder).map_err(failed)?;
+        create_dirs(folder).map_err(failed)?;
+        digest.finish().map_err(failed)?;
+        file.finish().map_err(failed)?;
         Ok(Written { size, sha256 })
     }
 
@@ -127,7 +123,7 @@ impl LocalArtifacts {
         };
         let uploads = self.root.join(UPLOADS);
         fs::create_dir_all(&uploads).map_err(failed)?;
-        let staging = tempfile::tempdir_in(&uploads).map_err(failed)?;
+        let staging = btc_files::temporary_dir(&uploads, "folder-").map_err(failed)?;
         // The same layout below another root, moved into place at the end.
         let staged = Self::new(staging.path());
         staged.copy_folder(local, target)?;
@@ -139,7 +135,7 @@ impl LocalArtifacts {
         let digests = self.root.join(DIGESTS).join(target.as_str());
         let parents = [place.parent(), digests.parent()];
         for parent in parents.into_iter().flatten() {
-            fs::create_dir_all(parent).map_err(failed)?;
+            create_dirs(parent).map_err(failed)?;
         }
         // Leftovers of a folder that was deleted must not block the move.
         let _ = fs::remove_dir_all(&digests);
@@ -148,7 +144,7 @@ impl LocalArtifacts {
         parents
             .into_iter()
             .flatten()
-            .try_for_each(sync_folder)
+            .try_for_each(btc_files::sync_dir)
             .map_err(failed)
     }
 
@@ -334,8 +330,8 @@ impl ArtifactRepository for LocalArtifacts {
     }
 }
 
-fn copy(from: &mut dyn Read, to: &mut File) -> io::Result<(u64, String)> {
-    let mut hasher = Sha256::new();
+fn copy(from: &mut dyn Read, to: &mut impl Write) -> io::Result<(u64, String)> {
+    let mut hasher = Sha256::default();
     let mut buffer = vec![0; 64 * 1024];
     let mut size = 0;
     loop {
@@ -349,15 +345,5 @@ fn copy(from: &mut dyn Read, to: &mut File) -> io::Result<(u64, String)> {
         to.write_all(&buffer[..n])?;
         size += n as u64;
     }
-    Ok((size, format!("{:x}", hasher.finalize())))
-}
-
-/// Makes a rename in `folder` last.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    // Only Unix lets a folder be opened and synced.
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
+    Ok((size, hasher.hex()))
 }

@@ -48,15 +48,3 @@ pub trait ArtifactRepository: Debug + Send + Sync {
     /// The local folder or file behind a URI, if there is one; it need not exist.
     fn local_path(&self, uri: &str) -> Option<PathBuf>;
 }
-
-/// A file in `folder` that gets its name when it is whole. Its mode is that of
-/// any new file: what the umask leaves.
-pub(crate) fn draft_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
-}

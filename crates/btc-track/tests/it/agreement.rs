@@ -123,7 +123,7 @@ fn found(client: &TrackingClient, specs: &[Spec], query: &RunQuery) -> Vec<Strin
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(btc_testing::cases(64))]
 
     #[test]
     fn memory_and_sqlite_find_the_same_runs_in_the_same_order(

@@ -1,3 +1,5 @@
+//! Every store passes the same cases.
+
 use btc_track::{TrackingClient, conformance};
 
 #[test]

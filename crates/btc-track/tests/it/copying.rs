@@ -1,3 +1,5 @@
+//! What is copied from server to server arrives whole.
+
 use btc_track::*;
 
 use crate::http::Server;

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use btc_testing::wait_until;
 use btc_track::TrackingClient;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -27,11 +28,7 @@ pub(crate) fn open(folder: &Path) -> TrackingClient {
 #[test]
 #[ignore = "started by other tests"]
 fn serve() {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the only way to tell a test its folder"
-    )]
-    let Ok(folder) = std::env::var(FOLDER) else {
+    let Some(folder) = btc_testing::variable(FOLDER) else {
         return;
     };
     let client = open(Path::new(&folder));
@@ -136,7 +133,11 @@ fn every_acknowledged_write_survives_kills() {
                     let _ = write(address, run, writer, round, seen);
                 });
             }
-            std::thread::sleep(Duration::from_millis(40 + (round as u64 * 7) % 60));
+            let before = seen.lock().unwrap().len();
+            wait_until("acknowledged writes", || {
+                before + 2 * WRITERS < seen.lock().unwrap().len()
+            });
+            std::thread::sleep(Duration::from_millis((round as u64 * 7) % 60));
             child.kill().unwrap();
             child.wait().unwrap();
         });
@@ -195,10 +196,11 @@ fn a_terminated_server_ends_cleanly_and_leaves_one_file() {
         .unwrap()
         .to_owned();
     let stop = AtomicBool::new(false);
-    let acknowledged = std::thread::scope(|scope| {
+    let acknowledged = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
-            let mut n = 0;
             while !stop.load(Ordering::Relaxed) {
+                let n = acknowledged.load(Ordering::Relaxed);
                 let body =
                     json!({"run_id": run, "key": "m", "value": 1, "timestamp": n, "step": n});
                 let path = "/api/2.0/mlflow/runs/log-metric";
@@ -208,13 +210,16 @@ fn a_terminated_server_ends_cleanly_and_leaves_one_file() {
                     "application/json",
                     body.to_string().as_bytes(),
                 ) {
-                    Ok(answer) if answer.status == 200 => n += 1,
+                    Ok(answer) if answer.status == 200 => {
+                        acknowledged.fetch_add(1, Ordering::Relaxed);
+                    }
                     _ => break,
                 }
             }
-            n
         });
-        std::thread::sleep(Duration::from_millis(200));
+        wait_until("acknowledged writes", || {
+            20 < acknowledged.load(Ordering::Relaxed)
+        });
         let terminated = Command::new("kill")
             .args(["-TERM", &child.id().to_string()])
             .status();
@@ -222,9 +227,9 @@ fn a_terminated_server_ends_cleanly_and_leaves_one_file() {
         let status = child.wait().unwrap();
         stop.store(true, Ordering::Relaxed);
         assert!(status.success(), "{status}");
-        writer.join().unwrap()
+        writer.join().unwrap();
     });
-    assert!(acknowledged > 0);
+    let acknowledged = acknowledged.into_inner();
     assert!(!folder.path().join("track.db-wal").exists());
     let stored = open(folder.path()).metric_history(&run, "m").unwrap().len();
     assert!(stored >= acknowledged, "{stored} of {acknowledged}");

@@ -21,7 +21,6 @@ mod http;
 mod large;
 #[cfg(all(feature = "server", feature = "sqlite"))]
 mod mlflow;
-mod programs;
 #[cfg(feature = "yaml")]
 mod project;
 #[cfg(feature = "server")]

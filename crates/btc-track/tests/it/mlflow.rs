@@ -1,15 +1,14 @@
 //! The unmodified MLflow client against our server.
 
 use std::path::Path;
-use std::process::Command;
 
+use btc_testing::python_with;
 use btc_track::TrackingClient;
 
 use crate::http::Server;
-use crate::programs::python_with;
 
 fn check(section: &str) {
-    let Some(python) = python_with("mlflow") else {
+    let Some(mut python) = python_with("mlflow") else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -17,7 +16,7 @@ fn check(section: &str) {
     let client = TrackingClient::open(&database, &folder.path().join("artifacts")).unwrap();
     let server = Server::start(client);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/mlflow_client.py");
-    let output = Command::new(python)
+    let output = python
         .arg(script)
         .arg(format!("http://{}", server.address))
         .arg(section)

@@ -1,11 +1,11 @@
-use std::fs;
-use std::process::Command;
+//! Projects and model files, as MLflow has them.
 
+use std::fs;
+
+use btc_testing::python_with;
 use btc_track::mlmodel::{Column, DataType, ModelFile, Signature};
 use btc_track::mlproject::{Project, ProjectRunConfig, run_project};
 use btc_track::{ActiveRun, Error, RunSpec, RunStatus, TrackingClient};
-
-use crate::programs::python_with;
 
 const PROJECT: &str = r#"
 name: prices
@@ -136,7 +136,7 @@ fn broken_project_files_are_refused() {
 
 #[test]
 fn mlflow_reads_our_model_file() {
-    let Some(python) = python_with("mlflow") else {
+    let Some(mut python) = python_with("mlflow") else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -160,7 +160,7 @@ assert info.utc_time_created == '2023-11-14 22:13:20.123000', info.utc_time_crea
 assert [c.name for c in info.signature.inputs] == ['close', 'n'], info.signature
 assert str(info.signature.outputs.inputs[0].type) == 'DataType.double', info.signature
 ";
-    let output = Command::new(python)
+    let output = python
         .args(["-c", script])
         .arg(folder.path())
         .output()

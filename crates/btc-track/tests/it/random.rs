@@ -123,7 +123,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(btc_testing::cases(1000))]
 
     #[test]
     fn any_filter_is_read_or_refused_with_a_position(text in text()) {
@@ -178,13 +178,8 @@ fn any_body_is_answered_without_an_internal_error() {
         "model-versions/transition-stage",
         "model-versions/search",
     ]);
-    let config = ProptestConfig {
-        cases: 2000,
-        failure_persistence: None,
-        ..Default::default()
-    };
     let mut connection = server.connect();
-    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let mut runner = proptest::test_runner::TestRunner::new(btc_testing::cases(2000));
     let connection = std::cell::RefCell::new(&mut connection);
     runner
         .run(&(endpoint, body()), |(endpoint, body)| {

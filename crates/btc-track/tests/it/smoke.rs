@@ -1,3 +1,5 @@
+//! The client on a file: what is written is there when it is opened again.
+
 use std::path::Path;
 
 use btc_track::*;

@@ -1,6 +1,5 @@
 //! What the machine does is logged beside a run's own metrics.
 
-use std::thread::sleep;
 use std::time::Duration;
 
 use btc_track::{ActiveRun, Run, RunSpec, RunStatus, TrackingClient};
@@ -29,7 +28,14 @@ fn samples_come_while_a_run_goes_on_and_at_its_end() {
         .unwrap()
         .with_system_metrics(Duration::from_millis(200));
     let id = run.id().to_owned();
-    sleep(Duration::from_millis(700));
+    let sampled = "system/system_memory_usage_megabytes";
+    btc_testing::wait_until("the third sample", || {
+        let run = client.run(&id).unwrap();
+        let metrics = &run.data.metrics;
+        metrics
+            .iter()
+            .any(|metric| metric.key == sampled && 2 <= metric.step)
+    });
     run.log_metric("loss", 1.0, 0).unwrap();
     run.end(RunStatus::Finished).unwrap();
 

@@ -1,6 +1,7 @@
 //! When a trial that goes badly ends early.
 
 mod hyperband;
+mod kind;
 mod patient;
 mod percentile;
 mod successive_halving;
@@ -16,6 +17,7 @@ use crate::frozen::FrozenTrial;
 use crate::sampler::StudyView;
 
 pub use hyperband::{HyperbandConfig, HyperbandPruner};
+pub use kind::PrunerKind;
 pub use patient::PatientPruner;
 pub use percentile::{MedianPruner, PercentileConfig, PercentilePruner, PrunedTrials};
 pub use successive_halving::{SuccessiveHalvingConfig, SuccessiveHalvingPruner};

@@ -3,7 +3,7 @@
 //! Hansen (2016), arXiv:1604.00772, with negative weights ("active" update). Nothing but the generation
 //! of a trial is stored: the distribution is worked out again from the trials.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rand::Rng;
 
@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::frozen::{FrozenTrial, Param, TrialState};
 use crate::linalg::{Matrix, dot};
 use crate::search_space::{SearchSpace, intersection_search_space};
+use crate::sync::lock;
 
 const GENERATION: &str = "cma:generation";
 
@@ -48,7 +49,7 @@ impl CmaEsSampler {
 
     /// Lives through all generations that are complete.
     fn evolve(&self, study: StudyView<'_>, space: &SearchSpace) -> Evolution {
-        let mut slot = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.cache);
         let known = slot.take().filter(|known| {
             known.space == *space
                 && known.used.iter().all(|(position, trial)| {

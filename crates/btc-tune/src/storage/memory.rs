@@ -1,6 +1,6 @@
 //! Studies that live as long as the process.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -9,6 +9,7 @@ use super::records::Records;
 use super::{AttrScope, Heartbeat, NewTrial, Storage, TrialUpdate};
 use crate::error::{Error, Result};
 use crate::frozen::{FrozenStudy, FrozenTrial, StudyDirection, StudyId, TrialId};
+use crate::sync::lock;
 
 /// Keeps studies in memory, for tests and for searches nobody looks at later.
 #[derive(Debug, Default)]
@@ -21,32 +22,27 @@ impl InMemoryStorage {
     pub fn new() -> Self {
         Self::default()
     }
-
-    fn lock(&self) -> MutexGuard<'_, Records> {
-        // Records change only after all checks, so a panic elsewhere leaves them whole.
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Storage for InMemoryStorage {
     fn create_study(&self, name: &str, directions: &[StudyDirection]) -> Result<StudyId> {
-        self.lock().create_study(name, directions)
+        lock(&self.records).create_study(name, directions)
     }
 
     fn delete_study(&self, study: StudyId) -> Result<()> {
-        self.lock().delete_study(study)
+        lock(&self.records).delete_study(study)
     }
 
     fn find_study(&self, name: &str) -> Result<Option<StudyId>> {
-        Ok(self.lock().find_study(name))
+        Ok(lock(&self.records).find_study(name))
     }
 
     fn study(&self, study: StudyId) -> Result<FrozenStudy> {
-        Ok(self.lock().study(study)?.frozen.clone())
+        Ok(lock(&self.records).study(study)?.frozen.clone())
     }
 
     fn study_ids(&self) -> Result<Vec<StudyId>> {
-        Ok(self.lock().study_ids())
+        Ok(lock(&self.records).study_ids())
     }
 
     fn set_study_attr(
@@ -56,11 +52,11 @@ impl Storage for InMemoryStorage {
         key: &str,
         value: &Value,
     ) -> Result<()> {
-        self.lock().set_study_attr(study, scope, key, value)
+        lock(&self.records).set_study_attr(study, scope, key, value)
     }
 
     fn create_trial(&self, study: StudyId, trial: NewTrial) -> Result<Arc<FrozenTrial>> {
-        self.lock()
+        lock(&self.records)
             .create_trial(study, None, trial)?
             .ok_or_else(|| Error::UnknownTrial {
                 trial: "created just now".to_owned(),
@@ -73,11 +69,11 @@ impl Storage for InMemoryStorage {
         number: usize,
         trial: NewTrial,
     ) -> Result<Option<Arc<FrozenTrial>>> {
-        self.lock().create_trial(study, Some(number), trial)
+        lock(&self.records).create_trial(study, Some(number), trial)
     }
 
     fn update_trial(&self, trial: TrialId, updates: &[TrialUpdate]) -> Result<()> {
-        self.lock().update_trial(trial, updates)
+        lock(&self.records).update_trial(trial, updates)
     }
 
     fn claim_trial(
@@ -87,7 +83,7 @@ impl Storage for InMemoryStorage {
         heartbeat: Heartbeat,
         updates: &[TrialUpdate],
     ) -> Result<bool> {
-        let mut records = self.lock();
+        let mut records = lock(&self.records);
         let claimed = records.claim_trial(trial, now, updates)?;
         if claimed && heartbeat == Heartbeat::On {
             records.record_heartbeat(trial, now)?;
@@ -96,18 +92,18 @@ impl Storage for InMemoryStorage {
     }
 
     fn trial(&self, trial: TrialId) -> Result<Arc<FrozenTrial>> {
-        self.lock().trial(trial).cloned()
+        lock(&self.records).trial(trial).cloned()
     }
 
     fn trials(&self, study: StudyId) -> Result<Vec<Arc<FrozenTrial>>> {
-        Ok(self.lock().study(study)?.trials.clone())
+        Ok(lock(&self.records).study(study)?.trials.clone())
     }
 
     fn record_heartbeat(&self, trial: TrialId, now: DateTime<Utc>) -> Result<()> {
-        self.lock().record_heartbeat(trial, now)
+        lock(&self.records).record_heartbeat(trial, now)
     }
 
     fn stale_trials(&self, study: StudyId, limit: DateTime<Utc>) -> Result<Vec<TrialId>> {
-        self.lock().stale_trials(study, limit)
+        lock(&self.records).stale_trials(study, limit)
     }
 }

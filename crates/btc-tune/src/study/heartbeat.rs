@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Study;
 use crate::frozen::TrialId;
+use crate::sync::lock;
 
 /// How workers show that they are alive.
 ///
@@ -46,33 +47,22 @@ struct Beating {
 
 impl Heart {
     pub(super) fn add(&self, trial: TrialId) {
-        self.beating
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .trials
-            .insert(trial);
+        lock(&self.beating).trials.insert(trial);
     }
 
     pub(super) fn remove(&self, trial: TrialId) {
-        self.beating
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .trials
-            .remove(&trial);
+        lock(&self.beating).trials.remove(&trial);
     }
 
     pub(super) fn stop(&self) {
-        self.beating
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .stopped = true;
+        lock(&self.beating).stopped = true;
         self.changed.notify_all();
     }
 
     /// Beats until stopped.
     pub(super) fn run(&self, study: &Study, interval: Duration) {
         loop {
-            let beating = self.beating.lock().unwrap_or_else(PoisonError::into_inner);
+            let beating = lock(&self.beating);
             let (beating, _) = self
                 .changed
                 .wait_timeout_while(beating, interval, |beating| !beating.stopped)

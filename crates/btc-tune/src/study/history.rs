@@ -6,9 +6,10 @@
 //! repeat no other. Without retries ordinals are numbers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::frozen::{FrozenTrial, TrialState};
+use crate::sync::lock;
 
 /// The trial a retry repeats, by its number; as Optuna's callback for retries writes it.
 pub(super) const FAILED_TRIAL: &str = "failed_trial";
@@ -73,7 +74,7 @@ impl Renumbered {
                 None => latest.push(trial),
             }
         }
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         let length = kept.len().max(trials.len());
         kept.resize(length, None);
         latest

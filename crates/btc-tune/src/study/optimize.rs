@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Study;
@@ -14,6 +14,7 @@ use super::history::{Sight, next_ordinal};
 use super::worker::Worker;
 use crate::error::{Error, Result};
 use crate::frozen::FrozenTrial;
+use crate::sync::{into_inner, lock};
 use crate::trial::{ObjectiveError, Outcome, Trial};
 
 /// Called after each trial; may end the run.
@@ -228,9 +229,7 @@ impl Run<'_> {
                         });
                     }
                 });
-                let error = first_error
-                    .into_inner()
-                    .unwrap_or_else(PoisonError::into_inner);
+                let error = into_inner(first_error);
                 error.map_or(Ok(()), Err)
             }
         }
@@ -362,9 +361,4 @@ impl Run<'_> {
         }
         flow
     }
-}
-
-/// What a lock guards here is whole at any moment, also if a callback panics.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

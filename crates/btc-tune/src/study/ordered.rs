@@ -4,12 +4,13 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 
 use super::history::{Sight, as_begun, next_ordinal};
-use super::optimize::{Evaluation, Run, lock};
+use super::optimize::{Evaluation, Run};
 use crate::error::{Error, Result};
 use crate::frozen::FrozenTrial;
+use crate::sync::{into_inner, lock, wait};
 use crate::trial::Trial;
 
 /// A trial whose end the callbacks were not shown yet.
@@ -86,10 +87,7 @@ impl Run<'_> {
                 });
             }
         });
-        let progress = order
-            .progress
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let progress = into_inner(order.progress);
         if let Some(panic) = progress.panic {
             resume_unwind(panic);
         }
@@ -113,10 +111,7 @@ impl Order<'_> {
                 {
                     break (trials, ordinal);
                 }
-                progress = self
-                    .moved
-                    .wait(progress)
-                    .unwrap_or_else(PoisonError::into_inner);
+                progress = wait(&self.moved, progress);
             };
             if progress.limit.is_some_and(|limit| limit <= ordinal) || !self.run.may_begin() {
                 return;

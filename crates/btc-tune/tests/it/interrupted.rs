@@ -373,14 +373,6 @@ mod killed {
     /// At which ordinal and moment to wait for the end.
     const AT: &str = "BTC_TUNE_TEST_AT";
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a process is told by its environment what to do"
-    )]
-    fn variable(name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-
     fn open(url: &str) -> Study {
         let config = TpeConfig {
             n_startup_trials: 4,
@@ -401,8 +393,10 @@ mod killed {
     #[test]
     #[ignore = "run by the test of killed processes"]
     fn worker() {
-        let Some(url) = variable(URL) else { return };
-        let at = variable(AT).unwrap();
+        let Some(url) = btc_testing::variable(URL) else {
+            return;
+        };
+        let at = btc_testing::variable(AT).unwrap();
         let study = open(&url);
         let left = TRIALS - results(&study).len();
         let look = |trial: &Trial, moment: usize| {
@@ -414,7 +408,7 @@ mod killed {
             }
             Ok(())
         };
-        let jobs = variable(JOBS).unwrap().parse().unwrap();
+        let jobs = btc_testing::variable(JOBS).unwrap().parse().unwrap();
         study
             .optimize_with(options(left, jobs), |trial| objective(trial, &look))
             .unwrap();

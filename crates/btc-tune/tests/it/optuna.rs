@@ -4,9 +4,9 @@
 //! `BTC_REQUIRE` names it.
 
 use std::path::Path;
-use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use btc_testing::python_with;
 use btc_tune::{
     CategoricalDistribution, Choice, Distribution, FloatDistribution, FrozenTrial, IntDistribution,
     ObjectiveError, Outcome, Storage, Study, StudyDirection, TpeConfig, TpeSampler, Trial,
@@ -14,44 +14,11 @@ use btc_tune::{
 };
 use serde_json::{Value, json};
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are told by the environment what to use"
-)]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
-fn python() -> String {
-    variable("BTC_PYTHON").unwrap_or_else(|| "python3".to_owned())
-}
-
-/// Whether Optuna is there; says so once if not.
-fn has_optuna() -> bool {
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    *FOUND.get_or_init(|| {
-        let import = Command::new(python())
-            .args(["-c", "import optuna"])
-            .output();
-        let found = import.is_ok_and(|output| output.status.success());
-        let required = variable("BTC_REQUIRE").unwrap_or_default();
-        let required = required.split([',', ' ']).any(|name| name == "optuna");
-        assert!(
-            found || !required,
-            "optuna is required, but {} does not import it",
-            python()
-        );
-        if !found {
-            eprintln!("skipped: {} does not import optuna", python());
-        }
-        found
-    })
-}
-
 /// Runs a command of the bridge, in a zone other than UTC so that mixed-up times are noticed.
 fn bridge(args: &[&str]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/optuna_bridge.py");
-    let output = Command::new(python())
+    let output = python_with("optuna")
+        .expect("the caller has asked for it")
         .arg(script)
         .args(args)
         .env("TZ", "XXX-9")
@@ -254,7 +221,7 @@ fn states(url: &str, name: &str) -> Vec<TrialState> {
 
 /// Runs a test for each kind of file.
 fn for_each_storage(test: impl Fn(&str)) {
-    if !has_optuna() {
+    if python_with("optuna").is_none() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -357,14 +324,10 @@ fn several_objectives_and_constraints_mean_the_same() {
 #[cfg(feature = "sqlite")]
 #[test]
 fn the_dashboard_shows_our_study() {
-    if !has_optuna() {
+    if python_with("optuna").is_none() {
         return;
     }
-    let dashboard = Command::new(python())
-        .args(["-c", "import optuna_dashboard"])
-        .output();
-    if !dashboard.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: {} does not import optuna_dashboard", python());
+    if python_with("optuna_dashboard").is_none() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -389,7 +352,7 @@ fn the_dashboard_shows_our_study() {
 
 #[test]
 fn importances_are_those_of_optuna() {
-    if !has_optuna() {
+    if python_with("optuna").is_none() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

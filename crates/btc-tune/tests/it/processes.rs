@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use btc_testing::wait_until;
 use btc_tune::{
     HeartbeatConfig, ObjectiveError, OptimizeOptions, RandomSampler, SqliteStorage, Study, Trial,
     TrialState,
@@ -18,22 +19,16 @@ const QUEUED: usize = 50;
 /// Tells the worker test below which folder to work in.
 const FOLDER: &str = "BTC_TUNE_TEST_FOLDER";
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a process is told by its environment what to do"
-)]
-fn folder() -> Option<String> {
-    std::env::var(FOLDER).ok()
-}
+/// A worker lives as long as the test; a machine may keep it waiting for any length of time.
+const WORKING: Duration = Duration::from_secs(3600);
 
-fn open(folder: &Path) -> Study {
+fn open(folder: &Path, grace: Duration) -> Study {
     let storage = Arc::new(SqliteStorage::open(folder.join("studies.db")).unwrap());
     Study::builder("shared", storage)
         .sampler(RandomSampler::new(1))
         .heartbeat(HeartbeatConfig {
             interval: Duration::from_secs(1),
-            // Long enough for a worker that a busy machine keeps waiting.
-            grace: Duration::from_secs(8),
+            grace,
             max_retry: 3,
         })
         .load_if_exists(true)
@@ -59,13 +54,15 @@ fn objective(folder: &Path, trial: &mut Trial) -> Result<f64, ObjectiveError> {
 #[test]
 #[ignore = "run by the test of many processes"]
 fn worker() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = btc_testing::variable(FOLDER) else {
+        return;
+    };
     let folder = Path::new(&folder);
     let options = OptimizeOptions {
         n_trials: Some(TRIALS),
         ..Default::default()
     };
-    open(folder)
+    open(folder, WORKING)
         .optimize_with(options, |trial| objective(folder, trial))
         .unwrap();
 }
@@ -83,7 +80,7 @@ fn spawn(folder: &Path) -> Child {
 fn killed_workers_lose_and_double_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
-    let study = open(folder);
+    let study = open(folder, WORKING);
     for i in 0..QUEUED {
         study.enqueue([("x", i as f64 / QUEUED as f64)]).unwrap();
     }
@@ -94,9 +91,7 @@ fn killed_workers_lose_and_double_nothing() {
     };
     // One dies while the queue is being worked off, the other in the middle of the study.
     for (victim, after) in [(0, 20), (1, 250)] {
-        while !seen(after) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_until("evaluations", || seen(after));
         // `kill` sends SIGKILL on Unix.
         workers[victim].kill().unwrap();
     }
@@ -105,7 +100,10 @@ fn killed_workers_lose_and_double_nothing() {
         assert_eq!(status.success(), i >= 2, "worker {i}: {status}");
     }
 
-    // Once the grace period is over, the trials of the dead are failed, queued again and run.
+    // Nobody works any more: once a short grace period is over, the trials of the dead are failed,
+    // queued again and run.
+    drop(study);
+    let study = open(folder, Duration::from_secs(1));
     let running = |study: &Study| {
         let trials = study.trials().unwrap();
         trials
@@ -113,10 +111,13 @@ fn killed_workers_lose_and_double_nothing() {
             .filter(|t| t.state == TrialState::Running)
             .count()
     };
-    while running(&study) > 0 {
-        std::thread::sleep(Duration::from_millis(200));
+    wait_until("the trials of the dead to be failed", || {
         study.fail_stale_trials().unwrap();
-    }
+        running(&study) == 0
+    });
+    // What is left is run by the test itself, which nothing takes for dead.
+    drop(study);
+    let study = open(folder, WORKING);
     let waiting = |study: &Study| {
         let trials = study.trials().unwrap();
         trials

@@ -171,7 +171,7 @@ mod equal {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
+        #![proptest_config(btc_testing::cases(40))]
 
         #[test]
         fn storages_cannot_be_told_apart(changes in proptest::collection::vec(change(), 1..60)) {

@@ -66,7 +66,7 @@ impl SearchRequest {
             horizon: settings.horizon.value,
             device: device(&settings.device.value)?,
             holdout: args.holdout,
-            target: args.target,
+            target: args.target.clone(),
         })
     }
 }

@@ -3,15 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use btc_tune::{
-    AutoSampler, CmaEsSampler, Distribution, GpSampler, ImportanceEvaluator, Nsga2Config,
-    Nsga2Sampler, Outcome, QmcSampler, QmcSequence, RandomSampler, Sampler, StudyDirection,
-    TpeSampler,
-};
+use btc_tune::{Distribution, ImportanceEvaluator, Outcome, Sampler, StudyDirection};
 use serde_json::{Map, Value};
 
 use crate::cli::studies::{AskArgs, ImportanceArgs, PlotArgs};
-use crate::cli::values::{EvaluatorKind, Format, PlotKind, SamplerName, TellState};
+use crate::cli::values::{EvaluatorKind, Format, PlotKind, TellState};
 use crate::errors::UsageError;
 
 /// Parameters to be asked for.
@@ -39,23 +35,11 @@ impl AskRequest {
                 .into_iter()
                 .map(distribution)
                 .collect::<Result<_, UsageError>>()?,
-            sampler: sampler(args.sampler, args.seed)?,
+            sampler: args.sampler.build(args.seed)?,
             direction: args.direction,
             format: args.format.unwrap_or(Format::Json),
         })
     }
-}
-
-fn sampler(kind: SamplerName, seed: u64) -> btc_tune::Result<Arc<dyn Sampler>> {
-    Ok(match kind {
-        SamplerName::Auto => Arc::new(AutoSampler::new(seed)),
-        SamplerName::Tpe => Arc::new(TpeSampler::new(seed)),
-        SamplerName::Random => Arc::new(RandomSampler::new(seed)),
-        SamplerName::Cmaes => Arc::new(CmaEsSampler::new(seed)),
-        SamplerName::Gp => Arc::new(GpSampler::new(seed)),
-        SamplerName::Nsga2 => Arc::new(Nsga2Sampler::new(seed, Nsga2Config::default())?),
-        SamplerName::Qmc => Arc::new(QmcSampler::new(seed, QmcSequence::Sobol)),
-    })
 }
 
 /// How a trial ended.

@@ -1,53 +1,13 @@
 //! How models are compared.
 
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::metric::Metric;
 use crate::forecast::MAX_HORIZON;
 use crate::{Error, Result};
-
-/// A measure of point forecasts: what was there, what a model forecast, and what naive did, value
-/// by value.
-type Measure = dyn Fn(&[f64], &[f64], &[f64]) -> f64 + Send + Sync;
-
-/// A measure of one's own that stands in the report beside those of this crate.
-#[derive(Clone)]
-pub struct Metric {
-    name: String,
-    measure: Arc<Measure>,
-}
-
-impl Metric {
-    /// A measure by its name: a function of the actual values, a model's points, and naive's.
-    pub fn new(
-        name: impl Into<String>,
-        measure: impl Fn(&[f64], &[f64], &[f64]) -> f64 + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            name: name.into(),
-            measure: Arc::new(measure),
-        }
-    }
-
-    /// The name under which the report has it.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn of(&self, actual: &[f64], points: &[f64], naive: &[f64]) -> f64 {
-        (self.measure)(actual, points, naive)
-    }
-}
-
-impl fmt::Debug for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Metric").field(&self.name).finish()
-    }
-}
 
 /// How models are compared.
 #[derive(Debug, Clone)]

@@ -23,10 +23,14 @@
 
 mod alarms;
 mod checkpoint;
+mod combine;
 mod config;
 mod html;
+mod judge;
+mod metric;
 mod part;
 mod report;
+mod summary;
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
@@ -37,11 +41,12 @@ use chrono::{DateTime, Utc};
 use crate::baseline::{Baseline, SeasonalNaive};
 use crate::forecast::Model;
 use crate::series::SeriesFrame;
-use crate::transform::{PreprocessConfig, Preprocessor};
+use crate::transform::{PanelScaling, PreprocessConfig, Preprocessor, TrainingPart};
 use crate::{Error, Result};
 
 use checkpoint::Checkpoint;
-pub use config::{Config, Metric};
+pub use config::Config;
+pub use metric::{Metric, MetricSpec, register_metric};
 use part::{Outcome, Part, Source};
 pub use report::{LevelScore, ModelScore, Report, Series, StepScore, VarianceScore};
 
@@ -139,7 +144,8 @@ fn compare(
     let origins = last - config.origins..last;
     // Features of no use are named before the work, not after it.
     let known = PreprocessConfig::default();
-    let (_, unused) = Preprocessor::fit(frame, origins.start + 1, &known)?;
+    let rows = [TrainingPart::rows(frame, origins.start + 1)];
+    let (_, unused) = Preprocessor::fit(&rows, &known, PanelScaling::default())?;
     let mut parts = Vec::new();
     for (at, model) in all.iter().enumerate() {
         let seeds = if model.is_random() { config.seeds } else { 1 };
@@ -168,7 +174,7 @@ fn compare(
         forecasts.push((model.name().to_owned(), by_seed));
     }
     let unused = unused.into_iter().collect();
-    let mut report = report::report(forecasts, notes, source, origins.clone(), config, unused)?;
+    let mut report = summary::report(forecasts, notes, source, origins.clone(), config, unused)?;
     report.alarms = alarms::alarms(&report, source, &origins, config)?;
     Ok(report)
 }

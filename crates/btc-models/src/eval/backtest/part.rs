@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use btc_files::{Sha256, sha256};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{Config, Vintage};
 use crate::forecast::{FitContext, FittedModel, Forecast, Model};
@@ -58,7 +58,7 @@ impl Source<'_> {
 
 /// A fingerprint of the frame.
 fn data_hash(frame: &SeriesFrame) -> String {
-    let mut hasher = Sha256::new();
+    let mut hasher = Sha256::default();
     hasher.update(frame.target_name());
     hasher.update(frame.frequency().to_string());
     for time in frame.known_at() {
@@ -71,7 +71,7 @@ fn data_hash(frame: &SeriesFrame) -> String {
             hasher.update(value.to_le_bytes());
         }
     }
-    format!("{:x}", hasher.finalize())
+    hasher.hex()
 }
 
 /// What each part's result depends on, as one name.
@@ -96,11 +96,11 @@ pub(super) fn keys(
         if let Some(hash) = hashes.get(origins) {
             return Ok(hash.clone());
         }
-        let mut hasher = Sha256::new();
+        let mut hasher = Sha256::default();
         for origin in origins.clone() {
             hasher.update(data_hash(&source.known_at(origin)?));
         }
-        let hash = format!("{:x}", hasher.finalize());
+        let hash = hasher.hex();
         hashes.insert(origins.clone(), hash.clone());
         Ok(hash)
     };
@@ -117,7 +117,7 @@ pub(super) fn keys(
                 part.seed(config),
                 models[part.model].fingerprint()
             );
-            Ok(format!("{:x}", Sha256::digest(text)))
+            Ok(sha256(text))
         })
         .collect()
 }

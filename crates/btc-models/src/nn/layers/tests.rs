@@ -133,7 +133,7 @@ fn fused_recurrent_layers_equal_those_of_candle_operations() {
 
 #[test]
 fn recurrent_layers_equal_those_of_pytorch() {
-    use crate::vectors::{assert_near, numbers, read};
+    use crate::vectors::{Cell, CellWeights, assert_near, torch};
     let single = |values: Vec<f64>, shape: &[usize]| {
         let values: Vec<f32> = values.into_iter().map(|x| x as f32).collect();
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
@@ -142,30 +142,33 @@ fn recurrent_layers_equal_those_of_pytorch() {
         let flat = tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap();
         flat.to_vec1().unwrap()
     };
-    for case in read("torch.json")["recurrent"].as_array().unwrap() {
-        let gru = case["kind"] == "GRU";
+    for case in torch().recurrent {
+        let gru = case.kind == Cell::Gru;
         let gates = if gru { 3 * 7 } else { 4 * 7 };
-        let pack = |key: &str| -> Vec<f64> {
-            let part = |name: &str| numbers(&case[key][name]);
-            let of_inputs = part("weight_ih_l0");
+        if !gru {
+            // The layer has one bias, which PyTorch's first one is.
+            assert!(case.weights.bias_hh_l0.iter().all(|x| *x == 0.0));
+        }
+        let pack = |parts: &CellWeights| -> Vec<f64> {
+            let of_inputs = &parts.weight_ih_l0;
             let transposed = (0..gates * 5).map(|k| of_inputs[k % gates * 5 + k / gates]);
             let mut packed = vec![
                 transposed.collect(),
-                part("bias_ih_l0"),
-                part("weight_hh_l0"),
+                parts.bias_ih_l0.clone(),
+                parts.weight_hh_l0.clone(),
             ];
             if gru {
-                packed.push(part("bias_hh_l0"));
+                packed.push(parts.bias_hh_l0.clone());
             }
             packed.concat()
         };
-        let weights = single(pack("weights"), &[weight_count(gru, (5, 7))]);
+        let weights = single(pack(&case.weights), &[weight_count(gru, (5, 7))]);
         let weights = Var::from_tensor(&weights).unwrap();
-        let x = Var::from_tensor(&single(numbers(&case["x"]), &[3, 4, 5])).unwrap();
+        let x = Var::from_tensor(&single(case.x, &[3, 4, 5])).unwrap();
         let layer = recurrent(gru, (5, 7), Activation::Tanh, weights.as_tensor());
         let states = layer.forward(x.as_tensor(), Output::Sequence).unwrap();
-        assert_near(&double(&states), &numbers(&case["states"]), 1e-6, "states");
-        let slope = single(numbers(&case["gradient_of_states"]), &[3, 4, 7]);
+        assert_near(&double(&states), &case.states, 1e-6, "states");
+        let slope = single(case.gradient_of_states, &[3, 4, 7]);
         let store = (states * slope)
             .unwrap()
             .sum_all()
@@ -173,14 +176,14 @@ fn recurrent_layers_equal_those_of_pytorch() {
             .backward()
             .unwrap();
         let found = double(store.get(&weights).unwrap());
-        assert_near(&found, &pack("gradients"), 1e-5, "gradient of the weights");
-        let found = double(store.get(&x).unwrap());
         assert_near(
             &found,
-            &numbers(&case["gradient_of_x"]),
+            &pack(&case.gradients),
             1e-5,
-            "gradient of the inputs",
+            "gradient of the weights",
         );
+        let found = double(store.get(&x).unwrap());
+        assert_near(&found, &case.gradient_of_x, 1e-5, "gradient of the inputs");
     }
 }
 

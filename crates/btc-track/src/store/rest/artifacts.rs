@@ -3,9 +3,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use btc_files::Sha256;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::http::{Http, Repeat, escape};
 use crate::artifact::{ArtifactPath, ArtifactRepository, ArtifactUri, Written};
@@ -100,7 +100,7 @@ impl ArtifactRepository for RestArtifacts {
         let relative = self.relative(uri, path)?;
         let mut content = Hashing {
             inner: content,
-            hasher: Sha256::new(),
+            hasher: Sha256::default(),
             size: 0,
         };
         self.http.put(
@@ -109,7 +109,7 @@ impl ArtifactRepository for RestArtifacts {
         )?;
         Ok(Written {
             size: content.size,
-            sha256: format!("{:x}", content.hasher.finalize()),
+            sha256: content.hasher.hex(),
         })
     }
 

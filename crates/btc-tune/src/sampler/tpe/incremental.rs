@@ -58,7 +58,7 @@ fn trial(number: usize, spec: &(f64, f64, u8, u8, f64, u8)) -> Arc<FrozenTrial> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(btc_testing::cases(48))]
 
     #[test]
     fn a_sampler_that_followed_a_study_agrees_with_one_that_sees_it_first(

@@ -10,7 +10,7 @@ mod parzen;
 pub(crate) mod split;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::Map;
@@ -23,6 +23,7 @@ use crate::distribution::Distribution;
 use crate::error::Result;
 use crate::frozen::{FrozenTrial, Param, StudyId, TrialState};
 use crate::search_space::{SearchSpace, group_search_space, is_informative};
+use crate::sync::lock;
 
 /// Settings of [`TpeSampler`]; the default is that of Optuna 5.
 ///
@@ -115,7 +116,7 @@ impl TpeSampler {
     /// Brings what is known up to date and hands it out.
     fn with_history<T>(&self, study: StudyView<'_>, use_it: impl FnOnce(&mut History) -> T) -> T {
         // A panic in between leaves a history that the next look at the trials corrects.
-        let mut slot = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.history);
         match &mut *slot {
             Some((id, name, history)) if *id == study.id && name == study.name => {
                 history.sync(study.trials, study.directions);

@@ -227,6 +227,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(btc_testing::cases(256))]
+
         #[test]
         fn quantiles_are_undone_by_the_distribution(q in 1e-9..1.0_f64, a in -30.0..30.0_f64, width in 1e-3..20.0_f64) {
             let b = a + width;

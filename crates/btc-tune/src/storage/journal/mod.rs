@@ -6,7 +6,7 @@ mod lock;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -17,6 +17,7 @@ use super::records::{Records, check_new, check_study, unknown_trial};
 use super::{AttrScope, Heartbeat, NewTrial, Storage, TrialUpdate};
 use crate::error::{Error, Result};
 use crate::frozen::{FrozenStudy, FrozenTrial, StudyDirection, StudyId, TrialId, TrialState};
+use crate::sync::lock;
 
 /// Keeps studies in a log of JSON lines, in the format of Optuna's journal storage.
 ///
@@ -77,18 +78,13 @@ impl JournalStorage {
             path,
             state: Mutex::default(),
         };
-        storage.sync(&mut storage.lock())?;
+        storage.sync(&mut lock(&storage.state))?;
         Ok(storage)
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A replayed line is applied as a whole, so a panic elsewhere leaves the records right.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failed(&self, what: &str) -> impl Fn(std::io::Error) -> Error {
@@ -172,7 +168,7 @@ impl JournalStorage {
         number: Option<usize>,
         trial: NewTrial,
     ) -> Result<Option<Arc<FrozenTrial>>> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let id = self.append(&mut state, |records| {
             let record = records.study(study)?;
             let position = record.trials.len();
@@ -203,7 +199,7 @@ fn updates_of(trial: TrialId, updates: &[TrialUpdate]) -> impl Iterator<Item = O
 impl Storage for JournalStorage {
     fn create_study(&self, name: &str, directions: &[StudyDirection]) -> Result<StudyId> {
         check_study(name, directions)?;
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         self.append(&mut state, |records| {
             if records.find_study(name).is_some() {
                 return Err(Error::DuplicatedStudy {
@@ -219,26 +215,26 @@ impl Storage for JournalStorage {
     }
 
     fn delete_study(&self, study: StudyId) -> Result<()> {
-        self.append(&mut self.lock(), |records| {
+        self.append(&mut lock(&self.state), |records| {
             records.study(study)?;
             Ok((vec![Operation::DeleteStudy { study }], ()))
         })
     }
 
     fn find_study(&self, name: &str) -> Result<Option<StudyId>> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         self.sync(&mut state)?;
         Ok(state.records.find_study(name))
     }
 
     fn study(&self, study: StudyId) -> Result<FrozenStudy> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         self.sync(&mut state)?;
         Ok(state.records.study(study)?.frozen.clone())
     }
 
     fn study_ids(&self) -> Result<Vec<StudyId>> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         self.sync(&mut state)?;
         Ok(state.records.study_ids())
     }
@@ -250,7 +246,7 @@ impl Storage for JournalStorage {
         key: &str,
         value: &Value,
     ) -> Result<()> {
-        self.append(&mut self.lock(), |records| {
+        self.append(&mut lock(&self.state), |records| {
             records.study(study)?;
             let (key, value) = (key.to_owned(), value.clone());
             Ok((
@@ -282,7 +278,7 @@ impl Storage for JournalStorage {
     }
 
     fn update_trial(&self, trial: TrialId, updates: &[TrialUpdate]) -> Result<()> {
-        self.append(&mut self.lock(), |records| {
+        self.append(&mut lock(&self.state), |records| {
             let (study, position) = records.locate(trial)?;
             records.study(study)?.check_updates(position, updates)?;
             Ok((updates_of(trial, updates).collect(), ()))
@@ -296,7 +292,7 @@ impl Storage for JournalStorage {
         _: Heartbeat,
         updates: &[TrialUpdate],
     ) -> Result<bool> {
-        self.append(&mut self.lock(), |records| {
+        self.append(&mut lock(&self.state), |records| {
             let (study, position) = records.locate(trial)?;
             if records.trial(trial)?.state != TrialState::Waiting {
                 return Ok((Vec::new(), false));
@@ -311,19 +307,19 @@ impl Storage for JournalStorage {
     }
 
     fn trial(&self, trial: TrialId) -> Result<Arc<FrozenTrial>> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         self.sync(&mut state)?;
         state.records.trial(trial).cloned()
     }
 
     fn trials(&self, study: StudyId) -> Result<Vec<Arc<FrozenTrial>>> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         self.sync(&mut state)?;
         Ok(state.records.study(study)?.trials.clone())
     }
 
     fn record_heartbeat(&self, trial: TrialId, _now: DateTime<Utc>) -> Result<()> {
-        self.lock()
+        lock(&self.state)
             .records
             .locate(trial)
             .map_err(|_| unknown_trial(trial))?;
@@ -331,7 +327,7 @@ impl Storage for JournalStorage {
     }
 
     fn stale_trials(&self, study: StudyId, _limit: DateTime<Utc>) -> Result<Vec<TrialId>> {
-        self.lock().records.study(study)?;
+        lock(&self.state).records.study(study)?;
         Ok(Vec::new())
     }
 }

@@ -7,7 +7,7 @@ mod write;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -19,6 +19,7 @@ use super::records::{check_study, unknown_study, unknown_trial};
 use super::{AttrScope, Heartbeat, NewTrial, Storage, TrialUpdate, codec};
 use crate::error::{Error, Result};
 use crate::frozen::{FrozenStudy, FrozenTrial, StudyDirection, StudyId, TrialId};
+use crate::sync::lock;
 
 /// Keeps studies in a SQLite file that Optuna and its dashboard can open, at the same time if need be.
 ///
@@ -140,11 +141,6 @@ impl SqliteStorage {
         &self.path
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // The cache follows the file only after a commit, so a panic elsewhere leaves it right.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn failed(&self, operation: &str) -> impl Fn(rusqlite::Error) -> Error {
         let operation = format!("{operation} in {}", self.path.display());
         move |source| Error::storage(operation.clone(), source)
@@ -206,7 +202,7 @@ impl SqliteStorage {
         number: Option<usize>,
         trial: NewTrial,
     ) -> Result<Option<Arc<FrozenTrial>>> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         if !inner.cache.knows(study) {
             self.refresh(&mut inner, study)?;
         }
@@ -230,14 +226,14 @@ fn cannot_write_beside(error: &rusqlite::Error) -> bool {
 impl Storage for SqliteStorage {
     fn create_study(&self, name: &str, directions: &[StudyDirection]) -> Result<StudyId> {
         check_study(name, directions)?;
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         self.write(&mut inner, "create a study", |transaction, _| {
             write::create_study(transaction, name, directions)
         })
     }
 
     fn delete_study(&self, study: StudyId) -> Result<()> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         self.write(&mut inner, "delete a study", |transaction, _| {
             write::delete_study(transaction, study)
         })?;
@@ -246,7 +242,7 @@ impl Storage for SqliteStorage {
     }
 
     fn find_study(&self, name: &str) -> Result<Option<StudyId>> {
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         inner
             .connection
             .prepare_cached("SELECT study_id FROM studies WHERE study_name = ?1")
@@ -259,7 +255,7 @@ impl Storage for SqliteStorage {
     }
 
     fn study(&self, study: StudyId) -> Result<FrozenStudy> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         self.refresh(&mut inner, study)?;
         Ok(inner
             .cache
@@ -270,7 +266,7 @@ impl Storage for SqliteStorage {
     }
 
     fn study_ids(&self) -> Result<Vec<StudyId>> {
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         inner
             .connection
             .prepare_cached("SELECT study_id FROM studies ORDER BY study_id")
@@ -289,7 +285,7 @@ impl Storage for SqliteStorage {
         key: &str,
         value: &Value,
     ) -> Result<()> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         self.write(
             &mut inner,
             "set an attribute of a study",
@@ -314,7 +310,7 @@ impl Storage for SqliteStorage {
     }
 
     fn update_trial(&self, trial: TrialId, updates: &[TrialUpdate]) -> Result<()> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         self.locate(&mut inner, trial)?;
         self.write(&mut inner, "change a trial", |transaction, cache| {
             write::update_trial(transaction, cache, trial, updates)
@@ -330,7 +326,7 @@ impl Storage for SqliteStorage {
         heartbeat: Heartbeat,
         updates: &[TrialUpdate],
     ) -> Result<bool> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         self.locate(&mut inner, trial)?;
         let claimed = self.write(&mut inner, "take a queued trial", |transaction, cache| {
             let changed = transaction
@@ -355,7 +351,7 @@ impl Storage for SqliteStorage {
     }
 
     fn trial(&self, trial: TrialId) -> Result<Arc<FrozenTrial>> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         let (study, _) = self.locate(&mut inner, trial)?;
         self.refresh(&mut inner, study)?;
         let (study, position) = inner
@@ -370,7 +366,7 @@ impl Storage for SqliteStorage {
     }
 
     fn trials(&self, study: StudyId) -> Result<Vec<Arc<FrozenTrial>>> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         self.refresh(&mut inner, study)?;
         Ok(inner
             .cache
@@ -381,7 +377,7 @@ impl Storage for SqliteStorage {
     }
 
     fn record_heartbeat(&self, trial: TrialId, now: DateTime<Utc>) -> Result<()> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         self.locate(&mut inner, trial)?;
         self.write(&mut inner, "record a heartbeat", |transaction, _| {
             write::set_heartbeat(transaction, trial, now)?;
@@ -390,7 +386,7 @@ impl Storage for SqliteStorage {
     }
 
     fn stale_trials(&self, study: StudyId, limit: DateTime<Utc>) -> Result<Vec<TrialId>> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         self.refresh(&mut inner, study)?;
         inner
             .connection
@@ -405,15 +401,5 @@ impl Storage for SqliteStorage {
                 rows.collect()
             })
             .map_err(self.failed("look for stale trials"))
-    }
-}
-
-impl Drop for SqliteStorage {
-    fn drop(&mut self) {
-        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // So that the file alone is complete. If others still use the file, the last one does it.
-        let _ = inner
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 }

@@ -1,6 +1,4 @@
-//! The checks that whoever implements a trait of this crate runs.
-//!
-//! They panic with what is broken, as a test does.
+//! The check of a model.
 
 use crate::forecast::{FitContext, FittedModel, Forecast, Model};
 use crate::series::SeriesFrame;
