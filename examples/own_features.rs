@@ -30,8 +30,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name);
     let gold = series(20_000, "gold", &[2650.0, 2661.0, 2644.0])?;
-    btc_ingest::write_parquet(&file("gold.parquet"), &gold)?;
-    btc_ingest::write_parquet(&file("fear.parquet"), &series(20_001, "fear", &[71.0])?)?;
+    btc_ingest::write_parquet(file("gold.parquet"), &gold)?;
+    btc_ingest::write_parquet(file("fear.parquet"), &series(20_001, "fear", &[71.0])?)?;
 
     let view = |name: &str| {
         FeatureView::new(name, name)

@@ -18,6 +18,10 @@ pub use peers::python_with;
 pub use properties::cases;
 pub use wait::wait_until;
 
+/// A server that is not there: nobody listens at port 1. A port that was free a moment ago can be
+/// anybody's the next.
+pub const NO_SERVER: &str = "http://127.0.0.1:1";
+
 /// A variable of the environment, if it is set to text: how a test speaks to a process it starts.
 #[must_use]
 #[expect(

@@ -63,6 +63,8 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             Workflow::Folds { .. } => Some("lower --folds, or raise --prediction-length"),
             Workflow::Holes { .. } => Some("run `btc data pull`, or leave --refuse-holes out"),
             Workflow::OtherWindow { .. } => Some("leave --timesteps out"),
+            Workflow::OtherHorizon { .. } => Some("leave --horizon out, or search with it"),
+            Workflow::OtherColumn { .. } => Some("leave --target-column out, or search with it"),
             Workflow::UnknownModel { .. } => Some("`btc model register-best` registers one"),
             Workflow::UnknownExperiment { .. } => Some("`btc tune run` begins one"),
             Workflow::NothingToRegister { .. } => {
@@ -91,6 +93,11 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             btc_ingest::Error::NotPulled { .. } => {
                 Some("`btc data pull` does, `btc data sample` makes data up")
             }
+            btc_ingest::Error::Unclear { option, .. } => match *option {
+                "date-format" => Some("give --date-format"),
+                "decimal" => Some("give --decimal"),
+                _ => None,
+            },
             _ => None,
         };
     }

@@ -79,6 +79,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
 }
 
+/// The code of a cause, or of the first of its own causes that has one.
+fn code_below(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    code_of(cause).or_else(|| cause.source().and_then(code_below))
+}
+
 // The libraries' errors may grow a variant at any time, which the compiler does not tell: the
 // test below compares the arms with the libraries' own lists.
 
@@ -87,7 +92,9 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
     match error {
         Error::Ingest(error) => ingest(error),
         Error::Features(error) => features(error),
-        Error::Models(error) => models(error).unwrap_or(FAILURE),
+        Error::Models(error) => models(error)
+            .or_else(|| std::error::Error::source(error).and_then(code_below))
+            .unwrap_or(FAILURE),
         Error::Tune(error) => tune(error),
         Error::Track(error) => track(error),
         Error::NoData { .. }
@@ -100,6 +107,8 @@ fn pipeline(error: &btc_pipeline::Error) -> u8 {
         | Error::NothingToRegister { .. } => NOT_FOUND,
         Error::OtherWindow { .. }
         | Error::OtherFrequency { .. }
+        | Error::OtherHorizon { .. }
+        | Error::OtherColumn { .. }
         | Error::MissingColumn { .. }
         | Error::NotNumeric { .. }
         | Error::Folds { .. }
@@ -240,15 +249,20 @@ fn ingest(error: &btc_ingest::Error) -> u8 {
         | Error::Timeout { .. }
         | Error::TooLarge { .. }
         | Error::Sampled { .. }
-        | Error::NoData { .. } => UPSTREAM,
+        | Error::NoData { .. }
+        | Error::Source { .. } => UPSTREAM,
         Error::NotPulled { .. } => NOT_FOUND,
-        Error::Config { .. } => USAGE,
+        Error::Config { .. } | Error::Unclear { .. } => USAGE,
         Error::Read { source, .. } if source.kind() == ErrorKind::NotFound => NOT_FOUND,
         Error::Locked { .. }
         | Error::OtherData { .. }
+        | Error::Changed { .. }
+        | Error::Link { .. }
         | Error::Read { .. }
         | Error::Write { .. }
         | Error::InvalidFile { .. }
+        | Error::Changed { .. }
+        | Error::Link { .. }
         | Error::Parquet { .. }
         | Error::Arrow(_) => FAILURE,
         _ => FAILURE,

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use btc_features::{Definitions, FeatureStore};
-use btc_pipeline::Project;
-use btc_track::{Durability, RestConfig, RunQuery, SystemClock, TrackingClient};
+use btc_models::candle_core::Device;
+use btc_pipeline::{Project, ServiceTables, Workflow, declared, preview_store};
+use btc_track::{Durability, ManualClock, RestConfig, RunQuery, SystemClock, TrackingClient};
 use btc_tune::Storage;
 
 use crate::errors::{NotFoundError, UsageError};
@@ -26,7 +27,19 @@ pub(crate) fn tracking_client(settings: &Settings) -> anyhow::Result<TrackingCli
 pub(crate) fn existing_tracking(settings: &Settings) -> anyhow::Result<TrackingClient> {
     match settings.tracking_uri.value.as_deref() {
         Some(uri) if is_server(uri) => server_client(uri, settings),
-        _ => existing_file(&tracking_file(settings)?, &settings.project.artifacts()),
+        _ => existing_file(&tracking_file(settings)?, &settings.project.artifacts())
+            .map_err(|error| named(error, settings)),
+    }
+}
+
+/// Says who has named the tracking store, if somebody has.
+fn named(error: anyhow::Error, settings: &Settings) -> anyhow::Error {
+    match settings.tracking_uri.value.as_deref() {
+        Some(uri) if !is_server(uri) => error.context(format!(
+            "cannot use the tracking store {uri} ({})",
+            settings.tracking_uri.origin
+        )),
+        _ => error,
     }
 }
 
@@ -47,9 +60,8 @@ pub(crate) fn file_client(
     settings.project.create()?;
     let artifacts = settings.project.artifacts();
     let clock = Arc::new(SystemClock);
-    Ok(TrackingClient::open_with(
-        &database, &artifacts, durability, clock,
-    )?)
+    TrackingClient::open_with(&database, &artifacts, durability, clock)
+        .map_err(|error| named(error.into(), settings))
 }
 
 /// The file of the tracking store.
@@ -128,22 +140,18 @@ pub(crate) fn tracking_target(
     }
 }
 
-/// The name of a feature store that is not there yet.
-const FEATURE_PROJECT: &str = "btc";
-
 /// Opens the feature store as it is.
 pub(crate) fn feature_store(settings: &Settings) -> btc_features::Result<FeatureStore> {
     FeatureStore::open(settings.project.features_dir())
 }
 
 /// The feature store as it is, to read it; one that is not there is an empty one.
-pub(crate) fn existing_features(settings: &Settings) -> btc_features::Result<FeatureStore> {
-    let folder = settings.project.features_dir();
-    FeatureStore::preview(&folder, FEATURE_PROJECT, &Definitions::new())
+pub(crate) fn existing_features(settings: &Settings) -> btc_pipeline::Result<FeatureStore> {
+    preview_store(&settings.project, &Definitions::new())
 }
 
 /// The feature store to read from; where nothing was ever applied, with what is declared.
-pub(crate) fn applied_features(settings: &Settings) -> btc_features::Result<FeatureStore> {
+pub(crate) fn applied_features(settings: &Settings) -> btc_pipeline::Result<FeatureStore> {
     let store = existing_features(settings)?;
     match store.registry().version {
         0 => declared_features(settings),
@@ -152,25 +160,54 @@ pub(crate) fn applied_features(settings: &Settings) -> btc_features::Result<Feat
 }
 
 /// The feature store to read from, with everything declared; nothing is written.
-pub(crate) fn declared_features(settings: &Settings) -> btc_features::Result<FeatureStore> {
-    previewed(&settings.project, &declared(settings)?)
+pub(crate) fn declared_features(settings: &Settings) -> btc_pipeline::Result<FeatureStore> {
+    preview_store(&settings.project, &declared(&settings.project)?)
 }
 
-/// The feature store of a project as it would be with everything declared.
-pub(crate) fn previewed(
-    project: &Project,
-    definitions: &Definitions,
-) -> btc_features::Result<FeatureStore> {
-    FeatureStore::preview(&project.features_dir(), FEATURE_PROJECT, definitions)
+/// The tables that models are fitted on.
+pub(crate) fn tables(settings: &Settings) -> ServiceTables {
+    ServiceTables::new(settings.project.clone()).with_service(&settings.service.value)
 }
 
-/// What the project's files declare; the built-in features where there are none.
-pub(crate) fn declared(settings: &Settings) -> btc_features::Result<Definitions> {
-    let folder = settings.project.features_dir();
-    match folder.join("feature_store.toml").exists() {
-        true => Definitions::from_dir(&folder),
-        false => Ok(btc_pipeline::builtin_definitions()),
+/// The workflow of the settings over some tables, in an experiment of some name.
+pub(crate) fn workflow(
+    experiment: &str,
+    tables: ServiceTables,
+    client: TrackingClient,
+    settings: &Settings,
+) -> Result<Workflow, UsageError> {
+    let now = ManualClock::new(settings.now.timestamp_millis());
+    let mut workflow = Workflow::new(experiment, tables, client)
+        .with_model_name(&settings.model_name.value)
+        .with_device(device(&settings.device.value)?)
+        .with_clock(Arc::new(now));
+    // What is not said is left to the model that is registered or asked.
+    let (column, horizon) = (&settings.target_column, &settings.horizon);
+    if column.is_given() {
+        workflow = workflow.with_target_column(&column.value);
     }
+    if horizon.is_given() {
+        workflow = workflow.with_horizon(horizon.value);
+    }
+    Ok(workflow)
+}
+
+/// What networks are computed on.
+fn device(name: &str) -> Result<Device, UsageError> {
+    let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
+    let wrong = || {
+        UsageError(format!(
+            "--device {name:?}: use cpu, or cuda:0 or metal:0 in a program that is built for it"
+        ))
+    };
+    let index = index.parse().map_err(|_| wrong())?;
+    let opened = match kind {
+        "cpu" => Ok(Device::Cpu),
+        "cuda" => Device::new_cuda(index),
+        "metal" => Device::new_metal(index),
+        _ => return Err(wrong()),
+    };
+    opened.map_err(|error| UsageError(format!("--device {name}: {error}")))
 }
 
 /// Opens the storage of the studies, which is made if it is not there.

@@ -13,20 +13,22 @@ use chrono::{DateTime, Utc};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
-use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
+use crate::blocking::blocking;
 use crate::cast::cast_exact;
 use crate::definition::FileSource;
 use crate::error::{Error, Result};
 use crate::files::{absolute, folder_of, new_file, relative, write_whole};
-use crate::historical::{Identity, Request, blocking, source_files};
+use crate::join::source::{Identity, source_files};
+use crate::parquet_writer::ParallelWriter;
 use crate::registry::DatasetEntry;
-use crate::retrieval::EntityRows;
-use crate::selection::{FeatureSelection, Wanted};
+use crate::retrieve::EntityRows;
+use crate::retrieve::Request;
+use crate::retrieve::{FeatureSelection, Wanted};
 use crate::store::FeatureStore;
 
 const FORMAT_VERSION: u32 = 1;
@@ -109,9 +111,10 @@ impl FeatureStore {
         name: &str,
         entity_rows: impl Into<EntityRows>,
         selection: &FeatureSelection,
-        path: &Path,
+        path: impl AsRef<Path>,
         now: DateTime<Utc>,
     ) -> Result<SavedDataset> {
+        let path = path.as_ref();
         let hashed = self.source_hashes(selection).await?;
         let frame = self.historical_features(entity_rows, selection).await?;
         let (sources, unchanged) = hashed;
@@ -155,6 +158,8 @@ impl FeatureStore {
             created: now,
             rows: dataset.rows,
             sha256: dataset.sha256.clone(),
+            service: dataset.query.service.clone(),
+            features: dataset.query.features.clone(),
         })?;
         Ok(dataset)
     }
@@ -214,15 +219,15 @@ impl FeatureStore {
             let mut files = Vec::new();
             let mut seen = Vec::new();
             for source in sources {
-                let paths = source_files(&source, &repo_dir)?;
+                let found = source_files(&source, &repo_dir)?;
                 let mut identities = Vec::new();
-                for path in &paths {
+                for path in &found.paths {
                     let mut file = File::open(path).map_err(Error::io("open", path))?;
                     let identity = Identity::of_file(&file, path)?;
                     let (bytes, sha256) = hash_file(&mut file, path)?;
                     files.push(SourceFile {
                         source: source.name.clone(),
-                        path: absolute(path),
+                        path: absolute(&found.given(path)),
                         bytes,
                         sha256,
                     });
@@ -232,7 +237,7 @@ impl FeatureStore {
             }
             Ok((files, move || {
                 for (source, identities) in seen {
-                    let paths = source_files(&source, &repo_dir)?;
+                    let paths = source_files(&source, &repo_dir)?.paths;
                     let same = identities.len() == paths.len()
                         && identities
                             .iter()
@@ -259,8 +264,8 @@ impl FeatureStore {
 ///
 /// The errors of the frame, and [`Error::Io`] or [`Error::Parquet`] if the file
 /// cannot be written; what is at `path` is then as it was.
-pub async fn write_parquet(frame: DataFrame, path: &Path) -> Result<usize> {
-    Ok(write_stream(frame, path).await?.rows)
+pub async fn write_parquet(frame: DataFrame, path: impl AsRef<Path>) -> Result<usize> {
+    Ok(write_stream(frame, path.as_ref()).await?.rows)
 }
 
 struct Written {
@@ -274,7 +279,8 @@ async fn write_stream(frame: DataFrame, path: &Path) -> Result<Written> {
 }
 
 /// The same if `may_finish` agrees when everything is written. The file is
-/// encoded on a thread of its own while the next rows are joined.
+/// encoded on threads of its own, each some of the columns, while the next rows
+/// are joined.
 async fn write_stream_if(
     frame: DataFrame,
     path: &Path,
@@ -326,7 +332,8 @@ fn encode(
         file: new_file(path)?,
         sum: Sha256::default(),
     };
-    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut writer = ParallelWriter::try_new(file, &schema, properties, threads)
         .map_err(Error::parquet(path))?;
     let mut rows = 0;
     loop {
@@ -354,7 +361,7 @@ fn encode(
         let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?;
         writer.write(&batch).map_err(Error::parquet(path))?;
     }
-    let file = writer.into_inner().map_err(Error::parquet(path))?;
+    let file = writer.finish().map_err(Error::parquet(path))?;
     let sha256 = file.sum.hex();
     may_finish()?;
     file.file.finish().map_err(Error::io("write", path))?;
@@ -372,7 +379,7 @@ fn encode(
 
 /// The columns as they are stored: Parquet has no timestamps in seconds and no
 /// dates in milliseconds, and other readers would see bare integers.
-fn stored_schema(schema: &Schema) -> SchemaRef {
+pub(crate) fn stored_schema(schema: &Schema) -> SchemaRef {
     let stored = |data_type: &DataType| match data_type {
         DataType::Timestamp(TimeUnit::Second, zone) => {
             DataType::Timestamp(TimeUnit::Millisecond, zone.clone())

@@ -151,8 +151,8 @@ pub enum Error {
         path: PathBuf,
         /// What was being done, as `wrote "ohlcv"`.
         action: String,
-        /// Why not.
-        source: rusqlite::Error,
+        /// Why not: the database's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 
     /// An Arrow kernel failed.

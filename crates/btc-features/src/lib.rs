@@ -59,41 +59,48 @@
 pub use arrow;
 pub use chrono;
 pub use datafusion;
+pub use serde_json;
 
+mod blocking;
+mod builder;
 mod cast;
 mod dataset;
 mod definition;
 mod error;
+mod feast;
 mod files;
-mod historical;
-mod interchange;
+mod join;
 #[cfg(feature = "sqlite")]
 mod online;
-mod proto;
+mod parquet_writer;
+mod push;
 mod quality;
 mod registry;
 mod repo;
-mod retrieval;
-mod selection;
+mod retrieve;
 mod store;
 
+pub use builder::FeatureStoreBuilder;
 pub use dataset::{DatasetQuery, SavedDataset, SourceFile, write_parquet};
 pub use definition::{
-    Definitions, Entity, FeatureService, FeatureView, FeatureViewProjection, Field, FileSource,
-    ObjectKind, OnDemandFeature, OnDemandFeatureView, Tags, ValueType,
+    Aggregate, AggregateFunction, Checks, Definitions, Entity, FeatureService, FeatureView,
+    FeatureViewProjection, Field, FileSource, ObjectKind, OnDemandFeature, OnDemandFeatureView,
+    Tags, ValueType,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use interchange::Imported;
+pub use feast::Imported;
 #[cfg(feature = "sqlite")]
 pub use online::{
     FeatureStatus, MaterializeReport, OnlineFeatures, OnlineMetadata, OnlineRequest, OnlineResult,
     OnlineSelection,
 };
-pub use quality::{Checks, FeatureStatistics, NumericSummary, ViewStatistics, Violation};
-pub use registry::{Action, Change, DatasetEntry, FieldChange, Plan, Registry};
+#[cfg(feature = "sqlite")]
+pub use push::PushRequest;
+pub use push::{PushReport, PushTo};
+pub use quality::{FeatureStatistics, NumericSummary, ViewStatistics, Violation};
+pub use registry::{Action, Change, DatasetEntry, Dependent, FieldChange, Plan, Registry};
 pub use repo::StoreConfig;
-pub use retrieval::EntityRows;
-pub use selection::FeatureSelection;
+pub use retrieve::{EntityRows, FeatureSelection};
 pub use store::FeatureStore;
 
 /// Runs the examples of the README as tests.

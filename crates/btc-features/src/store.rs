@@ -14,9 +14,10 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use crate::definition::{Definitions, Entity, ValueType};
 use crate::error::{Error, Result};
 use crate::files::{create_folders, write_whole};
-use crate::historical::{Input, Tables, check_type, feature_columns, parse_on_demand};
+use crate::join::source::{Input, Tables};
 use crate::registry::{DatasetEntry, Plan, Registry, RegistryStore};
 use crate::repo::{CONFIG_FILE, REGISTRY_FILE, StoreConfig};
+use crate::retrieve::{check_type, feature_columns, key_type, parse_on_demand};
 
 /// A feature store in a folder.
 ///
@@ -89,7 +90,12 @@ impl FeatureStore {
     /// # Errors
     ///
     /// As [`Self::open`] and [`Self::apply`].
-    pub fn preview(repo_dir: &Path, project: &str, definitions: &Definitions) -> Result<Self> {
+    pub fn preview(
+        repo_dir: impl AsRef<Path>,
+        project: &str,
+        definitions: &Definitions,
+    ) -> Result<Self> {
+        let repo_dir = repo_dir.as_ref();
         let config = match StoreConfig::read(repo_dir) {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 StoreConfig::new(project)
@@ -98,7 +104,7 @@ impl FeatureStore {
         };
         let mut store = Self::with_config(repo_dir, config)?;
         let mut merged = store.registry.definitions.merged(definitions);
-        store.planned(&store.registry.definitions, &mut merged)?;
+        store.planned(&store.registry, &mut merged)?;
         store.registry.definitions = merged;
         Ok(store)
     }
@@ -207,8 +213,8 @@ impl FeatureStore {
     ///
     /// As [`Self::apply`].
     pub fn plan(&self, definitions: &Definitions) -> Result<Plan> {
-        let current = self.registry_store.read()?.definitions;
-        self.planned(&current, &mut current.merged(definitions))
+        let current = self.registry_store.read()?;
+        self.planned(&current, &mut current.definitions.merged(definitions))
     }
 
     /// Adds definitions to the registry, in place of those of the same names.
@@ -235,7 +241,7 @@ impl FeatureStore {
     ///
     /// As [`Self::apply_dir`].
     pub fn plan_dir(&self) -> Result<Plan> {
-        let current = self.registry_store.read()?.definitions;
+        let current = self.registry_store.read()?;
         self.planned(&current, &mut Definitions::from_dir(&self.repo_dir)?)
     }
 
@@ -348,7 +354,7 @@ impl FeatureStore {
         let (registry, answer) = self.registry_store.update(|current| {
             before.extend(current.definitions.feature_views.keys().cloned());
             let (mut definitions, value) = next(&current.definitions)?;
-            let plan = self.planned(&current.definitions, &mut definitions)?;
+            let plan = self.planned(current, &mut definitions)?;
             along(&value)?;
             let next = (!plan.is_empty()).then(|| Registry {
                 definitions,
@@ -360,21 +366,6 @@ impl FeatureStore {
         before.retain(|view| !self.registry.definitions.feature_views.contains_key(view));
         self.forget_online(&before)?;
         Ok(answer)
-    }
-
-    /// Deletes the online values of views that are no longer applied: another
-    /// view of the same name, now or later, must not answer with them.
-    #[cfg(feature = "sqlite")]
-    fn forget_online(&self, views: &[String]) -> Result<()> {
-        if views.is_empty() {
-            return Ok(());
-        }
-        let path = self.online_path();
-        let database = crate::online::OnlineDatabase::open_existing(&path, &self.config.project)?;
-        let Some(mut database) = database else {
-            return Ok(());
-        };
-        views.iter().try_for_each(|view| database.drop_view(view))
     }
 
     #[cfg(not(feature = "sqlite"))]
@@ -427,11 +418,13 @@ impl FeatureStore {
     }
 
     /// Checks the next definitions and compares them with the current ones.
-    fn planned(&self, current: &Definitions, next: &mut Definitions) -> Result<Plan> {
+    fn planned(&self, registry: &Registry, next: &mut Definitions) -> Result<Plan> {
+        let current = &registry.definitions;
         next.validate()?;
         self.type_entities(current, next)?;
         let next = &*next;
         let mut plan = Plan::between(current, next);
+        registry.note_impact(&mut plan);
         for view in next.on_demand_feature_views.values() {
             for feature in &view.features {
                 parse_on_demand(&self.context, next, view, feature)?;
@@ -458,7 +451,7 @@ impl FeatureStore {
                         .collect();
                     input.check(&keys)?;
                     for (entity, column) in next.join_keys(view)?.into_iter().zip(&keys) {
-                        let declared = input.key_type(entity, column);
+                        let declared = key_type(&input, entity, column);
                         let object = format!("entity {:?}", entity.name);
                         check_type(&object, &entity.join_key, declared, column, &input)?;
                     }

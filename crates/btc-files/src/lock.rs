@@ -21,7 +21,16 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that another thread is just starting has a copy of
+        // it until it runs its program, and would hold the lock for as long. If this fails, closing
+        // does what it can.
+        let _ = self.file.unlock();
+    }
 }
 
 /// Why there is no lock.
@@ -103,7 +112,7 @@ fn acquire(
     let started = Instant::now();
     loop {
         match try_lock(&file) {
-            Ok(()) => return Ok(Lock { _file: file }),
+            Ok(()) => return Ok(Lock { file }),
             Err(TryLockError::Error(error)) => return Err(io(error)),
             Err(TryLockError::WouldBlock) => {}
         }
@@ -132,6 +141,18 @@ mod tests {
         assert!(error.to_string().contains("another process holds"));
         drop(held);
         Lock::exclusive(&path, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_copy_in_a_process_that_is_being_started_does_not_hold_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("l");
+        let held = Lock::exclusive(&path, Duration::ZERO).unwrap();
+        // What a fork leaves open until the other program runs.
+        let copy = held.file.try_clone().unwrap();
+        drop(held);
+        Lock::exclusive(&path, Duration::ZERO).unwrap();
+        drop(copy);
     }
 
     #[test]

@@ -128,7 +128,8 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
+        let metadata = fs::metadata(path).expect("the file is there");
+        metadata.permissions().mode() & 0o777
     }
 
     #[test]

@@ -40,6 +40,10 @@ fn modes_follow_the_umask_and_then_stay() {
 /// What the test above runs below a umask.
 #[test]
 #[ignore = "a part of the other test"]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test tells its own child where to write"
+)]
 fn child() {
     let Some(dir) = std::env::var_os(FOLDER) else {
         return;

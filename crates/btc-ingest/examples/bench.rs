@@ -98,7 +98,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         [Table::Ohlcv, Table::Blockchain]
             .map(|table| read_table(&data, table, Revisions::Latest).map_or(0, |t| t.num_rows()))
     });
-    let page = best(|| profile(&data, now).map(|page| page.len()));
+    let page = best(|| profile(&data, now).map(|profile| profile.columns.len()));
     println!(
         "ten years ({DAYS} days) of sixteen series, {:.1} MB of JSON",
         size as f64 / 1e6

@@ -1,6 +1,6 @@
 //! Makes up a market, stores it, and reads it back.
 //!
-//! `cargo run -p btc-ingest --example sample [-- PAGE.html]` also draws it, where a page is named.
+//! `cargo run -p btc-ingest --example sample [-- PAGE.html]` also draws it, where a figures is named.
 
 use btc_ingest::arrow::util::pretty::pretty_format_batches;
 use btc_ingest::{Revisions, SAMPLE_DAYS, Table, profile, pull_sample, read_table};
@@ -21,8 +21,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .slice(prices.num_rows() - 5, 5)
         .project(&[0, 3, 4, 5, 6])?;
     println!("{}", pretty_format_batches(&[last_days])?);
-    if let Some(page) = std::env::args().nth(1) {
-        std::fs::write(page, profile(folder.path(), now)?)?;
+    if let Some(figures) = std::env::args().nth(1) {
+        let profile = profile(folder.path(), now)?;
+        std::fs::write(figures, serde_json::to_string_pretty(&profile)?)?;
     }
     Ok(())
 }

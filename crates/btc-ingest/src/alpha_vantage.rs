@@ -6,18 +6,18 @@ pub use parse::{Bar, DailyPrices, parse};
 
 use crate::clean::{Reason, Rejected};
 use crate::error::{Error, Result};
+use crate::fetched::{Answer, Fetched, Part, Window};
 use crate::http::{Body, Client, HttpConfig, Request, Verdict};
 use crate::key::ApiKey;
 use crate::number::short;
-use crate::progress::Progress;
+use crate::progress::{Progress, ProgressEvent};
+use crate::report::PlannedRequest;
 use crate::series::SeriesName;
-use crate::source::{DailySeries, OHLCV, Source, daily_schema, to_batch};
-use arrow::array::RecordBatch;
+use crate::source::{DailySeries, OHLCV, Source, SourceError, daily_schema, private, to_batch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use serde::Deserialize;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The address of the service.
@@ -116,14 +116,59 @@ impl Source for AlphaVantage {
         daily_schema(OHLCV)
     }
 
-    async fn fetch(&self, days: RangeInclusive<NaiveDate>) -> Result<RecordBatch> {
-        let (mut prices, _) = self.prices(&()).await?;
+    async fn fetch(&self, window: &Window<'_>) -> Result<Fetched, SourceError> {
+        let (request, progress) = (self.request()?, window.progress());
+        progress.event(&ProgressEvent::Started {
+            series: request.series.clone(),
+        });
+        let (mut prices, body) = self.prices(progress).await?;
+        progress.event(&ProgressEvent::Finished {
+            series: request.series,
+            rows: prices.bars.len(),
+        });
+        let answer = Answer {
+            url: request.shown,
+            bytes: body.bytes.len(),
+            sha256: body.sha256,
+        };
+        let mut notes = Vec::new();
+        let running_day = prices.running_day();
         prices.set_aside_later_than_refreshed();
-        let running = prices.running_day();
-        prices
-            .bars
-            .retain(|bar| days.contains(&bar.date) && Some(bar.date) < running);
-        to_batch(self.schema(), &prices.series())
+        prices.set_aside_later_than(window.now().date_naive());
+        if prices.dead_market_caps > 0 {
+            notes.push(format!(
+                "Alpha Vantage's market capitalisation equals the volume on {} days; the column \
+                 is not used",
+                prices.dead_market_caps
+            ));
+        }
+        if prices.duplicates > 0 {
+            notes.push(format!(
+                "Alpha Vantage gave {} days more than once; the first one counts",
+                prices.duplicates
+            ));
+        }
+        // The whole history comes in any case, and with it every revision.
+        if let Some(days) = window.only() {
+            prices.bars.retain(|bar| days.contains(&bar.date));
+        }
+        let values = to_batch(self.schema(), &prices.series())?;
+        let part = Part::new(format!("BTC-{}", self.market), values)
+            .with_rejected(std::mem::take(&mut prices.rejected))
+            .with_answer(answer);
+        Ok(Fetched {
+            parts: vec![part],
+            running_day,
+            notes,
+        })
+    }
+
+    fn requests(&self, _: &Window<'_>) -> Result<Vec<PlannedRequest>> {
+        Ok(vec![self.request()?.into()])
+    }
+
+    fn is_built_in(&self, _: private::Token) -> bool {
+        true
     }
 }
 
@@ -153,6 +198,7 @@ impl DailyPrices {
                 stamp: bar.date.to_string(),
                 value: bar.close.to_string(),
                 reason: Reason::Future,
+                origin: None,
             });
         self.rejected.extend(rejected);
     }

@@ -1,20 +1,21 @@
 //! Daily charts from blockchain.com.
 
+mod fetch;
 mod parse;
 
 pub use parse::{Chart, parse_csv, parse_json};
 
 use crate::clean::{Point, Reason, Rejected, daily, usual_step};
 use crate::error::{Error, Result};
+use crate::fetched::{Answer, Fetched, Window};
 use crate::http::{Client, HttpConfig, Request, Verdict};
 use crate::progress::Progress;
+use crate::report::PlannedRequest;
 use crate::series::{SeriesName, check_distinct};
-use crate::source::{DailySeries, DayValue, Source, daily_schema, to_batch};
-use arrow::array::RecordBatch;
+use crate::source::{DayValue, Source, SourceError, daily_schema, private};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use chrono::{Days, NaiveDate, Timelike};
-use futures::stream::{StreamExt, TryStreamExt};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -102,15 +103,7 @@ pub(crate) struct ChartDays {
     pub(crate) rejected: Vec<Rejected>,
     pub(crate) averaged: usize,
     pub(crate) unordered: usize,
-    pub(crate) bodies: Vec<BodyOrigin>,
-}
-
-/// Where the bytes came from.
-#[derive(Debug, Clone)]
-pub(crate) struct BodyOrigin {
-    pub(crate) url: String,
-    pub(crate) sha256: String,
-    pub(crate) bytes: usize,
+    pub(crate) answers: Vec<Answer>,
 }
 
 impl BlockchainCharts {
@@ -169,7 +162,7 @@ impl BlockchainCharts {
     }
 
     /// The requests that bring the rows of `days`: one for the whole history, else one a year.
-    pub(crate) fn requests(
+    pub(crate) fn requests_of(
         &self,
         chart: &str,
         days: &RangeInclusive<NaiveDate>,
@@ -208,7 +201,7 @@ impl BlockchainCharts {
     ) -> Result<ChartDays> {
         let mut result = ChartDays::default();
         let mut points: Vec<Point> = Vec::new();
-        for request in self.requests(chart, days)? {
+        for request in self.requests_of(chart, days)? {
             let body = self
                 .client
                 .get(&request, |_| Verdict::Accept, progress)
@@ -216,11 +209,10 @@ impl BlockchainCharts {
             let part = self.format.parse(&body.bytes, chart)?;
             result.unit = part.unit.or(result.unit);
             result.rejected.extend(part.rejected);
-            let (url, bytes) = (request.shown, body.bytes.len());
-            result.bodies.push(BodyOrigin {
-                url,
+            result.answers.push(Answer {
+                url: request.shown,
+                bytes: body.bytes.len(),
                 sha256: body.sha256,
-                bytes,
             });
             points.extend(part.points);
         }
@@ -232,6 +224,7 @@ impl BlockchainCharts {
                 stamp: point.stamp.to_rfc3339(),
                 value: point.value.to_string(),
                 reason: Reason::NotMidnight,
+                origin: None,
             }));
         }
         let daily = daily(&points);
@@ -277,20 +270,21 @@ impl Source for BlockchainCharts {
         daily_schema(columns.iter().map(SeriesName::as_str))
     }
 
-    async fn fetch(&self, days: RangeInclusive<NaiveDate>) -> Result<RecordBatch> {
-        let days = &days;
-        let series: Vec<DailySeries> = futures::stream::iter(self.charts.clone())
-            .map(|chart| async move {
-                let fetched = self.fetch_chart(&chart, days, &()).await?;
-                Ok::<_, Error>(DailySeries {
-                    name: SeriesName::of_chart(&chart),
-                    values: fetched.values,
-                })
-            })
-            .buffer_unordered(self.concurrency())
-            .try_collect()
-            .await?;
-        to_batch(self.schema(), &series)
+    async fn fetch(&self, window: &Window<'_>) -> Result<Fetched, SourceError> {
+        Ok(self.fetch_all(window).await?)
+    }
+
+    fn requests(&self, window: &Window<'_>) -> Result<Vec<PlannedRequest>> {
+        let mut all = Vec::new();
+        for chart in &self.charts {
+            let days = Self::days(window, chart, window.last_day());
+            all.extend(self.requests_of(chart, &days)?.into_iter().map(Into::into));
+        }
+        Ok(all)
+    }
+
+    fn is_built_in(&self, _: private::Token) -> bool {
+        true
     }
 }
 
@@ -303,7 +297,7 @@ mod tests {
         let charts = BlockchainCharts::new("http://h", &[], &HttpConfig::default()).unwrap();
         let days = start.parse().unwrap()..=end.parse().unwrap();
         let queries: Vec<String> = charts
-            .requests(chart, &days)
+            .requests_of(chart, &days)
             .unwrap()
             .iter()
             .map(|request| request.shown.split_once("?timespan=").unwrap().1.to_owned())

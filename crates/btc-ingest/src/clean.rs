@@ -16,6 +16,28 @@ pub struct Rejected {
     pub value: String,
     /// Why it was not used.
     pub reason: Reason,
+    /// Where in a file it stands, as `old.csv, line 3, column "Close"`.
+    pub origin: Option<String>,
+}
+
+impl Rejected {
+    /// The value, its place in a file and the reason, as a sentence.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let Self {
+            series,
+            stamp,
+            value,
+            reason,
+            origin,
+        } = self;
+        let place = origin.clone().unwrap_or_else(|| series.clone());
+        let day = match *reason {
+            Reason::Duplicate => format!(" of {stamp}"),
+            _ => String::new(),
+        };
+        format!("{place}: {value:?}{day} {}", reason.in_words())
+    }
 }
 
 /// Why a value was not used.
@@ -39,6 +61,12 @@ pub enum Reason {
     Inconsistent,
     /// A price that should be that of midnight has another time.
     NotMidnight,
+    /// The time is outside what can be stored: the years 1678 to 2261.
+    OutOfRange,
+    /// A row of a file has fewer or more cells than the file has columns.
+    WrongWidth,
+    /// Other rows of a file have other values for the same time.
+    Duplicate,
 }
 
 impl Reason {
@@ -54,6 +82,26 @@ impl Reason {
             Self::Future => "future",
             Self::Inconsistent => "inconsistent",
             Self::NotMidnight => "not-midnight",
+            Self::OutOfRange => "out-of-range",
+            Self::WrongWidth => "wrong-width",
+            Self::Duplicate => "duplicate",
+        }
+    }
+
+    /// What is said of a value that was not used for this reason.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::BadStamp => "is not a date or time",
+            Self::Null => "is no value",
+            Self::NotANumber => "is not a number",
+            Self::NotFinite => "is not finite",
+            Self::NotPositive => "is too small: prices are above zero, the rest is not below",
+            Self::Future => "is of a day that is not over",
+            Self::Inconsistent => "does not fit the high and the low of its day",
+            Self::NotMidnight => "is not the price of a midnight",
+            Self::OutOfRange => "is out of the years 1678 to 2261 that can be stored",
+            Self::WrongWidth => "make another row than the header says",
+            Self::Duplicate => "is not the only value of its time",
         }
     }
 }

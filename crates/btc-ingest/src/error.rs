@@ -1,4 +1,4 @@
-//! What can go wrong, by what a caller can do about it.
+//! Why something failed, as a caller can act on it and a person can read it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub enum Error {
         /// The address, without secrets.
         url: String,
         /// What went wrong.
-        source: reqwest::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No whole answer within the time allowed.
     #[error("no whole answer from {url} within {} s", .waited.as_secs())]
@@ -93,6 +93,14 @@ pub enum Error {
     NotPulled {
         /// The data folder, or that of one table.
         path: PathBuf,
+    },
+    /// A source that is not one of this crate's failed.
+    #[error("source {name} failed")]
+    Source {
+        /// The source.
+        name: String,
+        /// What it says.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A setting cannot be used.
     #[error("{problem}")]
@@ -138,6 +146,22 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file can be read in more than one way.
+    #[error(
+        "{} can be read in more than one way: {problem}; say which with the option {option}: \
+         {answers}",
+        .path.display()
+    )]
+    Unclear {
+        /// The file.
+        path: PathBuf,
+        /// What is unclear, and where.
+        problem: String,
+        /// The option that tells it.
+        option: &'static str,
+        /// What can be answered.
+        answers: &'static str,
+    },
     /// A file is not the one that the manifest knows: somebody else has changed it.
     #[error(
         "{} is not what the manifest says; restore it from a copy, or start in an empty folder",
@@ -164,7 +188,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What went wrong.
-        source: parquet::errors::ParquetError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A table cannot be put together.
     #[error("cannot put the table together")]
@@ -186,6 +210,7 @@ impl Error {
                 | Self::TooLarge { .. }
                 | Self::Sampled { .. }
                 | Self::NoData { .. }
+                | Self::Source { .. }
         )
     }
 
@@ -197,6 +222,38 @@ impl Error {
             Self::Status { status, .. } => repeated && *status >= 500,
             _ => false,
         }
+    }
+
+    /// The error of the source `name`: one of this crate as it is, any other with the name.
+    pub(crate) fn source(name: &str, error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(source) => Self::Source {
+                name: name.to_owned(),
+                source,
+            },
+        }
+    }
+
+    /// The message with those of its causes: what a person needs who sees nothing else.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let message = error.to_string();
+            // Some libraries repeat their cause in their own message.
+            if !text.ends_with(&message) {
+                text = format!("{text}: {message}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+
+    /// Tells whether a service has no such thing, rather than failing to give it.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Status { status: 404, .. } | Self::NoData { .. })
     }
 
     pub(crate) fn config(problem: impl Into<String>) -> Self {
@@ -236,7 +293,7 @@ impl Error {
     pub(crate) fn parquet(path: &Path, source: parquet::errors::ParquetError) -> Self {
         Self::Parquet {
             path: path.to_owned(),
-            source,
+            source: Box::new(source),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A key that no message and no log shows.
+//! The API key, which is never shown.
 
 use std::fmt;
 

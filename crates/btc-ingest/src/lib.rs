@@ -2,7 +2,6 @@
 //!
 //! ```no_run
 //! use btc_ingest::{ApiKey, PullConfig, Revisions, Table, pull, read_table};
-//! use std::path::Path;
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! // Fetch what is new since the last time; the first time, everything.
@@ -14,7 +13,7 @@
 //! }
 //!
 //! // Read it: one row per day, with the instant from which the row is known.
-//! let prices = read_table(Path::new("data"), Table::Ohlcv, Revisions::Latest)?;
+//! let prices = read_table("data", Table::Ohlcv, Revisions::Latest)?;
 //! println!("{} days, complete up to {:?}", prices.num_rows(), report.last_complete_day);
 //! # Ok(())
 //! # }
@@ -28,9 +27,14 @@
 //! |---|---|
 //! | `raw/<source>/<year>.parquet` | every value ever fetched: `series`, `date`, `value`, `created_timestamp` |
 //! | `raw/<source>/quarantine.parquet` | values that were not fit for use, and why |
+//! | `raw/<source>/answers-<year>.parquet` | the answers that brought something new |
 //! | `processed/ohlcv/<year>.parquet` | prices: open, high, low, close, volume, `price_source` |
 //! | `processed/blockchain/<year>.parquet` | one column per chart |
-//! | `manifest.json` | SHA-256 of every table and of every answer that brought something new |
+//! | `processed/<source>/<year>.parquet` | an import whose rows are not days: `time` and one column per series |
+//! | `manifest.json` | every table with the SHA-256 of its file and of what it says |
+//!
+//! These are links into one whole state of the folder, which is replaced all at once: see
+//! [`DataFolder`].
 //!
 //! A processed row of the day `date` has an `event_timestamp`, the instant from which its values
 //! are known: 00:00 UTC of the next day. Its `created_timestamp` is the time at which it was
@@ -39,16 +43,24 @@
 //!
 //! # Sources
 //!
-//! [`AlphaVantage`], [`BlockchainCharts`], [`FileSource`] and [`Synthetic`] implement [`Source`];
-//! each can be used alone, without a data folder. [`pull_source`] stores what any of your own has.
+//! [`AlphaVantage`], [`BlockchainCharts`], [`CoinMetrics`], [`Binance`], [`FileSource`] and
+//! [`Synthetic`] implement [`Source`]; each can be used alone, without a data folder.
+//! [`pull_sources`] brings a folder up to date from any list of them, your own among them.
 
+#[doc(hidden)]
 pub mod alpha_vantage;
+mod binance;
+#[doc(hidden)]
 pub mod blockchain;
 mod clean;
+mod coin_metrics;
+pub mod conformance;
 mod error;
-mod file_source;
+mod fetched;
+mod file;
 mod http;
 mod key;
+mod misdated;
 mod number;
 mod profile;
 mod progress;
@@ -66,24 +78,35 @@ mod verify;
 
 pub use alpha_vantage::{ALPHA_VANTAGE_URL, AlphaVantage};
 pub use arrow;
+pub use async_trait::async_trait;
+pub use binance::{BINANCE_URL, Binance, Interval};
 pub use blockchain::{BLOCKCHAIN_URL, BlockchainCharts, ChartFormat, DEFAULT_CHARTS};
-pub use clean::{Point, Reason, Rejected};
+pub use chrono;
+#[doc(hidden)]
+pub use clean::Point;
+pub use clean::{Reason, Rejected};
+pub use coin_metrics::{COIN_METRICS_DEFAULT, COIN_METRICS_URL, CoinMetrics};
 pub use error::{Error, Result};
-pub use file_source::{ColumnMapping, FileSource};
+pub use fetched::{Answer, Fetched, Part, Window};
+pub use file::{
+    ColumnMapping, DateFormat, DecimalMark, Duplicates, EpochUnit, FileOptions, FileSource,
+    FileTable, ImportReport, Preset, Stamp, Step, TextEncoding, import_file,
+};
 pub use http::{HttpConfig, ProxyRule};
 pub use key::ApiKey;
-pub use profile::profile;
+pub use misdated::Misdated;
+pub use profile::{ColumnProfile, Correlations, Moments, Profile, SetAside, Summary, profile};
 pub use progress::{Progress, ProgressEvent};
-pub use pull::{planned_requests, pull, pull_sample, pull_source};
+pub use pull::{planned_requests, pull, pull_sample, pull_source, pull_sources};
 pub use report::{
     PlannedRequest, PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource,
 };
 pub use series::SeriesName;
-pub use source::Source;
+pub use source::{Source, SourceError, daily_schema};
 pub use status::{DataStatus, Gap, SeriesStatusReport, status};
 pub use store::{
     AnswerRecord, DataFolder, Manifest, Revisions, SeriesRecord, Snapshot, Table, TableRecord,
-    data_hash, last_complete_day, read_parquet, read_table, write_parquet,
+    data_hash, last_complete_day, read_parquet, read_table, rows_as_of, write_parquet,
 };
 pub use synthetic::{SAMPLE_DAYS, Synthetic};
 pub use verify::{FileProblem, FileProblemKind, Verification, verify};

@@ -1,4 +1,4 @@
-//! What a pull tells while it goes on.
+//! What a pull tells while it runs.
 
 use std::time::Duration;
 

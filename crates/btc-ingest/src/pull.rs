@@ -1,23 +1,25 @@
 //! Bringing a data folder up to date.
 
-mod fetch;
 mod update;
 
 use crate::alpha_vantage::{ALPHA_VANTAGE, AlphaVantage};
 use crate::blockchain::{BLOCKCHAIN, BlockchainCharts};
+use crate::clean::Rejected;
 use crate::error::{Error, Result};
+use crate::fetched::{Fetched, Window};
 use crate::progress::{Progress, ProgressEvent};
-use crate::report::{PlannedRequest, PullConfig, PullReport, SeriesReport, SkippedSource};
+use crate::report::{
+    PlannedRequest, PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource,
+};
 use crate::series::SeriesName;
-use crate::source::{DailySeries, Source, from_batch};
-use crate::store::{DataFolder, Logs, Manifest, Writer};
+use crate::source::{DATE, DailySeries, Source, private};
+use crate::store::{DataFolder, InstantRow, Logs, Manifest, Writer, check_instant};
 use crate::synthetic::{SYNTHETIC, Synthetic};
-use crate::validate::set_aside_unfit;
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use fetch::{days_to_ask, fetch_all};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
-use update::Update;
+use update::{Bounds, Came, Update};
 
 /// Brings a data folder up to date: fetches what is new, checks it, and stores it.
 ///
@@ -53,44 +55,16 @@ use update::Update;
 /// it was.
 pub async fn pull(config: &PullConfig, progress: &dyn Progress) -> Result<PullReport> {
     let charts = BlockchainCharts::new(&config.blockchain_url, &config.charts, &config.http)?;
-    let alpha_vantage = alpha_vantage(config)?;
-    let dir = config.data_dir.clone();
-    let mut store = blocking(move || DataFolder::new(dir).writer()).await?;
-    check_kind(&store, &config.data_dir, &config.market)?;
-
-    let answers = fetch_all(config, alpha_vantage.as_ref(), &charts, &store, progress).await?;
-    let mut update = Update::new(config.now);
-    if alpha_vantage.is_none() {
-        let skipped = SkippedSource {
-            source: ALPHA_VANTAGE.to_owned(),
-            reason: "there is no API key".to_owned(),
-            hint: "closing prices come from blockchain.com's market-price chart; for open, high, \
-                   low and volume get a free key at https://www.alphavantage.co/support/#api-key"
-                .to_owned(),
-        };
-        progress.event(&ProgressEvent::Skipped {
-            series: ALPHA_VANTAGE.to_owned(),
-            why: format!("{}; {}", skipped.reason, skipped.hint),
-        });
-        update.skip(skipped);
-    }
-    let today = answers.today;
-    let first_running = if config.include_running_day {
-        today + Days::new(1)
-    } else {
-        today
+    let prices = alpha_vantage(config)?;
+    let skipped = match &prices {
+        Some(_) => Vec::new(),
+        None => vec![no_key()],
     };
-    update.take(answers, &mut store, config, first_running);
-    for message in &update.warnings {
-        progress.event(&ProgressEvent::Warning {
-            message: message.clone(),
-        });
-    }
-    let known = all_charts(&store, charts.charts());
-    let (commit, report) = update.finish(config.market.clone(), known, today);
-    let manifest = blocking(move || store.commit(commit)).await?;
-    let mut report = report.complete(&config.data_dir, &manifest);
-    if manifest.last_complete_day.is_none() {
+    let mut sources: Vec<&dyn Source> = Vec::new();
+    sources.extend(prices.as_ref().map(|source| source as &dyn Source));
+    sources.push(&charts);
+    let mut report = run(config, &sources, skipped, progress).await?;
+    if report.last_complete_day.is_none() {
         let message = "no price could be stored: neither Alpha Vantage nor the chart market-price \
                        gave one"
             .to_owned();
@@ -100,6 +74,183 @@ pub async fn pull(config: &PullConfig, progress: &dyn Progress) -> Result<PullRe
         report.warnings.push(message);
     }
     Ok(report)
+}
+
+/// Brings a data folder up to date from any sources, as [`pull`] does from the two services.
+///
+/// They are asked in the order in which they are listed. Where several have a value of one day and
+/// series, that of a built-in service counts, then the one whose name comes first. The first one
+/// that tells which day is not over decides how far the others are asked for and what is left out
+/// as of a running day. Of `config`, the addresses, the key and the charts are not used.
+///
+/// ```
+/// use btc_ingest::{ColumnMapping, FileSource, PullConfig, pull_sources};
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("old.csv");
+/// std::fs::write(&file, "Date,Close\n2012-01-01,5.27\n2012-01-02,5.22\n")?;
+/// let old = FileSource::new("old-prices", &file, ColumnMapping::new("Date").with("Close", "close"))?;
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let config = PullConfig::new(folder.path().join("data"), "2024-01-01T00:00:00Z".parse()?);
+/// let report = pull_sources(&config, &[&old], &()).await?;
+/// assert_eq!(report.series[0].new_rows, 2);
+/// // Once more: nothing is new.
+/// assert_eq!(pull_sources(&config, &[&old], &()).await?.changes(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`pull`]; fails as well if a source as a whole fails, with its own error, or if two have one
+/// name.
+pub async fn pull_sources(
+    config: &PullConfig,
+    sources: &[&dyn Source],
+    progress: &dyn Progress,
+) -> Result<PullReport> {
+    run(config, sources, Vec::new(), progress).await
+}
+
+/// The one road from sources to the data folder.
+async fn run(
+    config: &PullConfig,
+    sources: &[&dyn Source],
+    skipped: Vec<SkippedSource>,
+    progress: &dyn Progress,
+) -> Result<PullReport> {
+    check_names(sources)?;
+    let store = open(config).await?;
+    check_kind(&store, &config.data_dir, &config.market)?;
+    let mut all = Vec::new();
+    let mut running_day = None;
+    for source in sources {
+        let known = last_days(store.logs.get(source.name()));
+        let window = Window::of_pull(config, known, running_day, progress);
+        let fetched = ask(*source, &window).await?;
+        running_day = running_day.or(fetched.running_day);
+        all.push(Came::new(*source, fetched));
+    }
+    tell_skipped(&skipped, progress);
+    let bounds = bounds(config, running_day);
+    store_all(config, store, all, skipped, bounds, progress).await
+}
+
+/// Values of the running day are left out for now; later ones are wrong.
+fn bounds(config: &PullConfig, running_day: Option<NaiveDate>) -> (NaiveDate, Bounds) {
+    let clock = config.now.date_naive();
+    let today = running_day.map_or(clock, |day| day.min(clock));
+    let after = |day: NaiveDate| day.succ_opt().unwrap_or(day);
+    let bounds = Bounds {
+        first_running: match config.include_running_day {
+            true => after(today),
+            false => today,
+        },
+        first_future: after(clock),
+    };
+    (today, bounds)
+}
+
+async fn open(config: &PullConfig) -> Result<Writer> {
+    // Before anything is asked for in vain.
+    check_instant(config.now)?;
+    let folder = DataFolder::new(&config.data_dir);
+    blocking(move || folder.writer()).await
+}
+
+/// The last day of every series of a source.
+fn last_days(
+    series: Option<&BTreeMap<SeriesName, crate::store::SeriesLog>>,
+) -> BTreeMap<SeriesName, NaiveDate> {
+    let series = series.into_iter().flatten();
+    series
+        .filter_map(|(name, log)| Some((name.clone(), log.last_day()?)))
+        .collect()
+}
+
+/// Asks one source, and tells of it unless it does so itself.
+async fn ask(source: &dyn Source, window: &Window<'_>) -> Result<Fetched> {
+    let name = || source.name().to_owned();
+    let tells_itself = source.is_built_in(private::Token(()));
+    if !tells_itself {
+        window
+            .progress()
+            .event(&ProgressEvent::Started { series: name() });
+    }
+    let outcome = source
+        .fetch(window)
+        .await
+        .map_err(|error| Error::source(source.name(), error));
+    if !tells_itself {
+        window.progress().event(&match &outcome {
+            Ok(fetched) => {
+                let batches = fetched
+                    .parts
+                    .iter()
+                    .filter_map(|part| part.values.as_ref().ok());
+                ProgressEvent::Finished {
+                    series: name(),
+                    rows: batches.map(|batch| batch.num_rows()).max().unwrap_or(0),
+                }
+            }
+            Err(error) => ProgressEvent::Skipped {
+                series: name(),
+                why: error.with_causes(),
+            },
+        });
+    }
+    outcome
+}
+
+fn tell_skipped(skipped: &[SkippedSource], progress: &dyn Progress) {
+    for skipped in skipped {
+        progress.event(&ProgressEvent::Skipped {
+            series: skipped.source.clone(),
+            why: format!("{}; {}", skipped.reason, skipped.hint),
+        });
+    }
+}
+
+/// Merges what came into what is stored, and writes it; all of it off the runtime's threads.
+async fn store_all(
+    config: &PullConfig,
+    mut store: Writer,
+    came: Vec<Came>,
+    skipped: Vec<SkippedSource>,
+    (today, bounds): (NaiveDate, Bounds),
+    progress: &dyn Progress,
+) -> Result<PullReport> {
+    let (now, market, data_dir) = (config.now, config.market.clone(), config.data_dir.clone());
+    let (report, warnings) = blocking(move || {
+        let mut update = Update::new(now);
+        update.skipped = skipped;
+        let charts: Vec<String> = came.iter().flat_map(|came| came.charts.clone()).collect();
+        for came in came {
+            update.take(came, &mut store, &bounds)?;
+        }
+        update.check(&store);
+        let warnings = update.warnings.clone();
+        let known = all_charts(&store, &charts);
+        let (commit, report) = update.finish(market, known, today);
+        let manifest = store.commit(commit)?;
+        Ok((report.complete(&data_dir, &manifest), warnings))
+    })
+    .await?;
+    for message in warnings {
+        progress.event(&ProgressEvent::Warning { message });
+    }
+    Ok(report)
+}
+
+fn no_key() -> SkippedSource {
+    SkippedSource {
+        source: ALPHA_VANTAGE.to_owned(),
+        reason: "there is no API key".to_owned(),
+        hint: "closing prices come from blockchain.com's market-price chart; for open, high, \
+               low and volume get a free key at https://www.alphavantage.co/support/#api-key"
+            .to_owned(),
+    }
 }
 
 /// Stores a made-up market in place of a real one: `days` days, the last of them `last_day`.
@@ -125,12 +276,13 @@ pub async fn pull(config: &PullConfig, progress: &dyn Progress) -> Result<PullRe
 ///
 /// Fails if the folder holds real data or cannot be written to, or if there is no day to make up.
 pub fn pull_sample(
-    data_dir: &Path,
+    data_dir: impl AsRef<Path>,
     seed: u64,
     last_day: NaiveDate,
     days: usize,
     now: DateTime<Utc>,
 ) -> Result<PullReport> {
+    let data_dir = data_dir.as_ref();
     let before = (days as u64).checked_sub(1).map(Days::new);
     let first_day = before.and_then(|before| last_day.checked_sub_days(before));
     let first_day = first_day.ok_or_else(|| Error::config("a sample needs at least one day"))?;
@@ -150,7 +302,7 @@ pub fn pull_sample(
             series: name.to_string(),
             ..SeriesReport::default()
         };
-        update.store(&mut store, report, &values);
+        update.store(&mut store, report, &[DailySeries { name, values }]);
     }
     let charts = crate::DEFAULT_CHARTS.map(str::to_owned).to_vec();
     let today = last_day.succ_opt().unwrap_or(NaiveDate::MAX);
@@ -191,25 +343,36 @@ pub fn pull_sample(
 /// Fails if the source fails, or has the name of one of the services; if another process is
 /// changing the folder, it holds made-up data, or cannot be written to.
 pub async fn pull_source(
-    data_dir: &Path,
+    data_dir: impl AsRef<Path>,
     source: &dyn Source,
     days: RangeInclusive<NaiveDate>,
     now: DateTime<Utc>,
 ) -> Result<PullReport> {
-    let name = source.name();
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let reserved = [ALPHA_VANTAGE, BLOCKCHAIN, SYNTHETIC];
-    if name.is_empty() || !name.chars().all(allowed) || reserved.contains(&name) {
-        let problem = format!(
-            "{name:?} cannot be the name of a source; use lower-case letters, digits and hyphens, \
-             and none of {}",
-            reserved.join(", ")
-        );
-        return Err(Error::config(problem));
+    let mut config = PullConfig::new(data_dir.as_ref(), now);
+    check_names(&[source])?;
+    let store = open(&config).await?;
+    if let Some(manifest) = store.manifest() {
+        config.market.clone_from(&manifest.market);
     }
-    let batch = source.fetch(days).await?;
-    let mut series = from_batch(name, &batch)?;
-    let rejected = set_aside_unfit(&mut series, now.date_naive());
+    check_kind(&store, &config.data_dir, &config.market)?;
+    let fetched = ask(source, &Window::of(days, now)).await?;
+    let (today, mut bounds) = bounds(&config, fetched.running_day);
+    // What is given once is not given again when its day is over: it is not dropped in silence.
+    bounds.first_future = bounds.first_running;
+    let came = vec![Came::new(source, fetched)];
+    store_all(&config, store, came, Vec::new(), (today, bounds), &()).await
+}
+
+/// Stores values at instants of a source of the user's own, and what was set aside of it.
+pub(crate) fn store_instants(
+    data_dir: &Path,
+    name: &str,
+    columns: &[SeriesName],
+    rows: Vec<InstantRow>,
+    rejected: Vec<Rejected>,
+    now: DateTime<Utc>,
+) -> Result<PullReport> {
+    check_instant(now)?;
     let mut store = DataFolder::new(data_dir).writer()?;
     let market = store
         .manifest()
@@ -217,33 +380,40 @@ pub async fn pull_source(
         .to_owned();
     check_kind(&store, data_dir, &market)?;
     let mut update = Update::new(now);
-    let charts: Vec<String> = series
-        .iter()
-        .filter(|series| !series.name.is_price_column())
-        .map(|series| column_chart(series.name.as_str()))
-        .collect();
-    for DailySeries {
-        name: column,
-        values,
-    } in series
-    {
-        let report = SeriesReport {
+    let table = store.instants_mut(name)?;
+    let merged = table.merge(columns, rows, now);
+    let times = table.times();
+    let day =
+        |time: Option<&i64>| time.map(|time| DateTime::from_timestamp_nanos(*time).date_naive());
+    for column in columns {
+        update.add(SeriesReport {
             source: name.to_owned(),
-            rejected: rejected
-                .iter()
-                .filter(|rejected| column == *rejected.series)
-                .count(),
             series: column.to_string(),
+            status: if merged.new + merged.changed > 0 {
+                SeriesStatus::Updated
+            } else {
+                SeriesStatus::Unchanged
+            },
+            rows: times.len(),
+            first: day(times.first()),
+            last: day(times.last()),
+            new_rows: merged.new,
+            changed_rows: merged.changed,
+            rejected: rejected.iter().filter(|one| is_of(one, column)).count(),
             ..SeriesReport::default()
-        };
-        update.store(&mut store, report, &values);
+        });
     }
     update.reject(name, rejected);
     update.check(&store);
-    let charts = all_charts(&store, &charts);
+    let charts = all_charts(&store, &[]);
     let (commit, report) = update.finish(market, charts, now.date_naive());
     let manifest = store.commit(commit)?;
     Ok(report.complete(data_dir, &manifest))
+}
+
+/// Whether a value that was set aside is one of a series, or its row was as a whole.
+pub(crate) fn is_of(rejected: &Rejected, series: &SeriesName) -> bool {
+    *series == *rejected.series || rejected.series == DATE
 }
 
 /// Lists the requests that [`pull`] would make now, without making any.
@@ -255,34 +425,62 @@ pub async fn pull_source(
 /// Fails if the configuration cannot be used, or the stored data cannot be read.
 pub fn planned_requests(config: &PullConfig) -> Result<Vec<PlannedRequest>> {
     let charts = BlockchainCharts::new(&config.blockchain_url, &config.charts, &config.http)?;
-    let mut requests = Vec::new();
-    if let Some(source) = alpha_vantage(config)? {
-        requests.push(source.request()?);
-    }
+    let prices = alpha_vantage(config)?;
     let logs = match DataFolder::new(&config.data_dir).snapshot() {
         Ok(snapshot) => snapshot.logs()?,
         Err(Error::NotPulled { .. }) => Logs::new(),
         Err(error) => return Err(error),
     };
-    for chart in charts.charts() {
-        let known = logs
-            .get(BLOCKCHAIN)
-            .and_then(|list| list.get(&SeriesName::of_chart(chart))?.last_day());
-        let days = days_to_ask(config, known, config.now.date_naive());
-        requests.extend(charts.requests(chart, &days)?);
+    let mut sources: Vec<&dyn Source> = Vec::new();
+    sources.extend(prices.as_ref().map(|source| source as &dyn Source));
+    sources.push(&charts);
+    let mut requests = Vec::new();
+    for source in sources {
+        let known = last_days(logs.get(source.name()));
+        requests.extend(source.requests(&Window::of_pull(config, known, None, &()))?);
     }
-    let planned = |request: crate::http::Request| PlannedRequest {
-        series: request.series,
-        url: request.shown,
-    };
-    Ok(requests.into_iter().map(planned).collect())
+    Ok(requests)
+}
+
+/// Refuses names that are no folders, that belong to another source, or come twice.
+pub(crate) fn check_names(sources: &[&dyn Source]) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let reserved = [ALPHA_VANTAGE, BLOCKCHAIN, SYNTHETIC, "ohlcv"];
+    for (index, source) in sources.iter().enumerate() {
+        let name = source.name();
+        let is_taken = reserved.contains(&name) && !source.is_built_in(private::Token(()));
+        if name.is_empty() || !name.chars().all(allowed) || is_taken {
+            let problem = format!(
+                "{name:?} cannot be the name of a source; use lower-case letters, digits and \
+                 hyphens, and none of {}",
+                reserved.join(", ")
+            );
+            return Err(Error::config(problem));
+        }
+        if sources[..index].iter().any(|other| other.name() == name) {
+            return Err(Error::config(format!(
+                "two sources are called {name:?}; give each its own name"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The charts that the columns of a source stand for.
+fn charts_of(source: &dyn Source) -> Vec<String> {
+    let schema = source.schema();
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    names
+        .filter(|name| *name != DATE && !SeriesName::of_chart(name).is_price_column())
+        .map(column_chart)
+        .collect()
 }
 
 /// The name of the chart that a column holds: the service's, if it is one of the known ones.
 fn column_chart(column: &str) -> String {
     let known = crate::DEFAULT_CHARTS
         .into_iter()
-        .find(|chart| SeriesName::of_chart(chart) == *column);
+        .find(|chart| SeriesName::of_chart(chart) == SeriesName::of_chart(column));
     known.unwrap_or(column).to_owned()
 }
 

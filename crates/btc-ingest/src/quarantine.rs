@@ -12,8 +12,11 @@ use std::sync::Arc;
 
 pub(crate) const FILE: &str = "quarantine.parquet";
 
-/// Series, stamp, value and reason of what was set aside.
-type Key = (String, String, String, String);
+/// Series, stamp, value and reason of what was set aside, and where in a file it stands.
+type Key = (String, String, String, String, Option<String>);
+
+/// The place of the column of origins.
+const ORIGIN: usize = 5;
 
 /// What was set aside, with the time at which it was first met.
 pub(crate) type Rows = BTreeMap<Key, i64>;
@@ -30,6 +33,7 @@ pub(crate) fn merged(
         stamp,
         value,
         reason,
+        origin,
     } in rejected
     {
         let key = (
@@ -37,6 +41,7 @@ pub(crate) fn merged(
             stamp.clone(),
             value.clone(),
             reason.as_str().to_owned(),
+            origin.clone(),
         );
         rows.entry(key).or_insert_with(|| nanos(now));
     }
@@ -52,6 +57,11 @@ pub(crate) fn merged(
         text(|key| &key.2),
         text(|key| &key.3),
         timestamps(rows.values().copied()),
+        Arc::new(
+            rows.keys()
+                .map(|key| key.4.as_deref())
+                .collect::<StringArray>(),
+        ),
     ];
     Ok(Some(RecordBatch::try_new(Arc::new(schema()), columns)?))
 }
@@ -59,19 +69,23 @@ pub(crate) fn merged(
 /// Series and reason of every value.
 pub(crate) fn reasons(rows: Rows) -> impl Iterator<Item = (String, String)> {
     rows.into_keys()
-        .map(|(series, _, _, reason)| (series, reason))
+        .map(|(series, _, _, reason, _)| (series, reason))
 }
 
 /// Takes a quarantine table apart; `path` is where it lies.
 pub(crate) fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Rows> {
-    let expected = batch.schema().fields() == schema().fields()
-        && batch
-            .columns()
-            .iter()
-            .all(|column| column.null_count() == 0);
-    if !expected {
+    // Tables from before files were told apart have no column of origins.
+    let has_origins = batch.schema().fields() == schema().fields();
+    let known = batch.schema().fields()[..] == schema().fields()[..ORIGIN];
+    let whole = |column: &ArrayRef| column.null_count() == 0;
+    if !(has_origins || known) || !batch.columns().iter().take(ORIGIN).all(whole) {
         return Err(Error::invalid(path, "it is not a quarantine file"));
     }
+    let origins = has_origins.then(|| batch.column(ORIGIN).as_string::<i32>());
+    let origin = |row: usize| {
+        let origins = origins.filter(|origins| origins.is_valid(row));
+        origins.map(|origins| origins.value(row).to_owned())
+    };
     let text = |column: usize, row: usize| {
         batch
             .column(column)
@@ -82,7 +96,13 @@ pub(crate) fn from_batch(path: &Path, batch: &RecordBatch) -> Result<Rows> {
     let created = batch.column(4).as_primitive::<TimestampNanosecondType>();
     let row = |row| {
         (
-            (text(0, row), text(1, row), text(2, row), text(3, row)),
+            (
+                text(0, row),
+                text(1, row),
+                text(2, row),
+                text(3, row),
+                origin(row),
+            ),
             created.value(row),
         )
     };
@@ -98,5 +118,42 @@ fn schema() -> Schema {
         text("value"),
         text("reason"),
         created,
+        Field::new("origin", DataType::Utf8, true),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clean::Reason;
+
+    #[test]
+    fn tables_without_origins_are_read_and_get_them() {
+        let rejected = |origin: Option<&str>| Rejected {
+            series: "close".into(),
+            stamp: "2024-01-01".into(),
+            value: "oops".into(),
+            reason: Reason::NotANumber,
+            origin: origin.map(str::to_owned),
+        };
+        let now = DateTime::UNIX_EPOCH;
+        let table = merged(Rows::new(), &[rejected(None)], now)
+            .unwrap()
+            .unwrap();
+        let old = table.project(&[0, 1, 2, 3, 4]).unwrap();
+        let rows = from_batch(Path::new("x"), &old).unwrap();
+        assert_eq!(rows.len(), 1);
+        assert!(
+            merged(rows.clone(), &[rejected(None)], now)
+                .unwrap()
+                .is_none()
+        );
+        let with_file = rejected(Some("a.csv, line 3"));
+        let table = merged(rows, &[with_file], now).unwrap().unwrap();
+        let rows = from_batch(Path::new("x"), &table).unwrap();
+        let origins: Vec<_> = rows.keys().map(|key| key.4.as_deref()).collect();
+        assert_eq!(origins, [None, Some("a.csv, line 3")]);
+        let other = old.project(&[0, 1]).unwrap();
+        assert!(from_batch(Path::new("x"), &other).is_err());
+    }
 }

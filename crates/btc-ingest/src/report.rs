@@ -1,4 +1,4 @@
-//! What a pull did, series by series.
+//! What to pull, and what a pull brought.
 
 use crate::http::HttpConfig;
 use chrono::{DateTime, NaiveDate, Utc};

@@ -1,6 +1,8 @@
 //! The trait of all sources, and tables of daily values.
 
 use crate::error::{Error, Result};
+use crate::fetched::{Fetched, Window};
+use crate::report::PlannedRequest;
 use crate::series::{SeriesName, check_distinct};
 use arrow::array::{ArrayRef, Date32Array, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -8,7 +10,6 @@ use async_trait::async_trait;
 use chrono::{Datelike, NaiveDate};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Where daily values come from.
@@ -16,9 +17,44 @@ use std::sync::Arc;
 /// Every source gives the same kind of table: a column `date` (`Date32`, the day a row
 /// describes, in UTC) and one nullable `Float64` column per series. There is at most one row per
 /// day, days ascend, and a row of day *d* holds nothing that was not known when *d* ended, at
-/// 00:00 UTC of *d* + 1. Days without any value have no row.
+/// 00:00 UTC of *d* + 1. Days without any value have no row. The running day may be among them
+/// where [`Fetched::running_day`] tells of it, or the clock does.
 ///
 /// Asking twice for the same days is allowed and changes nothing.
+///
+/// Whoever implements it gets all that the built-in services have from [`pull_sources`]: what is
+/// new is asked for and the last days again, revisions are kept, what is not fit for use is set
+/// aside, the running day is left out, progress is told. `fetch` may fail with any error, so that
+/// `?` works. The example `own_source` is one, and [`conformance`](crate::conformance) checks that
+/// it keeps this contract.
+///
+/// ```
+/// use btc_ingest::{Fetched, Source, SourceError, Window, async_trait};
+/// use btc_ingest::{ColumnMapping, arrow::datatypes::SchemaRef};
+///
+/// #[derive(Debug)]
+/// struct FearAndGreed;
+///
+/// #[async_trait]
+/// impl Source for FearAndGreed {
+///     fn name(&self) -> &str {
+///         "fear-and-greed"
+///     }
+///
+///     fn schema(&self) -> SchemaRef {
+///         btc_ingest::daily_schema(["fear_and_greed"])
+///     }
+///
+///     async fn fetch(&self, window: &Window<'_>) -> Result<Fetched, SourceError> {
+///         let _days = window.days("fear_and_greed");
+///         let answer = b"day,index\n2024-01-01,65\n";
+///         let columns = ColumnMapping::new("day").with("index", "fear_and_greed");
+///         Ok(columns.read_csv(answer)?.into())
+///     }
+/// }
+/// ```
+///
+/// [`pull_sources`]: crate::pull_sources
 #[async_trait]
 pub trait Source: Debug + Send + Sync {
     /// The name of the source: lower case, digits and hyphens, usable as a folder name.
@@ -27,13 +63,40 @@ pub trait Source: Debug + Send + Sync {
     /// The columns of every batch that [`fetch`](Self::fetch) gives.
     fn schema(&self) -> SchemaRef;
 
-    /// Gets the values of `days`.
+    /// Gets the values that are asked for. More than that may come, and is stored.
     ///
     /// # Errors
     ///
-    /// Fails if the source cannot be reached or does not give what it should; [`Error`] tells
-    /// the cases apart.
-    async fn fetch(&self, days: RangeInclusive<NaiveDate>) -> Result<RecordBatch>;
+    /// Fails if the source as a whole cannot be reached or does not give what it should; a part of
+    /// it that fails alone is a [`Part`](crate::Part) with an error. An [`Error`] of this crate
+    /// comes out as it is, any other as [`Error::Source`].
+    async fn fetch(&self, window: &Window<'_>) -> Result<Fetched, SourceError>;
+
+    /// The requests that [`fetch`](Self::fetch) would make, as far as can be told without making
+    /// any.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the source cannot be asked as it is set up.
+    fn requests(&self, window: &Window<'_>) -> Result<Vec<PlannedRequest>> {
+        let _ = window;
+        Ok(Vec::new())
+    }
+
+    /// Whether it is one of this crate's services, whose names nobody else may have.
+    #[doc(hidden)]
+    fn is_built_in(&self, _: private::Token) -> bool {
+        false
+    }
+}
+
+/// Why a source gives nothing: any error.
+pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
+
+pub(crate) mod private {
+    /// What only this crate can make.
+    #[derive(Debug)]
+    pub struct Token(pub(crate) ());
 }
 
 /// The name of the column that holds the day.
@@ -45,14 +108,23 @@ pub(crate) const OHLCV: [&str; 5] = ["open", "high", "low", "close", "volume"];
 /// One value of one day.
 pub(crate) type DayValue = (NaiveDate, f64);
 
-/// The values of one series, by ascending day.
+/// The values of one series, by ascending time.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DailySeries {
+pub(crate) struct TimedSeries<T> {
     pub(crate) name: SeriesName,
-    pub(crate) values: Vec<DayValue>,
+    pub(crate) values: Vec<(T, f64)>,
 }
 
-pub(crate) fn daily_schema<'a>(columns: impl IntoIterator<Item = &'a str>) -> SchemaRef {
+/// The values of one series, by ascending day.
+pub(crate) type DailySeries = TimedSeries<NaiveDate>;
+
+/// The columns of a table of daily values: `date`, and one per series.
+///
+/// ```
+/// let schema = btc_ingest::daily_schema(["close", "hash_rate"]);
+/// assert_eq!(schema.fields().len(), 3);
+/// ```
+pub fn daily_schema<'a>(columns: impl IntoIterator<Item = &'a str>) -> SchemaRef {
     let date = Field::new(DATE, DataType::Date32, false);
     let values = columns
         .into_iter()

@@ -98,6 +98,29 @@ pub(crate) fn of(snapshot: &Snapshot, now: DateTime<Utc>) -> Result<DataStatus> 
             });
         }
     }
+    for source in snapshot.sources_of_instants() {
+        let table = snapshot.instants(source)?;
+        let times = table.times();
+        let day = |time: Option<&i64>| {
+            time.map(|time| DateTime::from_timestamp_nanos(*time).date_naive())
+        };
+        let (first, last) = (day(times.first()), day(times.last()));
+        for name in table.columns() {
+            series.push(SeriesStatusReport {
+                source: source.to_owned(),
+                series: name.clone().into(),
+                unit: None,
+                first,
+                last,
+                days: times.len(),
+                revisions: table.len() - times.len(),
+                missing_days: 0,
+                gaps: Vec::new(),
+                days_behind: last.map_or(0, |last| (yesterday - last).num_days().max(0)),
+                fetched: None,
+            });
+        }
+    }
     let quarantined = snapshot
         .sources_with_quarantine()
         .map(|source| Ok(snapshot.quarantined(source)?.len()))

@@ -2,9 +2,9 @@
 
 use crate::blockchain::DEFAULT_CHARTS;
 use crate::error::{Error, Result};
+use crate::fetched::{Fetched, Window};
 use crate::series::SeriesName;
-use crate::source::{DailySeries, OHLCV, Source, daily_schema, to_batch};
-use arrow::array::RecordBatch;
+use crate::source::{DailySeries, OHLCV, Source, SourceError, daily_schema, to_batch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use chrono::{Datelike, Days, NaiveDate};
@@ -25,15 +25,16 @@ pub const SAMPLE_DAYS: usize = 1096;
 /// multiplications, divisions and square roots goes into them, which are exact everywhere.
 ///
 /// ```
-/// use btc_ingest::{Source, Synthetic};
+/// use btc_ingest::{Source, Synthetic, Window};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let first = "2021-01-01".parse()?;
 /// let market = Synthetic::new(7, first);
-/// let batch = market.fetch(first..="2021-01-31".parse()?).await?;
+/// let window = Window::of(first..="2021-01-31".parse()?, "2024-01-01T00:00:00Z".parse()?);
+/// let batch = market.fetch(&window).await?.into_batch()?;
 /// assert_eq!((batch.num_rows(), batch.num_columns()), (31, 21));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// # }).map_err(|error| error.to_string())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -98,8 +99,9 @@ impl Source for Synthetic {
         )
     }
 
-    async fn fetch(&self, days: RangeInclusive<NaiveDate>) -> Result<RecordBatch> {
-        to_batch(self.schema(), &self.series(&days)?)
+    async fn fetch(&self, window: &Window<'_>) -> Result<Fetched, SourceError> {
+        let days = window.days("close");
+        Ok(to_batch(self.schema(), &self.series(&days)?)?.into())
     }
 }
 

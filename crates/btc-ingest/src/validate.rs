@@ -3,8 +3,9 @@
 use crate::alpha_vantage::ALPHA_VANTAGE;
 use crate::blockchain::{BLOCKCHAIN, MARKET_PRICE_COLUMN};
 use crate::clean::{Reason, Rejected};
+use crate::misdated;
 use crate::series::SeriesName;
-use crate::source::{DailySeries, DayValue, OHLCV};
+use crate::source::{DailySeries, DayValue, OHLCV, TimedSeries};
 use crate::store::{Logs, is_storable};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub(crate) fn check(logs: &Logs) -> Vec<String> {
         }
     }
     warnings.extend(price_mismatch(logs));
+    warnings.extend(misdated::find(logs).iter().map(ToString::to_string));
     warnings
 }
 
@@ -132,23 +134,40 @@ fn price_mismatch(logs: &Logs) -> Option<String> {
 /// Takes values out that no service may bring either: prices that are none, negative values, days
 /// that do not make sense, and days from `today` on.
 pub(crate) fn set_aside_unfit(series: &mut [DailySeries], today: NaiveDate) -> Vec<Rejected> {
+    set_aside_by(series, |day| {
+        if !is_storable(day) {
+            Some(Reason::OutOfRange)
+        } else if day >= today {
+            Some(Reason::Future)
+        } else {
+            None
+        }
+    })
+}
+
+/// The same for values at any times, of which `unfit` tells those that cannot be.
+pub(crate) fn set_aside_by<T: Copy + Ord + ToString>(
+    series: &mut [TimedSeries<T>],
+    unfit_time: impl Fn(T) -> Option<Reason>,
+) -> Vec<Rejected> {
+    /// Prices of one day go through currencies and roundings on their way: in Yahoo's files a
+    /// close stands a millionth above its high.
+    const NOISE: f64 = 1e-6;
     let mut rejected = Vec::new();
-    let mut unfit = |name: &str, (day, value): DayValue, reason| {
-        let (series, stamp) = (name.to_owned(), day.to_string());
+    let mut unfit = |name: &str, (time, value): (T, f64), reason| {
         rejected.push(Rejected {
-            series,
-            stamp,
+            series: name.to_owned(),
+            stamp: time.to_string(),
             value: value.to_string(),
             reason,
+            origin: None,
         });
     };
-    for DailySeries { name, values } in series.iter_mut() {
+    for TimedSeries { name, values } in series.iter_mut() {
         let is_price = OHLCV[..4].contains(&name.as_str()) || *name == MARKET_PRICE_COLUMN;
-        values.retain(|&(day, value)| {
-            let reason = if !is_storable(day) {
-                Reason::BadStamp
-            } else if day >= today {
-                Reason::Future
+        values.retain(|&(time, value)| {
+            let reason = if let Some(reason) = unfit_time(time) {
+                reason
             } else if !value.is_finite() {
                 Reason::NotFinite
             } else if value < 0.0 || (is_price && value == 0.0) {
@@ -156,29 +175,39 @@ pub(crate) fn set_aside_unfit(series: &mut [DailySeries], today: NaiveDate) -> V
             } else {
                 return true;
             };
-            unfit(name.as_str(), (day, value), reason);
+            unfit(name.as_str(), (time, value), reason);
             false
         });
     }
-    let column = |name: &str| -> BTreeMap<NaiveDate, f64> {
+    let column = |name: &str| -> BTreeMap<T, f64> {
         let found = series.iter().find(|series| series.name == *name);
         found
             .map(|series| series.values.iter().copied().collect())
             .unwrap_or_default()
     };
     let [open, high, low, close] = ["open", "high", "low", "close"].map(column);
-    let inconsistent = |day: &NaiveDate| {
-        let inner = [open.get(day), close.get(day)];
-        let above = |limit: &f64| inner.iter().flatten().any(|price| *price > limit);
-        let below = |limit: &f64| inner.iter().flatten().any(|price| *price < limit);
-        high.get(day).is_some_and(above) || low.get(day).is_some_and(below)
+    let inconsistent = |time: &T| {
+        let inner = [open.get(time), close.get(time)];
+        let above = |limit: &f64| {
+            let prices = inner.iter().flatten();
+            prices
+                .into_iter()
+                .any(|price| **price > limit * (1.0 + NOISE))
+        };
+        let below = |limit: &f64| {
+            let prices = inner.iter().flatten();
+            prices
+                .into_iter()
+                .any(|price| **price < limit * (1.0 - NOISE))
+        };
+        high.get(time).is_some_and(above) || low.get(time).is_some_and(below)
     };
-    for DailySeries { name, values } in series.iter_mut() {
+    for TimedSeries { name, values } in series.iter_mut() {
         if OHLCV.contains(&name.as_str()) {
-            values.retain(|&(day, value)| {
-                let keep = !inconsistent(&day);
+            values.retain(|&(time, value)| {
+                let keep = !inconsistent(&time);
                 if !keep {
-                    unfit(name.as_str(), (day, value), Reason::Inconsistent);
+                    unfit(name.as_str(), (time, value), Reason::Inconsistent);
                 }
                 keep
             });
@@ -271,6 +300,31 @@ mod tests {
             count_reasons(&rejected),
             "not-finite 1, not-positive 2, future 3, inconsistent 2"
         );
+    }
+
+    #[test]
+    fn a_close_a_millionth_above_the_high_is_kept() {
+        let day = NaiveDate::from_ymd_opt(2014, 9, 18).unwrap();
+        let column = |name: &str, value: f64| DailySeries {
+            name: SeriesName::of_chart(name),
+            values: vec![(day, value)],
+        };
+        let later = NaiveDate::from_ymd_opt(2020, 1, 1).unwrap();
+        let mut series = [column("high", 427.834_991), column("close", 427.834_992)];
+        assert_eq!(set_aside_unfit(&mut series, later), []);
+        let mut series = [column("high", 427.83), column("close", 427.84)];
+        assert_eq!(set_aside_unfit(&mut series, later).len(), 2);
+    }
+
+    #[test]
+    fn days_that_cannot_be_stored_are_set_aside() {
+        let days = ["0001-01-01", "1500-01-01", "2020-01-01", "9999-12-31"];
+        let values = days.map(|day| (day.parse().unwrap(), 1.0)).to_vec();
+        let name = SeriesName::of_chart("fees");
+        let mut series = [DailySeries { name, values }];
+        let rejected = set_aside_unfit(&mut series, NaiveDate::MAX);
+        assert_eq!(count_reasons(&rejected), "out-of-range 3");
+        assert_eq!(series[0].values.len(), 1);
     }
 
     #[test]

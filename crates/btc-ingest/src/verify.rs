@@ -52,6 +52,18 @@ pub enum FileProblemKind {
     NotTheLink,
 }
 
+impl std::fmt::Display for FileProblemKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "missing",
+            Self::Changed => "changed",
+            Self::Unknown => "unknown",
+            Self::WrongHash => "wrong hash",
+            Self::NotTheLink => "not the link to the current state",
+        })
+    }
+}
+
 /// Compares every file of a data folder with the manifest, byte for byte.
 ///
 /// ```

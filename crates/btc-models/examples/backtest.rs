@@ -1,4 +1,5 @@
-//! Compares models on a series: `cargo run --example backtest -- [FILE.csv PRICE [MODEL ...] [seeds=N]]`.
+//! Compares models on a series: `cargo run --example backtest -- [FILE.csv PRICE [MODEL ...]
+//! [seeds=N] [origins=N] [calibration=FRACTION]]`.
 //!
 //! The first column of the file is a day, the others are numbers that are known when that day is
 //! over; one of them is the price. Without a file, a random walk is forecast, which nothing can
@@ -31,24 +32,32 @@ fn main() -> Result<(), Box<dyn Error>> {
             .to_vec(),
     };
     let mut models: Vec<Box<dyn Model>> = Vec::new();
-    let mut seeds = 1;
-    for name in &names {
-        if let Some(number) = name.strip_prefix("seeds=") {
-            seeds = number.parse()?;
-            continue;
+    let (options, names): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| name.contains('='));
+    let (mut seeds, mut origins) = (1, 200);
+    let mut fraction = TrainConfig::default().calibration_fraction;
+    for option in &options {
+        match option.split_once('=') {
+            Some(("seeds", number)) => seeds = number.parse()?,
+            Some(("origins", number)) => origins = number.parse()?,
+            Some(("calibration", number)) => fraction = number.parse()?,
+            _ => return Err(format!("no option {option}").into()),
         }
+    }
+    for name in &names {
         if let Ok(baseline) = name.parse::<Baseline>() {
             models.push(Box::new(baseline));
         } else {
             let hyperparameters = Hyperparameters::default().with_epochs(20);
             let network = NetworkConfig::new(name.parse::<ModelType>()?, &hyperparameters);
-            let config = TrainConfig::new(&hyperparameters);
+            let config = TrainConfig::new(&hyperparameters).with_calibration_fraction(fraction);
             models.push(Box::new(NetworkModel::new(name, network, config)));
         }
     }
     let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let config = backtest::Config::default()
         .with_jobs(jobs)
+        .with_origins(origins)
         .with_seeds(0, seeds);
     let report = backtest::run(&models, &frame, &config, &|_| ControlFlow::Continue(()))?;
 

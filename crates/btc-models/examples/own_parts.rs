@@ -100,7 +100,7 @@ impl TargetSpec for Ratio {
     }
 
     fn inverse(&self, last: f64, prediction: f64) -> Option<f64> {
-        (0.0 < last).then(|| last * (1.0 + prediction))
+        (0.0 < last).then_some(last * (1.0 + prediction))
     }
 }
 

@@ -11,7 +11,6 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch, TimestampSecondArray};
 use btc_models::ModelType;
 use btc_pipeline::{EVENT_TIMESTAMP, PRICE, SearchSpace, TableFn, Workflow};
 use btc_track::TrackingClient;
-use btc_tune::InMemoryStorage;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -48,9 +47,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let client = TrackingClient::in_memory(folder.path())?;
         for model_type in NETWORKS {
             let source = TableFn::new(move || martingale(seed));
-            let storage = Arc::new(InMemoryStorage::new());
             let name = format!("martingale-{model_type}");
-            let mut workflow = Workflow::new(name, source, client.clone(), storage);
+            let mut workflow = Workflow::new(name, source, client.clone());
             workflow.search.space = Arc::new(SearchSpace {
                 model_types: vec![model_type],
                 timesteps: Some(10),

@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "example",
         &StudyConfig::default(),
     )?;
-    let data_hash = btc_ingest::data_hash(&project.data_dir())?;
+    let data_hash = btc_ingest::data_hash(project.data_dir())?;
     let config = SearchConfig {
         space: Arc::new(SearchSpace {
             model_types: vec![ModelType::Cnn],

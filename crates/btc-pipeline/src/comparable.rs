@@ -5,228 +5,29 @@
 //! today's window is left out and counted; so a rank never depends on how calm the days of a
 //! trial were.
 
-use std::fmt;
-use std::ops::Range;
-
 use btc_models::candle_core::Device;
-use btc_models::{Forecaster, SeriesFrame, Target};
+use btc_models::{Forecaster, SeriesFrame};
 use btc_track::{Direction, TrackingClient};
-use chrono::{DateTime, Utc};
 use rayon::prelude::*;
-use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::bundles::{Outcome, Unjudged, stored_bundles};
 use crate::error::describe;
-use crate::instants::instant_text;
-use crate::objective::{BUNDLE, FOLDS};
-use crate::scores::{Outcomes, Scores, target_range};
-use crate::{Error, Result, Split};
+use crate::exclusion::{Exclusion, LeftOut};
+use crate::scores::{Outcomes, Scores};
+use crate::window::Window;
+use crate::{Error, Result};
 
 /// The user attribute of a study that names what its trials' values are.
 pub(crate) const MEASURE_ATTR: &str = "measure";
 /// What a trial's value is: MAE relative to naive over the trial's own window. Unlike a MAPE it can
 /// be compared over windows, which is what a sampler that learns from all trials needs.
 pub(crate) const MEASURE: &str = crate::scores::RELATIVE_MAE;
-/// The user attribute of a trial that holds its window.
-pub(crate) const WINDOW_ATTR: &str = "window";
-/// The user attribute of a trial that holds its scores on that window.
-pub(crate) const SCORES_ATTR: &str = "scores";
 /// The tag of a run that says how many forecasts its scores are of.
 pub(crate) const SELECTION_DAYS_TAG: &str = "selection_days";
 
-/// The days that trials are compared on, and what is forecast there.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Window {
-    /// The hash of the data's tables.
-    pub data_hash: String,
-    /// The first instant that is forecast.
-    #[serde(serialize_with = "instant")]
-    pub first_target: DateTime<Utc>,
-    /// The last instant that is forecast.
-    #[serde(serialize_with = "instant")]
-    pub last_target: DateTime<Utc>,
-    /// Rows between an origin and its target.
-    pub horizon: usize,
-    /// What the networks predict of the column.
-    pub target: Target,
-    /// The column that is forecast.
-    pub target_column: String,
-}
-
-fn instant<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&instant_text(time))
-}
-
-impl Window {
-    /// The window of the selection set of a frame.
-    pub(crate) fn of_selection(
-        frame: &SeriesFrame,
-        split: &Split,
-        target: &Target,
-        data_hash: &str,
-    ) -> Option<Self> {
-        let (first_target, last_target) = target_range(frame, &split.selection, split.horizon)?;
-        Some(Self {
-            data_hash: data_hash.to_owned(),
-            first_target,
-            last_target,
-            horizon: split.horizon,
-            target: target.clone(),
-            target_column: frame.target_name().to_owned(),
-        })
-    }
-
-    /// Whether scores on one are scores on the other. What a network predicts, the change or the
-    /// level, makes no difference to what its forecasts are judged by.
-    pub(crate) fn is_comparable(&self, other: &Self) -> bool {
-        let target = other.target.clone();
-        Self {
-            target,
-            ..self.clone()
-        } == *other
-    }
-
-    /// The window as tags of a run.
-    pub(crate) fn tags(&self) -> [(&'static str, String); 6] {
-        [
-            ("data_hash", self.data_hash.clone()),
-            ("first_target", instant_text(&self.first_target)),
-            ("last_target", instant_text(&self.last_target)),
-            ("horizon", self.horizon.to_string()),
-            ("target", self.target.to_string()),
-            ("target_column", self.target_column.clone()),
-        ]
-    }
-
-    /// Reads the tags back; none if one is missing or not readable.
-    pub(crate) fn from_tags<'a>(tag: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
-        Some(Self {
-            data_hash: tag("data_hash")?.to_owned(),
-            first_target: tag("first_target")?.parse().ok()?,
-            last_target: tag("last_target")?.parse().ok()?,
-            horizon: tag("horizon")?.parse().ok()?,
-            target: tag("target")?.parse().ok()?,
-            target_column: tag("target_column")?.to_owned(),
-        })
-    }
-
-    /// The window as an attribute of a trial.
-    pub(crate) fn to_attr(&self) -> Value {
-        let entries = self.tags().into_iter();
-        Value::Object(
-            entries
-                .map(|(key, text)| (key.to_owned(), text.into()))
-                .collect(),
-        )
-    }
-
-    /// Reads the attribute back.
-    pub(crate) fn from_attr(attrs: &Map<String, Value>) -> Option<Self> {
-        let window = attrs.get(WINDOW_ATTR)?;
-        Self::from_tags(|key| window.get(key)?.as_str())
-    }
-
-    /// The origins of the window in a frame.
-    pub(crate) fn origins(&self, frame: &SeriesFrame) -> Range<usize> {
-        let rows = frame.known_at();
-        let row = |instant| rows.partition_point(|time| *time < instant);
-        let first = row(self.first_target);
-        let end = rows.partition_point(|time| *time <= self.last_target);
-        first.saturating_sub(self.horizon)..end.saturating_sub(self.horizon)
-    }
-}
-
-/// A trial or run that was not compared, and why.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LeftOut {
-    /// The trial's number, which is the run's name.
-    pub name: String,
-    /// Its run, if it is known.
-    pub run_id: Option<String>,
-    /// Why it does not count.
-    pub reason: Exclusion,
-}
-
-/// Why a trial cannot be compared on today's window.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Exclusion {
-    /// Its run is not in the tracking store.
-    NoRun,
-    /// Its run has no bundle.
-    NoBundle,
-    /// Its bundle cannot be used.
-    Unsound {
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// It was trained on days that the window judges.
-    TrainedInWindow {
-        /// The instant up to which it was trained.
-        until: DateTime<Utc>,
-    },
-    /// It forecasts another number of rows ahead.
-    OtherHorizon {
-        /// Its horizon.
-        horizon: usize,
-    },
-    /// It forecasts another column.
-    OtherColumn {
-        /// Its column.
-        column: String,
-    },
-    /// It cannot forecast from today's table, for example for want of a feature.
-    NoForecast {
-        /// The reason.
-        problem: String,
-    },
-    /// It was measured on other days, and the metric cannot be measured anew.
-    OtherDays,
-    /// It has no value of the metric, or one that is not a number.
-    NoValue,
-}
-
-impl fmt::Display for Exclusion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRun => f.write_str("its run is not in the tracking store"),
-            Self::NoBundle => f.write_str("its run has no bundle"),
-            Self::Unsound { problem } => write!(f, "its bundle cannot be used: {problem}"),
-            Self::TrainedInWindow { until } => write!(
-                f,
-                "it was trained until {}, on days that are judged",
-                instant_text(until)
-            ),
-            Self::OtherHorizon { horizon } => write!(f, "it forecasts {horizon} rows ahead"),
-            Self::OtherColumn { column } => write!(f, "it forecasts {column:?}"),
-            Self::NoForecast { problem } => write!(f, "it cannot forecast: {problem}"),
-            Self::OtherDays => f.write_str("the metric was measured on other days"),
-            Self::NoValue => f.write_str("it has no value of the metric"),
-        }
-    }
-}
-
-impl Serialize for Exclusion {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let kind = match self {
-            Self::NoRun => "no_run",
-            Self::NoBundle => "no_bundle",
-            Self::Unsound { .. } => "unsound",
-            Self::TrainedInWindow { .. } => "trained_in_window",
-            Self::OtherHorizon { .. } => "other_horizon",
-            Self::OtherColumn { .. } => "other_column",
-            Self::NoForecast { .. } => "no_forecast",
-            Self::OtherDays => "other_days",
-            Self::NoValue => "no_value",
-        };
-        let mut fields = serializer.serialize_struct("Exclusion", 2)?;
-        fields.serialize_field("kind", kind)?;
-        fields.serialize_field("message", &self.to_string())?;
-        fields.end()
-    }
-}
-
+/// The user attribute of a trial that holds its scores on that window.
+pub(crate) const SCORES_ATTR: &str = "scores";
 /// A complete trial, as far as it is recorded.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
@@ -275,6 +76,8 @@ impl Frames for SeriesFrame {
 /// Judges candidates on one window.
 pub(crate) struct Comparison<'a> {
     pub(crate) client: &'a TrackingClient,
+    /// Where models are applied.
+    pub(crate) device: &'a Device,
     pub(crate) frames: &'a dyn Frames,
     pub(crate) window: &'a Window,
     pub(crate) metric: &'a str,
@@ -351,7 +154,7 @@ impl Comparison<'_> {
 
     fn judge_anew(&self, candidate: &Candidate) -> Outcome<Scores> {
         let run = candidate.run_id.as_deref().ok_or(Exclusion::NoRun)?;
-        let bundles = stored_bundles(self.client, run)?;
+        let bundles = stored_bundles(self.client, run, self.device)?;
         let newest = bundles.first().ok_or(Exclusion::NoBundle)?;
         if newest.horizon() != self.window.horizon {
             return Err(Unjudged::LeftOut(Exclusion::OtherHorizon {
@@ -401,55 +204,6 @@ impl Comparison<'_> {
     }
 }
 
-/// What judging a candidate came to.
-type Outcome<T> = Result<T, Unjudged>;
-
-/// Why a candidate was not judged.
-enum Unjudged {
-    /// It does not count.
-    LeftOut(Exclusion),
-    /// The store failed, which says nothing of the candidate.
-    Store(btc_track::Error),
-}
-
-impl From<Exclusion> for Unjudged {
-    fn from(reason: Exclusion) -> Self {
-        Self::LeftOut(reason)
-    }
-}
-
-impl From<btc_track::Error> for Unjudged {
-    fn from(error: btc_track::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// The models that a run holds, the newest fit first. Each bundle is read once.
-fn stored_bundles(client: &TrackingClient, run_id: &str) -> Outcome<Vec<Forecaster>> {
-    let run = match client.run(run_id) {
-        Err(error) if error.is_not_found() => return Err(Exclusion::NoRun.into()),
-        run => run?,
-    };
-    let load = |folder: &std::path::Path| {
-        Forecaster::load(folder, &Device::Cpu).map_err(|error| Exclusion::Unsound {
-            problem: describe(&error),
-        })
-    };
-    let main = btc_track::open_artifacts(client, &run, BUNDLE)?.ok_or(Exclusion::NoBundle)?;
-    let mut bundles = vec![load(main.path())?];
-    if let Some(folds) = btc_track::open_artifacts(client, &run, FOLDS)? {
-        for fold in 0.. {
-            let folder = folds.path().join(fold.to_string());
-            if !folder.is_dir() {
-                break;
-            }
-            bundles.push(load(&folder)?);
-        }
-    }
-    bundles.sort_by_key(|bundle| std::cmp::Reverse(bundle.training_range().end));
-    Ok(bundles)
-}
-
 /// Refuses a study whose trials were measured in another way, and notes the measure in a new one.
 pub(crate) fn claim_measure(study: &btc_tune::Study) -> Result<()> {
     let attrs = study.user_attrs()?;
@@ -474,15 +228,16 @@ pub(crate) fn claim_measure(study: &btc_tune::Study) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use std::ops::ControlFlow;
+    use std::sync::{Arc, OnceLock};
 
     use arrow::array::{ArrayRef, Float64Array, RecordBatch, TimestampSecondArray};
-    use btc_models::{Hyperparameters, ModelType, NetworkConfig, TrainConfig, fit};
+    use btc_models::{Hyperparameters, ModelType, NetworkConfig, Target, TrainConfig, fit};
     use btc_track::{ActiveRun, RunSpec, RunStatus};
     use chrono::TimeDelta;
     use proptest::prelude::*;
-    use std::sync::{Arc, OnceLock};
 
     use super::*;
+    use crate::bundles::BUNDLE;
     use crate::columns::{EVENT_TIMESTAMP, PRICE};
     use crate::frame::frame;
 
@@ -575,6 +330,7 @@ mod tests {
             .collect();
         let comparison = Comparison {
             client: &stored.client,
+            device: &Device::Cpu,
             frames: &stored.frame,
             window: &stored.window,
             metric: MEASURE,
@@ -597,29 +353,5 @@ mod tests {
         ) {
             prop_assert_eq!(ranked(&recorded), ranked(&[None, None, None]));
         }
-    }
-
-    #[test]
-    fn a_window_survives_tags_and_attributes() {
-        let window = stored().window.clone();
-        let tags = window.tags();
-        let tag = |key: &str| {
-            tags.iter()
-                .find(|(known, _)| *known == key)
-                .map(|(_, text)| text.as_str())
-        };
-        assert_eq!(Window::from_tags(tag), Some(window.clone()));
-        let attrs = Map::from_iter([(WINDOW_ATTR.to_owned(), window.to_attr())]);
-        assert_eq!(Window::from_attr(&attrs), Some(window.clone()));
-        let level = Window {
-            target: Target::Level,
-            ..window.clone()
-        };
-        assert!(level.is_comparable(&window));
-        let other = Window {
-            data_hash: "yesterday".into(),
-            ..window.clone()
-        };
-        assert!(!other.is_comparable(&window));
     }
 }

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use btc_models::Frequency;
 use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::exclusion::LeftOut;
 use crate::instants::list_of_instants;
 
 /// What can go wrong between the stages of the workflow.
@@ -104,6 +105,30 @@ pub enum Error {
         /// The instants without a row, ascending.
         missing: Vec<DateTime<Utc>>,
     },
+    /// The registered model forecasts another number of rows ahead than was asked for.
+    #[error("model {model:?} version {version} forecasts {trained} rows ahead, not {asked}")]
+    OtherHorizon {
+        /// The registered model's name.
+        model: String,
+        /// Its version.
+        version: u64,
+        /// The model's horizon.
+        trained: usize,
+        /// The horizon that was asked for.
+        asked: usize,
+    },
+    /// The registered model forecasts another column than was asked for.
+    #[error("model {model:?} version {version} forecasts {trained:?}, not {asked:?}")]
+    OtherColumn {
+        /// The registered model's name.
+        model: String,
+        /// Its version.
+        version: u64,
+        /// The model's column.
+        trained: String,
+        /// The column that was asked for.
+        asked: String,
+    },
     /// The table is of another frequency than the rows that the registered model was trained on.
     #[error(
         "model {model:?} version {version} was trained on rows every {trained}, and the table has \
@@ -170,7 +195,7 @@ pub enum Error {
         /// The metric that was to decide.
         metric: String,
         /// The runs that were looked at, and why each does not count.
-        left_out: Vec<crate::LeftOut>,
+        left_out: Vec<LeftOut>,
     },
     /// The best run is worse than repeating the last value, by a test on the hold-out.
     #[error(
@@ -242,7 +267,7 @@ pub enum Error {
         /// Trials in the study.
         trials: usize,
         /// The complete trials that could not be judged, and why.
-        left_out: Vec<crate::LeftOut>,
+        left_out: Vec<LeftOut>,
     },
     /// The trials of a study were measured in another way than today's would be.
     #[error(
@@ -313,6 +338,8 @@ impl Error {
             | Self::NothingToRegister { .. } => NotFound,
             Self::OtherWindow { .. }
             | Self::OtherFrequency { .. }
+            | Self::OtherHorizon { .. }
+            | Self::OtherColumn { .. }
             | Self::MissingColumn { .. }
             | Self::NotNumeric { .. }
             | Self::Folds { .. }
@@ -347,6 +374,8 @@ impl Error {
             Self::Folds { .. } => "take fewer blocks, or a longer selection set",
             Self::Holes { .. } => "retrieve the missing rows, or allow holes",
             Self::OtherWindow { .. } => "leave the window to the model",
+            Self::OtherHorizon { .. } => "leave the horizon to the model, or search for another",
+            Self::OtherColumn { .. } => "leave the column to the model, or search for another",
             Self::OtherFrequency { .. } => "take rows of the model's frequency, or another model",
             Self::UnknownModel { .. } => "register a model first, or name another",
             Self::UnknownExperiment { .. } => "run a search first, or name another experiment",
@@ -401,6 +430,10 @@ fn features_kind(error: &btc_features::Error) -> ErrorKind {
 fn models_kind(error: &btc_models::Error) -> ErrorKind {
     use btc_models::Error as E;
     match error {
+        // What the workflow's own code said there.
+        E::Callback(source) | E::Vintage { source, .. } => source
+            .downcast_ref::<Error>()
+            .map_or(ErrorKind::Failure, Error::kind),
         E::InvalidConfig { .. }
         | E::UnknownName { .. }
         | E::NotRegistered { .. }
@@ -467,7 +500,7 @@ fn numbers(known: &[u64]) -> String {
     texts.join(", ")
 }
 
-fn left_out_text(left_out: &[crate::LeftOut]) -> String {
+fn left_out_text(left_out: &[LeftOut]) -> String {
     match left_out.first() {
         None => String::new(),
         Some(first) => format!(

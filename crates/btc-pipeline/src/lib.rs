@@ -19,53 +19,72 @@
 //! # }
 //! ```
 
+mod backtest;
+mod bundles;
+mod champion;
 mod columns;
 mod comparable;
 mod definitions;
 mod error;
+mod exclusion;
 mod frame;
+mod holdout;
 mod instants;
 mod objective;
 mod observer;
 mod predict;
 mod project;
 mod register;
+mod registration;
 mod sample;
 mod scores;
 mod search;
+mod search_config;
+mod source;
 mod space;
 mod split;
 mod study;
 mod table;
+mod tags;
 mod text;
 mod verdict;
 mod vintage;
+mod window;
 mod workflow;
 
+pub use backtest::{BacktestConfig, OnProgress, PastData};
+pub use bundles::{BUNDLE, FOLDS};
+pub use champion::{ChampionModel, champion_model};
 pub use columns::{EVENT_TIMESTAMP, FREQUENCY_KEY, PRICE, frequency_of, with_frequency};
-pub use comparable::{Exclusion, LeftOut, Window};
 pub use definitions::{
-    BLOCKCHAIN_VIEW, OHLCV_VIEW, SERVICE, builtin_definitions, definitions, feature_store,
+    BLOCKCHAIN_VIEW, OHLCV_VIEW, SERVICE, builtin_definitions, declared, definitions,
+    definitions_of, feature_store, preview_store,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use exclusion::{Exclusion, LeftOut};
 pub use frame::{TrainingFrame, frame, frame_for, frame_of, frame_of_columns};
 pub use instants::close_of;
-pub use objective::{BUNDLE, FOLDS};
 pub use observer::{Event, Observer};
 pub use predict::{PredictConfig, Prediction, forecast_experiment, load_version, predict};
 pub use project::Project;
-pub use register::{
-    CHAMPION, CHAMPION_BY_TAG, RegisterConfig, Registration, VERDICT_TAG, register_best,
-};
+pub use register::{CHAMPION_BY_TAG, RegisterConfig, register_best};
+pub use registration::Registration;
 pub use sample::{SAMPLE_LAST_DAY, retrieve_sample};
 pub use scores::{METRIC, Scores};
-pub use search::{DEFAULT_FOLDS, DEFAULT_PREDICTION_LENGTH, SearchConfig, SearchOutcome, search};
+pub use search::{SearchOutcome, search};
+pub use search_config::{DEFAULT_FOLDS, DEFAULT_PREDICTION_LENGTH, SearchConfig};
+pub use source::{PastTables, Retrieval, ServiceTables, TableFn, TableSource};
 pub use space::{Proposal, SearchSpace, Space, SpaceFn, TIMESTEPS};
 pub use split::{DEFAULT_HOLDOUT, Split};
 pub use study::{StudyConfig, open_study};
 pub use table::training_table;
+pub use tags::{CHAMPION, VERDICT_TAG};
 pub use verdict::{SIGNIFICANCE_LEVEL, Verdict};
 pub use vintage::vintage_table;
-pub use workflow::{
-    ChampionModel, Retrieval, ServiceTables, TableFn, TableSource, Workflow, champion_model,
-};
+pub use window::Window;
+pub use workflow::Workflow;
+
+/// The README's example is compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -15,19 +15,17 @@ use btc_track::mlmodel::{Column, DataType, ModelFile, Signature};
 use btc_track::{ActiveRun, RunSpec, RunStatus, TrackingClient};
 use btc_tune::{ObjectiveError, Trial};
 
-use crate::comparable::{SCORES_ATTR, SELECTION_DAYS_TAG, WINDOW_ATTR, Window};
+use crate::bundles::{BUNDLE, FOLDS};
+use crate::comparable::{SCORES_ATTR, SELECTION_DAYS_TAG};
 use crate::error::describe;
-use crate::register::FREQUENCY_TAG;
 use crate::scores::{Outcomes, Scores};
-use crate::search::SearchConfig;
+use crate::search_config::SearchConfig;
 use crate::space::Proposal;
+use crate::tags::FREQUENCY_TAG;
 use crate::text::{distribution_text, plain};
+use crate::window::{WINDOW_ATTR, Window};
 use crate::{Error, Event, Observer, Result};
 
-/// The artifact folder of a run that holds the model bundle: that of the newest fit.
-pub const BUNDLE: &str = "model";
-/// The artifact folder of a run that holds the bundles of its earlier fits, by number from 0.
-pub const FOLDS: &str = "folds";
 /// The tag that tells a trial's run from other runs.
 pub(crate) const TRIAL_STATE_TAG: &str = "state";
 /// The system attribute of a trial that names its run, as Optuna's callback has it.

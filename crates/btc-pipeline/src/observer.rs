@@ -1,6 +1,6 @@
 //! What the workflow tells while it runs.
 
-use crate::Scores;
+use crate::scores::Scores;
 
 /// Something a person waiting for the workflow wants to know.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub enum Event<'a> {
         /// What it does.
         name: &'a str,
     },
+    /// A pull of market data has something to tell.
+    Retrieval(&'a btc_ingest::ProgressEvent),
     /// A trial begins.
     TrialStarted {
         /// The trial's number in its study.

@@ -1,5 +1,7 @@
 //! The forecast of a registered model.
 
+use std::num::NonZeroUsize;
+
 use arrow::array::RecordBatch;
 use btc_models::candle_core::Device;
 use btc_models::{Forecaster, Frequency, Interval, SeriesFrame, Step};
@@ -9,10 +11,11 @@ use btc_track::{
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
+use crate::bundles::load_bundle;
 use crate::columns::{frequency_of, with_frequency};
 use crate::frame::frame_of_columns;
 use crate::instants::{close_of, day_closed_at, instant_text, is_close, list_of_instants};
-use crate::register::{FREQUENCY_TAG, VERDICT_TAG};
+use crate::tags::{FREQUENCY_TAG, VERDICT_TAG};
 use crate::{Error, Result};
 
 /// The nominal coverage of [`Prediction::interval`].
@@ -29,11 +32,17 @@ pub struct PredictConfig {
     pub date_end: Option<NaiveDate>,
     /// What the caller believes the window to be; another number is an error.
     pub timesteps: Option<usize>,
+    /// What the caller believes the model's horizon to be; another number is an error.
+    pub horizon: Option<NonZeroUsize>,
+    /// What the caller believes to be forecast; another column is an error.
+    pub target_column: Option<String>,
     /// Whether instants missing from the rows that the forecast rests on are an error; otherwise
     /// the forecast names them.
     pub refuse_holes: bool,
     /// The hash of the data's tables, for the record.
     pub data_hash: String,
+    /// Where the model is applied.
+    pub device: Device,
 }
 
 impl PredictConfig {
@@ -44,8 +53,11 @@ impl PredictConfig {
             version: None,
             date_end: None,
             timesteps: None,
+            horizon: None,
+            target_column: None,
             refuse_holes: false,
             data_hash: String::new(),
+            device: Device::Cpu,
         }
     }
 }
@@ -53,6 +65,8 @@ impl PredictConfig {
 /// A forecast, with what it was made from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
+    /// The column that is forecast.
+    pub target_column: String,
     /// The value expected at `target_time`: that of the last step.
     pub forecast: f64,
     /// The naive forecast: the last value.
@@ -120,6 +134,7 @@ pub fn load_version(
     client: &TrackingClient,
     model_name: &str,
     version: Option<u64>,
+    device: &Device,
 ) -> Result<(ModelVersion, Forecaster)> {
     let found = match version {
         Some(version) => client.model_version(model_name, version),
@@ -129,23 +144,7 @@ pub fn load_version(
         true => missing_model(client, model_name, version),
         false => error.into(),
     })?;
-    Ok((version.clone(), load_bundle(client, &version)?))
-}
-
-/// Loads a version's bundle from where it lies, or from a copy if its store is
-/// not on this computer.
-pub(crate) fn load_bundle(client: &TrackingClient, version: &ModelVersion) -> Result<Forecaster> {
-    if let Some(folder) = client.model_path(version)? {
-        return Ok(Forecaster::load(&folder, &Device::Cpu)?);
-    }
-    let folder = tempfile::tempdir().map_err(|source| Error::Io {
-        action: "create",
-        path: "a temporary folder".into(),
-        source,
-    })?;
-    let uri = client.download_uri(&version.source)?;
-    client.download_folder(&uri, "", folder.path())?;
-    Ok(Forecaster::load(folder.path(), &Device::Cpu)?)
+    Ok((version.clone(), load_bundle(client, &version, device)?))
 }
 
 /// Says what there is where the model or version that was asked for is not.
@@ -175,8 +174,8 @@ fn missing_model(client: &TrackingClient, name: &str, version: Option<u64>) -> E
 ///
 /// # Errors
 ///
-/// As [`load_version`]; [`Error::OtherWindow`] if `timesteps` is not the model's,
-/// [`Error::OtherFrequency`] if the table says that its rows are of another frequency;
+/// As [`load_version`]; [`Error::OtherWindow`], [`Error::OtherHorizon`] or [`Error::OtherColumn`]
+/// if the model is not what the caller believes, [`Error::OtherFrequency`] if the table says that its rows are of another frequency;
 /// [`Error::DayNotThere`] if the table does not end with `date_end`, and [`Error::Holes`] if rows
 /// are missing and that is not allowed.
 pub fn predict(
@@ -184,17 +183,9 @@ pub fn predict(
     config: &PredictConfig,
     table: &RecordBatch,
 ) -> Result<Prediction> {
-    let (version, forecaster) = load_version(client, &config.model_name, config.version)?;
-    if let Some(timesteps) = config.timesteps
-        && timesteps != forecaster.timesteps()
-    {
-        return Err(Error::OtherWindow {
-            model: version.name,
-            version: version.version,
-            trained: forecaster.timesteps(),
-            asked: timesteps,
-        });
-    }
+    let (version, forecaster) =
+        load_version(client, &config.model_name, config.version, &config.device)?;
+    require_asked(config, &version, &forecaster)?;
     let table = of_trained_frequency(table, &version)?;
     let series = frame_of_columns(
         &table,
@@ -237,6 +228,7 @@ pub fn predict(
     let run_id = run.id().to_string();
     run.end(RunStatus::Finished)?;
     Ok(Prediction {
+        target_column: forecaster.target_name().to_owned(),
         forecast: forecast.point(),
         naive: forecast.naive(),
         target_time,
@@ -253,6 +245,38 @@ pub fn predict(
         model_type: forecaster.model_type().to_string(),
         run_id,
     })
+}
+
+/// Refuses a version that forecasts something else than the caller believes.
+fn require_asked(
+    config: &PredictConfig,
+    version: &ModelVersion,
+    forecaster: &Forecaster,
+) -> Result<()> {
+    let (model, version) = (version.name.clone(), version.version);
+    match (config.timesteps, config.horizon, &config.target_column) {
+        (Some(timesteps), _, _) if timesteps != forecaster.timesteps() => Err(Error::OtherWindow {
+            model,
+            version,
+            trained: forecaster.timesteps(),
+            asked: timesteps,
+        }),
+        (_, Some(horizon), _) if horizon.get() != forecaster.horizon() => {
+            Err(Error::OtherHorizon {
+                model,
+                version,
+                trained: forecaster.horizon(),
+                asked: horizon.get(),
+            })
+        }
+        (_, _, Some(column)) if column != forecaster.target_name() => Err(Error::OtherColumn {
+            model,
+            version,
+            trained: forecaster.target_name().to_owned(),
+            asked: column.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The table, of the frequency that a version was trained on if it does not say any.

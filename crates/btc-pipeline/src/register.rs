@@ -1,42 +1,28 @@
 //! The best run becomes a registered version, with a verdict on the days held out.
 
 use std::num::NonZeroUsize;
-use std::ops::Range;
-use std::path::Path;
 
 use arrow::array::RecordBatch;
 use btc_models::candle_core::Device;
-use btc_models::{Forecaster, Frequency, SeriesFrame, Target, validate_bundle};
 use btc_track::{
     Direction, ModelVersion, RegisterRun, Run, Tag, TrackingClient, WORSE_THAN_NAIVE_TAG,
-    open_artifacts, register_run,
+    register_run,
 };
-use serde::Serialize;
 
-use crate::comparable::{
-    Candidate, Comparison, Exclusion, Frames, LeftOut, Ranked, SELECTION_DAYS_TAG, Window,
-};
-use crate::error::describe;
-use crate::frame::frame_of_columns;
+use crate::bundles::{BUNDLE, load_bundle};
+use crate::comparable::{Candidate, Comparison, Frames, Ranked, SELECTION_DAYS_TAG};
+use crate::exclusion::LeftOut;
+use crate::holdout::{Counts, Days, Judged, TableFrames, holdout_outcomes, judge};
 use crate::instants::instant_text;
-use crate::objective::BUNDLE;
-use crate::scores::{METRIC, Outcomes, Scores, target_range};
-use crate::search::DEFAULT_PREDICTION_LENGTH;
-use crate::split::DEFAULT_HOLDOUT;
+use crate::registration::Registration;
+use crate::scores::{METRIC, Scores};
+use crate::tags::{CHAMPION, FREQUENCY_TAG, VERDICT_TAG};
 use crate::verdict::{Finding, Look, Verdict, look};
-use crate::{Error, PRICE, Result, Split};
+use crate::window::Window;
+use crate::{Error, Result};
 
-/// Alias of the version that is meant to be used.
-pub const CHAMPION: &str = "champion";
-/// Tag of a version that says what the hold-out says of it.
-pub const VERDICT_TAG: &str = "verdict";
 /// Tag of a version that says who made it champion.
 pub const CHAMPION_BY_TAG: &str = "champion_by";
-/// Tag of a version that says how far apart the rows are that it was trained on.
-pub(crate) const FREQUENCY_TAG: &str = "frequency";
-/// Forecasts below which two models cannot be told apart.
-const FEWEST_TO_COMPARE: usize = 60;
-
 /// Which run to register, and under which name.
 ///
 /// ```
@@ -61,10 +47,16 @@ pub struct RegisterConfig {
     pub champion: bool,
     /// Forecasts in the selection set; none takes those of the newest run.
     pub prediction_length: Option<usize>,
-    /// Days held out; none takes those of the newest run.
+    /// Rows between an origin and its target; none takes the horizon of the newest run.
+    pub horizon: Option<NonZeroUsize>,
+    /// The column that is forecast; none takes that of the newest run.
+    pub target_column: Option<String>,
+    /// Rows held out; none takes those of the newest run.
     pub holdout: Option<usize>,
     /// What the data is: the hash of its tables.
     pub data_hash: String,
+    /// Where models are applied.
+    pub device: Device,
 }
 
 impl Default for RegisterConfig {
@@ -77,110 +69,12 @@ impl Default for RegisterConfig {
             allow_worse_than_naive: false,
             champion: false,
             prediction_length: None,
+            horizon: None,
+            target_column: None,
             holdout: None,
             data_hash: String::new(),
+            device: Device::Cpu,
         }
-    }
-}
-
-/// What was registered, and how good it is.
-#[derive(Debug, Clone, Serialize)]
-pub struct Registration {
-    /// The registered model's name.
-    pub model: String,
-    /// The version of the run.
-    pub version: u64,
-    /// Whether the run was registered before, as this version.
-    pub already_registered: bool,
-    /// The run it comes from.
-    pub run_id: String,
-    /// The run's name: the trial's number.
-    pub run_name: String,
-    /// The network.
-    pub model_type: String,
-    /// The metric the run was chosen by.
-    pub metric: String,
-    /// Its value on `window`.
-    pub value: f64,
-    /// The days that the runs were compared on.
-    pub window: Window,
-    /// The run's scores on the window; none if it was chosen by a metric that only runs carry.
-    pub selection: Option<Scores>,
-    /// Runs that could not be compared on the window.
-    pub left_out: usize,
-    /// Which those are, and why.
-    pub left_out_runs: Vec<LeftOut>,
-    /// How good the model is over the hold-out; none if nothing was held out.
-    pub holdout: Option<Scores>,
-    /// What the hold-out says of it beside the naive forecast.
-    pub verdict: Verdict,
-    /// The p-value of that, adjusted for every look at these days.
-    pub p: f64,
-    /// The p-value of this look alone.
-    pub p_single: f64,
-    /// Looks that were ever taken at these days, this one included.
-    pub looks: usize,
-    /// Whether the naive forecast does as well or better over the hold-out.
-    pub worse_than_naive: bool,
-    /// Whether the version is the champion now.
-    pub champion: bool,
-    /// The version that was champion before, if there was one.
-    pub previous_champion: Option<u64>,
-    /// The scores of that version over the same hold-out days; none if it was trained on them.
-    pub previous_champion_holdout: Option<Scores>,
-    /// Its MAE relative to the naive forecast's over the same days.
-    pub champion_relative_mae: Option<f64>,
-}
-
-impl Registration {
-    /// The registration for a person, line by line.
-    pub fn lines(&self) -> Vec<String> {
-        let verb = match self.already_registered {
-            true => "registered before:",
-            false => "registered",
-        };
-        let mut lines = vec![format!(
-            "{verb} {} version {}: {} of run {} with {} {:.4}",
-            self.model, self.version, self.model_type, self.run_name, self.metric, self.value
-        )];
-        if let Some(holdout) = &self.holdout {
-            let few = if holdout.n < FEWEST_TO_COMPARE {
-                ", too few to compare models"
-            } else {
-                ""
-            };
-            lines.push(format!(
-                "hold-out of {} days{few}: MAPE {:.4} % (naive {:.4} %), MAE relative to naive {:.4}",
-                holdout.n, holdout.mape, holdout.naive_mape, holdout.relative_mae
-            ));
-        }
-        lines.push(format!(
-            "against naive: {}, p {:.4} ({:.4} alone, {} at these days)",
-            self.verdict,
-            self.p,
-            self.p_single,
-            match self.looks {
-                1 => "the first look".to_owned(),
-                looks => format!("one of {looks} looks"),
-            }
-        ));
-        if let Some(version) = self.previous_champion {
-            let scores = match &self.previous_champion_holdout {
-                Some(scores) => format!(
-                    "MAPE {:.4} %, MAE relative to naive {:.4} over the same days",
-                    scores.mape, scores.relative_mae
-                ),
-                None => "it was trained on these days or cannot forecast them".to_owned(),
-            };
-            lines.push(format!("champion before: version {version}, {scores}"));
-        }
-        if 0 < self.left_out {
-            lines.push(format!(
-                "{} runs could not be compared on these days",
-                self.left_out
-            ));
-        }
-        lines
     }
 }
 
@@ -220,13 +114,21 @@ pub fn register_best(
     if runs.is_empty() {
         return Err(nothing(Vec::new()));
     }
-    let days = Days::of(config, &runs, table)?;
+    let counts = Counts {
+        prediction_length: config.prediction_length,
+        horizon: config.horizon,
+        target_column: config.target_column.as_deref(),
+        holdout: config.holdout,
+        data_hash: &config.data_hash,
+    };
+    let days = Days::of(&counts, &runs, table)?;
     let tables = TableFrames {
         table,
         target_column: &days.window.target_column,
     };
     let comparison = Comparison {
         client,
+        device: &config.device,
         frames: &tables,
         window: &days.window,
         metric: &config.metric,
@@ -243,7 +145,7 @@ pub fn register_best(
     let mut chosen = None;
     for best in &ranking.ranked {
         let run = &runs[best.index];
-        match judge(client, run, &tables, &days)? {
+        match judge(client, &config.device, run, &tables, &days)? {
             Ok(judged) => {
                 chosen = Some((best, run, judged));
                 break;
@@ -302,135 +204,6 @@ fn candidate(run: &Run, metric: &str) -> Candidate {
         scores: days.and_then(|n| Scores::from_metrics(n, |name| run.metric(name))),
         value: run.metric(metric),
     }
-}
-
-/// The days of today's table that choose, and those that judge.
-struct Days {
-    window: Window,
-    /// The instants that are held out, first and last; none if there are none.
-    holdout: Option<(chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>)>,
-    /// How far apart the rows are.
-    frequency: Frequency,
-}
-
-impl Days {
-    /// Counts back from the end of the table as the newest run's search did.
-    fn of(config: &RegisterConfig, runs: &[Run], table: &RecordBatch) -> Result<Self> {
-        let recorded = |key: &str| {
-            let number = |run: &Run| run.param(key)?.parse::<usize>().ok();
-            runs.iter().rev().find_map(number)
-        };
-        let tag = |key: &str| runs.iter().rev().find_map(|run| run.tag(key));
-        let target_column = tag("target_column").unwrap_or(PRICE);
-        let horizon = recorded("horizon").and_then(NonZeroUsize::new);
-        let selection = config
-            .prediction_length
-            .or_else(|| recorded("prediction_length"))
-            .unwrap_or(DEFAULT_PREDICTION_LENGTH);
-        let holdout = config
-            .holdout
-            .or_else(|| recorded("holdout"))
-            .unwrap_or(DEFAULT_HOLDOUT);
-        let target: Target = tag("target")
-            .and_then(|name| name.parse().ok())
-            .unwrap_or_default();
-        let frame = frame_of_columns(table, &[], target_column)?;
-        let split = Split::with_horizon(
-            frame.rows(),
-            selection,
-            holdout,
-            recorded("timesteps").unwrap_or(1),
-            horizon.unwrap_or(NonZeroUsize::MIN),
-        )?;
-        let window = Window::of_selection(&frame, &split, &target, &config.data_hash);
-        let window = window.ok_or(Error::TooShort {
-            rows: frame.rows(),
-            needed: frame.rows() + 1,
-            holdout,
-            selection,
-            timesteps: 1,
-        })?;
-        Ok(Self {
-            window,
-            holdout: target_range(&frame, &split.holdout, split.horizon),
-            frequency: frame.frequency(),
-        })
-    }
-
-    /// The origins of the hold-out in a frame.
-    fn holdout_origins(&self, frame: &SeriesFrame) -> Range<usize> {
-        match self.holdout {
-            Some((first_target, last_target)) => Window {
-                first_target,
-                last_target,
-                ..self.window.clone()
-            }
-            .origins(frame),
-            None => 0..0,
-        }
-    }
-}
-
-/// The columns of a table that a model needs.
-struct TableFrames<'a> {
-    table: &'a RecordBatch,
-    target_column: &'a str,
-}
-
-impl Frames for TableFrames<'_> {
-    fn frame_for(&self, forecaster: &Forecaster) -> Result<SeriesFrame> {
-        frame_of_columns(self.table, &forecaster.feature_names(), self.target_column)
-    }
-}
-
-/// What a run's bundle came to on the days held out.
-struct Judged {
-    model_type: String,
-    bundle_hash: String,
-    outcomes: Outcomes,
-}
-
-/// Reads a run's bundle and lets it forecast the hold-out.
-fn judge(
-    client: &TrackingClient,
-    run: &Run,
-    tables: &TableFrames<'_>,
-    days: &Days,
-) -> Result<Result<Judged, Exclusion>> {
-    let Some(folder) = open_artifacts(client, run, BUNDLE)? else {
-        return Ok(Err(Exclusion::NoBundle));
-    };
-    let unsound = |error: btc_models::Error| Exclusion::Unsound {
-        problem: describe(&error),
-    };
-    let read = |folder: &Path| {
-        let info = validate_bundle(folder).map_err(unsound)?;
-        let forecaster = Forecaster::load(folder, &Device::Cpu).map_err(unsound)?;
-        let outcomes =
-            holdout_outcomes(&forecaster, tables, days).map_err(|error| Exclusion::NoForecast {
-                problem: describe(&error),
-            })?;
-        Ok(Judged {
-            model_type: forecaster.model_type().to_string(),
-            bundle_hash: info.content_hash,
-            outcomes,
-        })
-    };
-    Ok(read(folder.path()))
-}
-
-fn holdout_outcomes(
-    forecaster: &Forecaster,
-    tables: &TableFrames<'_>,
-    days: &Days,
-) -> Result<Outcomes> {
-    let frame = tables.frame_for(forecaster)?;
-    let origins = days.holdout_origins(&frame);
-    if origins.is_empty() {
-        return Ok(Outcomes::default());
-    }
-    let forecasts = forecaster.forecast_at(&frame, origins)?;
-    Ok(Outcomes::of(&forecasts, &frame))
 }
 
 /// Registers a run that was chosen.
@@ -549,7 +322,7 @@ impl Registrar<'_> {
     /// The scores of another version over the same days; none if it was trained on them or cannot
     /// forecast them.
     fn scores_of(&self, version: &ModelVersion) -> Option<Scores> {
-        let forecaster = crate::predict::load_bundle(self.client, version).ok()?;
+        let forecaster = load_bundle(self.client, version, &self.config.device).ok()?;
         let frame = self.tables.frame_for(&forecaster).ok()?;
         let first = self.days.holdout_origins(&frame).start;
         let is_fair = forecaster.training_range().end <= *frame.known_at().get(first)?

@@ -21,7 +21,7 @@ const SEED: u64 = 0;
 pub fn retrieve_sample(project: &Project) -> Result<PullReport> {
     let now = close_of(SAMPLE_LAST_DAY);
     Ok(pull_sample(
-        &project.data_dir(),
+        project.data_dir(),
         SEED,
         SAMPLE_LAST_DAY,
         SAMPLE_DAYS,

@@ -33,6 +33,29 @@ pub async fn training_table(
     service: &str,
     last_day: Option<NaiveDate>,
 ) -> Result<RecordBatch> {
+    // Days and features are read one after the other: if data was pulled between, they are of two
+    // states, and read again.
+    const ATTEMPTS: usize = 10;
+    let state = || btc_ingest::data_hash(project.data_dir()).ok();
+    let mut before = state();
+    let mut table = training_table_once(project, store, service, last_day).await;
+    for _ in 1..ATTEMPTS {
+        let after = state();
+        if after == before {
+            break;
+        }
+        before = after;
+        table = training_table_once(project, store, service, last_day).await;
+    }
+    table
+}
+
+async fn training_table_once(
+    project: &Project,
+    store: &FeatureStore,
+    service: &str,
+    last_day: Option<NaiveDate>,
+) -> Result<RecordBatch> {
     let latest = last_day.map(|day| close_of(day).timestamp_nanos_opt().unwrap_or(i64::MAX));
     let mut instants = price_instants(&project.data_dir())?;
     let day = |instant: Option<&i64>| {

@@ -1,4 +1,5 @@
-//! The whole life of a model as one value: own tables, column, horizon, search space and stores.
+//! The whole life of a model as one value: own tables, column, frequency, horizon, search space,
+//! device, clock and stores.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -6,7 +7,6 @@
 //! use btc_models::ModelType;
 //! use btc_pipeline::{EVENT_TIMESTAMP, SearchSpace, TableFn, Workflow};
 //! use btc_track::TrackingClient;
-//! use btc_tune::InMemoryStorage;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Daily electricity load with a week in it.
@@ -21,8 +21,7 @@
 //! });
 //! let folder = tempfile::tempdir()?;
 //! let client = TrackingClient::in_memory(folder.path())?;
-//! let mut workflow = Workflow::new("load", source, client, Arc::new(InMemoryStorage::new()))
-//!     .with_target_column("load");
+//! let mut workflow = Workflow::new("load", source, client).with_target_column("load");
 //! workflow.search.space = Arc::new(SearchSpace {
 //!     model_types: vec![ModelType::NLinear],
 //!     timesteps: Some(10),
@@ -34,217 +33,112 @@
 //! let found = workflow.search(&table, &())?;
 //! let registered = workflow.register(&table)?;
 //! assert_eq!(registered.run_name, found.best_trial.to_string());
-//! let prediction = workflow.predict(&table, None)?;
+//! let prediction = workflow.predict(&table)?;
 //! assert!(prediction.forecast > 0.0);
 //! # Ok(())
 //! # }
 //! ```
 
-use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use async_trait::async_trait;
+use btc_models::candle_core::Device;
 use btc_models::{Frequency, Model, backtest};
-use btc_track::TrackingClient;
-use btc_tune::Storage;
+use btc_track::{Clock, TrackingClient};
+use btc_tune::{InMemoryStorage, Storage};
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::columns::{content_hash, rows_until};
-use crate::predict::load_bundle;
-use crate::{
-    CHAMPION, Error, Observer, PRICE, PredictConfig, Prediction, Project, RegisterConfig,
-    Registration, Result, SERVICE, SearchConfig, SearchOutcome, StudyConfig, TrainingFrame,
-    feature_store, frame_for, open_study, predict, register_best, retrieve_sample, search,
-    training_table, with_frequency,
-};
-
-/// Where training tables come from.
-///
-/// A table has a column [`EVENT_TIMESTAMP`](crate::EVENT_TIMESTAMP) of strictly ascending instants
-/// at which each row was known, and the columns of that row.
-#[async_trait]
-pub trait TableSource: fmt::Debug + Send + Sync {
-    /// Brings the newest data in. Sources that have theirs do nothing.
-    ///
-    /// # Errors
-    ///
-    /// What keeps the data away.
-    async fn retrieve(&self) -> Result<()> {
-        Ok(())
-    }
-
-    /// The table up to and with `last_day`, or as far as it goes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::DayNotThere`] if no row is as early as that, or what else keeps the table away.
-    async fn table(&self, last_day: Option<NaiveDate>) -> Result<RecordBatch>;
-
-    /// What identifies the data that `table` was made from.
-    ///
-    /// # Errors
-    ///
-    /// What keeps the data from being read.
-    fn data_hash(&self, table: &RecordBatch) -> Result<String> {
-        Ok(content_hash(table))
-    }
-}
-
-/// How a project's market data is brought in.
-#[derive(Debug, Clone, Default)]
-pub enum Retrieval {
-    /// What is saved is used.
-    #[default]
-    Saved,
-    /// A synthetic market.
-    Sample,
-    /// The services that publish it are asked.
-    Pull(Box<btc_ingest::PullConfig>),
-}
-
-/// The tables of a project's feature service.
-#[derive(Debug, Clone)]
-pub struct ServiceTables {
-    project: Project,
-    service: String,
-    retrieval: Retrieval,
-}
-
-impl ServiceTables {
-    /// The tables of [`SERVICE`], from saved data.
-    pub fn new(project: Project) -> Self {
-        Self {
-            project,
-            service: SERVICE.to_owned(),
-            retrieval: Retrieval::Saved,
-        }
-    }
-
-    /// Takes another service.
-    #[must_use]
-    pub fn with_service(mut self, service: impl Into<String>) -> Self {
-        self.service = service.into();
-        self
-    }
-
-    /// Says how data is brought in.
-    #[must_use]
-    pub fn with_retrieval(mut self, retrieval: Retrieval) -> Self {
-        self.retrieval = retrieval;
-        self
-    }
-}
-
-#[async_trait]
-impl TableSource for ServiceTables {
-    async fn retrieve(&self) -> Result<()> {
-        match &self.retrieval {
-            Retrieval::Saved => {}
-            Retrieval::Sample => {
-                retrieve_sample(&self.project)?;
-            }
-            Retrieval::Pull(config) => {
-                self.project.create()?;
-                btc_ingest::pull(config, &()).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn table(&self, last_day: Option<NaiveDate>) -> Result<RecordBatch> {
-        let store = feature_store(&self.project)?;
-        training_table(&self.project, &store, &self.service, last_day).await
-    }
-
-    fn data_hash(&self, _: &RecordBatch) -> Result<String> {
-        Ok(btc_ingest::data_hash(&self.project.data_dir())?)
-    }
-}
-
-/// Tables made by a function.
-pub struct TableFn<F>(F);
-
-impl<F> TableFn<F>
-where
-    F: Fn() -> Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>> + Send + Sync,
-{
-    /// The tables that `make` returns, whole; they are cut to the day that is asked for.
-    pub fn new(make: F) -> Self {
-        Self(make)
-    }
-}
-
-impl<F> fmt::Debug for TableFn<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TableFn")
-    }
-}
-
-#[async_trait]
-impl<F> TableSource for TableFn<F>
-where
-    F: Fn() -> Result<RecordBatch, Box<dyn std::error::Error + Send + Sync>> + Send + Sync,
-{
-    async fn table(&self, last_day: Option<NaiveDate>) -> Result<RecordBatch> {
-        let table = (self.0)().map_err(Error::Source)?;
-        rows_until(&table, last_day)
-    }
-}
+use crate::Result;
+use crate::backtest::{BacktestConfig, OnProgress, PastData, PastFrames, compare};
+use crate::champion::{ChampionModel, champion_model};
+use crate::columns::{PRICE, with_frequency};
+use crate::frame::{TrainingFrame, frame_for};
+use crate::observer::Observer;
+use crate::predict::{PredictConfig, Prediction, predict};
+use crate::register::{RegisterConfig, register_best};
+use crate::registration::Registration;
+use crate::search::{SearchOutcome, search};
+use crate::search_config::SearchConfig;
+use crate::source::TableSource;
+use crate::study::{StudyConfig, open_study};
 
 /// The stages of a model's life over one source of tables and one pair of stores.
 ///
-/// The settings of each stage are public; what the stages share, such as names, the column and the
-/// data's hash, is filled in by the workflow.
+/// The settings of each stage are public. What the stages share, which is the names, the column, the
+/// frequency, the horizon, the device and the data's hash, is the workflow's: it is filled in
+/// whatever the settings of a stage say of it.
 #[derive(Debug, Clone)]
 pub struct Workflow {
     name: String,
+    model_name: String,
     source: Arc<dyn TableSource>,
     client: TrackingClient,
     storage: Arc<dyn Storage>,
-    target_column: String,
+    clock: Arc<dyn Clock>,
+    device: Device,
+    target_column: Option<String>,
     frequency: Option<Frequency>,
+    horizon: Option<NonZeroUsize>,
     /// How the study samples and prunes.
     pub study: StudyConfig,
-    /// The search. Its hash of the data is that of the table.
+    /// The search.
     pub search: SearchConfig,
-    /// The registration. Its experiment and hash are those of the workflow.
+    /// The registration.
     pub register: RegisterConfig,
-    /// Whether a forecast across holes is refused.
-    pub refuse_holes: bool,
+    /// The forecast.
+    pub predict: PredictConfig,
+    /// The comparison over past rows.
+    pub backtest: BacktestConfig,
 }
 
 impl Workflow {
-    /// A workflow whose study, experiment and model are called `name`, to forecast [`PRICE`].
+    /// A workflow whose study, experiment and model are called `name`, to forecast the next
+    /// [`PRICE`]. The study is in memory unless [`with_storage`](Self::with_storage) says where
+    /// else.
     pub fn new(
         name: impl Into<String>,
         source: impl TableSource + 'static,
         client: TrackingClient,
-        storage: Arc<dyn Storage>,
     ) -> Self {
         let name = name.into();
         Self {
             source: Arc::new(source),
+            clock: client.clock.clone(),
             client,
-            storage,
-            target_column: PRICE.to_owned(),
+            storage: Arc::new(InMemoryStorage::new()),
+            device: Device::Cpu,
+            target_column: None,
             frequency: None,
+            horizon: None,
             study: StudyConfig::default(),
             search: SearchConfig::default(),
-            register: RegisterConfig {
-                experiment: name.clone(),
-                model_name: name.clone(),
-                ..RegisterConfig::default()
-            },
-            refuse_holes: false,
+            register: RegisterConfig::default(),
+            predict: PredictConfig::new(&name),
+            backtest: BacktestConfig::default(),
+            model_name: name.clone(),
             name,
         }
     }
 
-    /// Forecasts another column.
+    /// Keeps the study there, so that it can be gone on with.
+    #[must_use]
+    pub fn with_storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// Gives the registered model another name than the experiment.
+    #[must_use]
+    pub fn with_model_name(mut self, name: impl Into<String>) -> Self {
+        self.model_name = name.into();
+        self
+    }
+
+    /// Forecasts another column. A model of any other is refused.
     #[must_use]
     pub fn with_target_column(mut self, column: impl Into<String>) -> Self {
-        self.target_column = column.into();
+        self.target_column = Some(column.into());
         self
     }
 
@@ -257,12 +151,32 @@ impl Workflow {
         self
     }
 
-    /// The table with the frequency of the workflow, if it has one.
-    fn of_frequency(&self, table: &RecordBatch) -> RecordBatch {
-        match self.frequency {
-            Some(frequency) => with_frequency(table.clone(), frequency),
-            None => table.clone(),
-        }
+    /// Forecasts `horizon` rows ahead, instead of the next row. A model of any other horizon is
+    /// refused.
+    #[must_use]
+    pub fn with_horizon(mut self, horizon: NonZeroUsize) -> Self {
+        self.horizon = Some(horizon);
+        self
+    }
+
+    /// Fits and applies networks there, in every stage.
+    #[must_use]
+    pub fn with_device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Takes the time from another clock than the client's when data is brought in. Runs have
+    /// their times from the client.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What the workflow takes for now.
+    pub fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.clock.now_ms()).unwrap_or_default()
     }
 
     /// The stores of runs and models.
@@ -275,8 +189,8 @@ impl Workflow {
     /// # Errors
     ///
     /// As [`TableSource::retrieve`].
-    pub async fn retrieve(&self) -> Result<()> {
-        self.source.retrieve().await
+    pub async fn retrieve(&self, observer: &dyn Observer) -> Result<()> {
+        self.source.retrieve(self.now(), observer).await
     }
 
     /// The training table up to and with `last_day`.
@@ -285,7 +199,7 @@ impl Workflow {
     ///
     /// As [`TableSource::table`].
     pub async fn table(&self, last_day: Option<NaiveDate>) -> Result<RecordBatch> {
-        self.source.table(last_day).await
+        Ok(self.of_frequency(&self.source.table(last_day).await?))
     }
 
     /// The numbers that networks are fitted on.
@@ -300,7 +214,7 @@ impl Workflow {
             ..
         } = self.search;
         let unseen = holdout.saturating_add(prediction_length);
-        frame_for(&self.of_frequency(table), &self.target_column, unseen)
+        frame_for(&self.of_frequency(table), self.target_column(), unseen)
     }
 
     /// Adds trials to the study, and names the best.
@@ -314,6 +228,8 @@ impl Workflow {
         let study = open_study(self.storage.clone(), &self.name, &self.study)?;
         let config = SearchConfig {
             data_hash: self.source.data_hash(table)?,
+            device: self.device.clone(),
+            horizon: self.horizon.unwrap_or(self.search.horizon),
             ..self.search.clone()
         };
         search(
@@ -333,42 +249,69 @@ impl Workflow {
     /// As [`register_best`].
     pub fn register(&self, table: &RecordBatch) -> Result<Registration> {
         let config = RegisterConfig {
+            experiment: self.name.clone(),
+            model_name: self.model_name.clone(),
             data_hash: self.source.data_hash(table)?,
+            device: self.device.clone(),
+            horizon: self.horizon,
+            target_column: self.target_column.clone(),
             ..self.register.clone()
         };
         register_best(&self.client, &config, &self.of_frequency(table))
     }
 
-    /// The forecast of a version, or of the latest.
+    /// The forecast of the latest version, or of the one that is asked for.
     ///
     /// # Errors
     ///
     /// As [`predict`](crate::predict()).
-    pub fn predict(&self, table: &RecordBatch, version: Option<u64>) -> Result<Prediction> {
+    pub fn predict(&self, table: &RecordBatch) -> Result<Prediction> {
         let config = PredictConfig {
-            version,
-            refuse_holes: self.refuse_holes,
+            model_name: self.model_name.clone(),
             data_hash: self.source.data_hash(table)?,
-            ..PredictConfig::new(&self.register.model_name)
+            device: self.device.clone(),
+            horizon: self.horizon,
+            target_column: self.target_column.clone(),
+            ..self.predict.clone()
         };
         predict(&self.client, &config, &self.of_frequency(table))
     }
 
-    /// Compares models over the last rows of the table.
+    /// Compares models over the last rows of the table, the champion beside them.
+    ///
+    /// Origins on which the champion's configuration was chosen are left out of every test. With
+    /// [`PastData::AsKnown`] models see of each origin what was known then.
     ///
     /// # Errors
     ///
-    /// As [`backtest::run`].
+    /// As [`backtest::run`], the stores' own, and as [`TableSource::past`] where that is needed.
     pub fn backtest(
         &self,
-        models: &[Box<dyn Model>],
+        models: Vec<Box<dyn Model>>,
         table: &RecordBatch,
-        config: &backtest::Config,
-        on_progress: &(dyn Fn(backtest::Progress<'_>) -> std::ops::ControlFlow<()> + Sync),
+        on_progress: OnProgress<'_>,
     ) -> Result<backtest::Report> {
-        let table = self.of_frequency(table);
-        let frame = frame_for(&table, &self.target_column, config.origins)?.series;
-        Ok(backtest::run(models, &frame, config, on_progress)?)
+        let BacktestConfig { comparison, data } = &self.backtest;
+        let frame_of = |table: &RecordBatch, unseen: usize| {
+            let frame = frame_for(&self.of_frequency(table), self.target_column(), unseen)?;
+            Ok::<_, crate::Error>(frame.series)
+        };
+        let frame = frame_of(table, comparison.origins)?;
+        let past_frame = |table: &RecordBatch| frame_of(table, 0);
+        let past = match data {
+            PastData::Newest => None,
+            PastData::AsKnown => Some(PastFrames {
+                tables: self.source.past()?,
+                frame: &past_frame,
+            }),
+        };
+        let horizon = self.horizon.map_or(comparison.horizon, NonZeroUsize::get);
+        let config = comparison
+            .clone()
+            .with_horizon(horizon)
+            .with_device(self.device.clone());
+        let champion = self.champion()?;
+        compare(models, champion, &frame, past.as_ref(), config, on_progress)
     }
 
     /// The champion's network and training, to be fitted anew, with the days that chose it.
@@ -377,50 +320,19 @@ impl Workflow {
     ///
     /// The stores' own, and those of a bundle that is not sound.
     pub fn champion(&self) -> Result<Option<ChampionModel>> {
-        champion_model(&self.client, &self.register.model_name)
+        champion_model(&self.client, &self.model_name)
     }
-}
 
-/// The configuration of a champion.
-#[derive(Debug)]
-pub struct ChampionModel {
-    /// Its version.
-    pub version: u64,
-    /// Its network and training, fitted anew wherever it is compared: as it was registered, it has
-    /// seen days that are forecast there.
-    pub model: btc_models::NetworkModel,
-    /// The ranges of target instants on which its configuration was chosen, its selection window
-    /// and its hold-out: what it forecasts there proves nothing.
-    pub chosen_on: Vec<(DateTime<Utc>, DateTime<Utc>)>,
-}
+    /// The column that is forecast.
+    pub fn target_column(&self) -> &str {
+        self.target_column.as_deref().unwrap_or(PRICE)
+    }
 
-/// The champion of a registered model, if there is one.
-///
-/// # Errors
-///
-/// The stores' own, and those of a bundle that is not sound.
-pub fn champion_model(client: &TrackingClient, model_name: &str) -> Result<Option<ChampionModel>> {
-    let version = match client.model_version_by_alias(model_name, CHAMPION) {
-        Ok(version) => version,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let forecaster = load_bundle(client, &version)?;
-    let instant = |key: &str| version.tag(key)?.parse::<DateTime<Utc>>().ok();
-    let range = |part: &str| {
-        let first = instant(&format!("{part}_first_target"))?;
-        Some((first, instant(&format!("{part}_last_target"))?))
-    };
-    Ok(Some(ChampionModel {
-        version: version.version,
-        model: btc_models::NetworkModel::new(
-            CHAMPION,
-            forecaster.network().clone(),
-            forecaster.train_config().clone(),
-        ),
-        chosen_on: ["selection", "holdout"]
-            .into_iter()
-            .filter_map(range)
-            .collect(),
-    }))
+    /// The table with the frequency of the workflow, if it has one.
+    fn of_frequency(&self, table: &RecordBatch) -> RecordBatch {
+        match self.frequency {
+            Some(frequency) => with_frequency(table.clone(), frequency),
+            None => table.clone(),
+        }
+    }
 }

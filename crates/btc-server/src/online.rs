@@ -1,5 +1,5 @@
-//! `POST /get-online-features`: the newest values of features, in the shapes
-//! of Feast's feature server.
+//! `POST /get-online-features` and `POST /push`: the newest values of features,
+//! read and written in the shapes of Feast's feature server.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use axum::extract::{Json, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use btc_features::{Error, FeatureStore, OnlineFeatures, OnlineRequest};
+use btc_features::{Error, FeatureStore, OnlineFeatures, OnlineRequest, PushReport, PushRequest};
 use btc_track::server::Failure;
 use chrono::Utc;
 use serde_json::json;
@@ -21,6 +21,7 @@ use serde_json::json;
 pub(crate) fn router(features_dir: &Path) -> Router {
     Router::new()
         .route("/get-online-features", post(get_online_features))
+        .route("/push", post(push))
         .with_state(Arc::new(Online {
             dir: features_dir.to_path_buf(),
             open: Mutex::default(),
@@ -78,14 +79,7 @@ async fn get_online_features(
     })
     .await;
     match answer {
-        Ok(Ok(answer)) => Json(answer).into_response(),
-        Ok(Err(error)) => {
-            let mut response = failure(status(&error), &error.to_string());
-            if response.status().is_server_error() {
-                response.extensions_mut().insert(Failure::of(&error));
-            }
-            response
-        }
+        Ok(answer) => respond(answer),
         Err(panic) => {
             let mut response = failure(StatusCode::INTERNAL_SERVER_ERROR, "the request failed");
             response.extensions_mut().insert(Failure::of(&panic));
@@ -94,10 +88,51 @@ async fn get_online_features(
     }
 }
 
+/// Writes rows to the files of a view's source, the online store, or both.
+async fn push(
+    State(online): State<Arc<Online>>,
+    request: Result<Json<PushRequest>, JsonRejection>,
+) -> Response {
+    let request = match request {
+        Ok(Json(request)) => request,
+        Err(rejection) => return failure(rejection.status(), &rejection.body_text()),
+    };
+    let store = tokio::task::spawn_blocking(move || online.store()).await;
+    let report: Result<PushReport, Error> = match store {
+        Ok(Ok(store)) => store.push_json(&request, Utc::now()).await,
+        Ok(Err(error)) => Err(error),
+        Err(panic) => {
+            let mut response = failure(StatusCode::INTERNAL_SERVER_ERROR, "the request failed");
+            response.extensions_mut().insert(Failure::of(&panic));
+            return response;
+        }
+    };
+    respond(report)
+}
+
+fn respond<T>(answer: Result<T, Error>) -> Response
+where
+    Json<T>: IntoResponse,
+{
+    match answer {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => {
+            let mut response = failure(status(&error), &error.to_string());
+            if response.status().is_server_error() {
+                response.extensions_mut().insert(Failure::of(&error));
+            }
+            response
+        }
+    }
+}
+
 fn status(error: &Error) -> StatusCode {
     match error {
         Error::UnknownObject { .. } => StatusCode::NOT_FOUND,
-        Error::InvalidRequest(_) | Error::Collision { .. } => StatusCode::BAD_REQUEST,
+        Error::InvalidRequest(_)
+        | Error::Collision { .. }
+        | Error::InvalidValue { .. }
+        | Error::SchemaMismatch { .. } => StatusCode::BAD_REQUEST,
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             StatusCode::NOT_FOUND
         }
@@ -119,7 +154,11 @@ mod tests {
     use super::*;
 
     async fn ask(router: &Router, body: &str) -> (StatusCode, String) {
-        let request = Request::post("/get-online-features")
+        post_to(router, "/get-online-features", body).await
+    }
+
+    async fn post_to(router: &Router, path: &str, body: &str) -> (StatusCode, String) {
+        let request = Request::post(path)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Body::from(body.to_owned()))
             .unwrap();
@@ -161,6 +200,25 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(r#""statuses":["NOT_FOUND"]"#), "{text}");
+        let push = |trips: &str| {
+            format!(
+                r#"{{"push_source_name": "stats", "to": "online_and_offline", "df": {{
+                    "driver_id": [1], "event_timestamp": ["2023-01-11T12:00:00Z"],
+                    "trips": [{trips}]}}}}"#
+            )
+        };
+        let (status, text) = post_to(&router, "/push", &push("\"many\"")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
+        assert!(text.contains("column \\\"trips\\\", row 0"), "{text}");
+        assert!(!dir.path().join("stats.parquet").exists());
+        let (status, text) = post_to(&router, "/push", &push("7")).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        assert!(dir.path().join("stats.parquet").exists());
+        let (_, text) = ask(&router, body).await;
+        assert!(
+            text.contains(r#"{"values":[7],"statuses":["PRESENT"]"#),
+            "{text}"
+        );
         let (status, text) = ask(&router, r#"{"features": ["stats:tripps"]}"#).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert!(text.contains("did you mean"), "{text}");

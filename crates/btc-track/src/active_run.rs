@@ -1,3 +1,5 @@
+//! A run that is being recorded, and ends when it goes out of scope.
+
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -308,7 +310,7 @@ impl ActiveRun {
         };
         self.client
             .tracking
-            .log_inputs(self.id(), &[DatasetInput { dataset, tags }])
+            .log_inputs(self.id(), &[DatasetInput { dataset, tags }], &[])
     }
 
     /// Copies a local file, or everything in a local folder, to the run's

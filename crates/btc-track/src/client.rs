@@ -1,10 +1,13 @@
+//! Runs, artifacts and registered models of one place, as a program uses them.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::artifact::{ArtifactRepository, ArtifactUri, LocalArtifacts};
+use crate::artifact::{ArtifactRepository, LocalArtifacts};
 use crate::clock::{Clock, SystemClock};
+use crate::content::content_hash;
 use crate::entity::*;
 use crate::error::{Error, Result};
 use crate::store::*;
@@ -261,16 +264,33 @@ impl TrackingClient {
     }
 
     /// Removes for good what was deleted before `deleted_before` (milliseconds
-    /// since 1970 UTC), with its artifacts.
+    /// since 1970 UTC), with its artifacts. What a registered version needs
+    /// stays, whatever its source is called.
+    ///
+    /// Folders that cannot be deleted are named in [`Purged::left`]: those of
+    /// another repository are left to it, the others are tried again by the
+    /// next call.
     ///
     /// # Errors
     ///
-    /// `Artifact` if files cannot be deleted; the records are gone then.
+    /// If the store fails.
     pub fn gc(&self, deleted_before: i64) -> Result<Purged> {
-        let purged = self.tracking.purge(deleted_before)?;
-        for uri in &purged.artifact_uris {
-            self.artifacts.delete(uri, "")?;
+        let mut purged = self.tracking.purge(deleted_before)?;
+        let (mut deleted, mut elsewhere) = (Vec::new(), Vec::new());
+        for uri in std::mem::take(&mut purged.artifact_uris) {
+            match self.artifacts.delete(&uri, "") {
+                Ok(()) => deleted.push(uri),
+                Err(error) => {
+                    if matches!(error, Error::InvalidParameter { .. }) {
+                        elsewhere.push(uri.clone());
+                    }
+                    purged.left.push((uri, describe(&error)));
+                }
+            }
         }
+        self.tracking
+            .artifacts_deleted(&[deleted.as_slice(), &elsewhere].concat())?;
+        purged.artifact_uris = deleted;
         Ok(purged)
     }
 
@@ -322,13 +342,75 @@ impl TrackingClient {
     }
 
     /// Creates a version of a registered model, numbered one higher than any
-    /// before it.
+    /// before it, and pins the content of the files it points to.
     ///
     /// # Errors
     ///
-    /// `NotFound` if the model is missing, unless `new` creates it.
+    /// `NotFound` if the model is missing, unless `new` creates it, and if the
+    /// source names nothing; `InvalidParameter` if a file of it is no plain file.
     pub fn create_model_version(&self, new: &NewModelVersion) -> Result<ModelVersion> {
-        self.registry.create_model_version(new)
+        self.registry.create_model_version(&self.pinned(new)?)
+    }
+
+    /// As [`RegistryStore::register_model_version`], pinning the content of the
+    /// files as [`create_model_version`](Self::create_model_version) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_model_version`](Self::create_model_version).
+    pub fn register_model_version(&self, new: &NewModelVersion) -> Result<(ModelVersion, bool)> {
+        self.registry.register_model_version(&self.pinned(new)?)
+    }
+
+    fn pinned(&self, new: &NewModelVersion) -> Result<NewModelVersion> {
+        let mut new = new.clone();
+        // A server pins the content of what it keeps itself.
+        if new.content.is_none()
+            && !is_prompt(&new.tags)
+            && let Ok(uri) = self.download_uri(&new.source)
+            && self.artifacts.local_path(&uri).is_some()
+        {
+            new.content = content_hash(&*self.artifacts, &uri)?;
+        }
+        Ok(new)
+    }
+
+    /// Checks that the files of a version are those that were registered, and
+    /// returns their URI. A version without files has nothing to check.
+    ///
+    /// # Errors
+    ///
+    /// `ContentChanged` if they are not; `NotFound` if what the source names is
+    /// missing; as [`content_hash`] if a file cannot be read.
+    pub fn verify_version(&self, version: &ModelVersion) -> Result<String> {
+        let uri = self.version_uri(version)?;
+        if version.content.is_some() {
+            check_content(version, content_hash(&*self.artifacts, &uri))?;
+        }
+        Ok(uri)
+    }
+
+    /// Writes the files of a version into an existing, empty local folder and
+    /// checks that they are those that were registered.
+    ///
+    /// # Errors
+    ///
+    /// As [`TrackingClient::download_folder`] and
+    /// [`TrackingClient::verify_version`].
+    pub fn download_version(&self, version: &ModelVersion, output: &Path) -> Result<()> {
+        self.download_folder(&self.version_uri(version)?, "", output)?;
+        if version.content.is_none() {
+            return Ok(());
+        }
+        let copy = LocalArtifacts::new(output);
+        check_content(version, content_hash(&copy, "mlflow-artifacts:/"))
+    }
+
+    fn version_uri(&self, version: &ModelVersion) -> Result<String> {
+        match &version.location {
+            Some(uri) => Ok(uri.clone()),
+            None => self.download_uri(&version.source),
+        }
     }
 
     /// A version of a registered model.
@@ -428,58 +510,46 @@ impl TrackingClient {
     ///
     /// `NotFound` if what the URI names is missing.
     pub fn download_uri(&self, uri: &str) -> Result<String> {
-        // Versions can name versions; a few steps are enough for honest ones.
-        let mut uri = uri.trim_end_matches('/').to_owned();
-        for _ in 0..8 {
-            let parsed = ArtifactUri::parse(&uri)?;
-            let path = parsed.path.as_str();
-            uri = match parsed.scheme.as_str() {
-                "runs" => {
-                    let (id, path) = path.split_once('/').unwrap_or((path, ""));
-                    join_uri(&self.tracking.run(id)?.info.artifact_uri, path)
-                }
-                "models" => {
-                    let (name, rest) = path.split_once('/').unwrap_or((path, ""));
-                    if is_model_id(name) {
-                        return Ok(join_uri(
-                            &self.tracking.logged_model(name)?.artifact_uri,
-                            rest,
-                        ));
-                    }
-                    self.version_named(name, rest)?.source
-                }
-                _ => return Ok(uri),
-            };
-        }
-        Err(Error::invalid(format!(
-            "the artifact URI {uri:?} leads to itself"
-        )))
+        resolve(uri, self)
     }
 
-    /// The local folder of a version's files, if they are on this computer.
+    /// The local folder of a version's files, if they are on this computer,
+    /// after checking that they are those that were registered.
     ///
     /// # Errors
     ///
-    /// As [`TrackingClient::download_uri`].
+    /// As [`TrackingClient::verify_version`].
     pub fn model_path(&self, version: &ModelVersion) -> Result<Option<PathBuf>> {
-        Ok(self
-            .artifacts
-            .local_path(&self.download_uri(&version.source)?))
-    }
-
-    fn version_named(&self, name: &str, rest: &str) -> Result<ModelVersion> {
-        if let Some((name, alias)) = name.split_once('@') {
-            return self.registry.model_version_by_alias(name, alias);
-        }
-        match rest.parse() {
-            Ok(version) => self.registry.model_version(name, version),
-            Err(_) if rest == "latest" => self.latest_version(name),
-            Err(_) => Err(Error::not_found("model version", format!("{name}/{rest}"))),
-        }
+        let uri = self.version_uri(version)?;
+        let Some(path) = self.artifacts.local_path(&uri) else {
+            return Ok(None);
+        };
+        // Also without a pinned content nothing but plain files may be read.
+        check_content(version, content_hash(&*self.artifacts, &uri))?;
+        Ok(Some(path))
     }
 }
 
-fn is_model_id(name: &str) -> bool {
+impl Sources for TrackingClient {
+    fn run_folder(&self, id: &str) -> Result<String> {
+        Ok(self.tracking.run(id)?.info.artifact_uri)
+    }
+
+    fn model_folder(&self, id: &str) -> Result<String> {
+        Ok(self.tracking.logged_model(id)?.artifact_uri)
+    }
+
+    fn version_source(&self, name: &str, which: Which<'_>) -> Result<String> {
+        let version = match which {
+            Which::Number(version) => self.registry.model_version(name, version)?,
+            Which::Alias(alias) => self.registry.model_version_by_alias(name, alias)?,
+            Which::Latest => self.latest_version(name)?,
+        };
+        Ok(version.location.unwrap_or(version.source))
+    }
+}
+
+pub(crate) fn is_model_id(name: &str) -> bool {
     let digits = name.strip_prefix("m-").unwrap_or_default();
     digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
@@ -490,6 +560,36 @@ pub(crate) fn join_uri(uri: &str, path: &str) -> String {
     } else {
         format!("{uri}/{path}")
     }
+}
+
+/// Refuses files that are not those that were registered, or no plain files.
+fn check_content(version: &ModelVersion, found: Result<Option<String>>) -> Result<()> {
+    let found = match (found, &version.content) {
+        (Ok(_), None) => return Ok(()),
+        (Ok(found), Some(_)) if found == version.content => return Ok(()),
+        (Ok(found), _) => found.unwrap_or_else(|| "that of nothing, the files are gone".to_owned()),
+        (Err(Error::InvalidParameter { message }), _) => format!("unknown, for {message}"),
+        (Err(error), _) => return Err(error),
+    };
+    Err(Error::ContentChanged {
+        version: format!("{} {}", version.name, version.version),
+        expected: version
+            .content
+            .clone()
+            .unwrap_or_else(|| "never taken".to_owned()),
+        found,
+    })
+}
+
+/// An error with its causes.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// A name as a quoted text of the filter language, which has no escapes.

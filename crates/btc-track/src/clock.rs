@@ -1,3 +1,5 @@
+//! Where time stamps come from.
+
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -37,10 +37,15 @@ pub struct Copied {
     pub versions: Vec<(String, u64)>,
     /// Versions without a copy, and why.
     pub skipped_versions: Vec<String>,
+    /// Logged models, as original id and new id; those that were there already
+    /// count.
+    pub logged_models: BTreeMap<String, String>,
+    /// Files without a copy, and why.
+    pub skipped_files: Vec<String>,
 }
 
-/// Copies experiments, their active runs with every value and file, and
-/// registered models made from these runs.
+/// Copies experiments, their active runs with every value and file, their
+/// logged models, and registered models made from these runs.
 ///
 /// A run that was copied before is recognised by its tag [`COPIED_FROM_TAG`]
 /// and left alone, so an interrupted copy can be repeated; a model version is
@@ -59,7 +64,9 @@ pub struct Copied {
 ///
 /// # Errors
 ///
-/// The first error of either store; what was copied until then stays.
+/// The first error of either store; what was copied until then stays. A file
+/// whose name or place the target refuses is no error but skipped, see
+/// [`Copied::skipped_files`].
 pub fn copy(
     from: &TrackingClient,
     to: &TrackingClient,
@@ -110,6 +117,15 @@ fn runs_of(client: &TrackingClient, experiment_id: &str, filter: &str) -> Result
     })
 }
 
+fn models_of(client: &TrackingClient, experiment_id: &str) -> Result<Vec<LoggedModel>> {
+    let experiments = [experiment_id.to_owned()];
+    let mut query = SearchQuery::default();
+    all_pages(|token| {
+        query.page_token = token;
+        client.tracking.search_logged_models(&experiments, &query)
+    })
+}
+
 /// Runs in an order in which the copy of each parent is known in time.
 fn parents_first(runs: Vec<Run>) -> Vec<Run> {
     let mut waiting: BTreeSet<RunId> = runs.iter().map(|run| run.info.run_id.clone()).collect();
@@ -146,23 +162,105 @@ impl Copy<'_> {
             .into_iter()
             .filter_map(|run| Some((run.tag(COPIED_FROM_TAG)?.to_owned(), run.info)))
             .collect();
-        let runs = runs_of(self.from, &experiment.experiment_id, "")?;
-        for run in parents_first(runs) {
+        let runs = parents_first(runs_of(self.from, &experiment.experiment_id, "")?);
+        let mut open = Vec::new();
+        for run in &runs {
             let original = run.info.run_id.clone();
             let copy = match known.get(&original) {
                 Some(copy) if copy.status.is_terminal() => {
                     self.copied.known_runs += 1;
-                    copy.run_id.clone()
+                    copy.clone()
                 }
                 // Interrupted, or the original still went on: values that are
                 // there already are not doubled.
-                Some(copy) => self.fill(&run, copy)?,
+                Some(copy) => {
+                    open.push(run);
+                    copy.clone()
+                }
                 None => {
-                    let copy = self.create(&run, &target.experiment_id)?;
-                    self.fill(&run, &copy)?
+                    open.push(run);
+                    self.create(run, &target.experiment_id)?
                 }
             };
-            self.copied.runs.insert(original, copy);
+            self.copied.runs.insert(original, copy.run_id.clone());
+            if open
+                .last()
+                .is_some_and(|last| last.info.run_id == run.info.run_id)
+            {
+                self.fill(run, &copy)?;
+            }
+        }
+        // Models name runs and runs name models, so the runs end last.
+        self.logged_models(experiment, &target)?;
+        open.into_iter().try_for_each(|run| self.finish(run))
+    }
+
+    fn logged_models(&mut self, experiment: &Experiment, target: &Experiment) -> Result<()> {
+        let known: BTreeMap<String, LoggedModel> = models_of(self.to, &target.experiment_id)?
+            .into_iter()
+            .filter_map(|model| {
+                let tag = model.tags.iter().find(|tag| tag.key == COPIED_FROM_TAG)?;
+                Some((tag.value.clone(), model.clone()))
+            })
+            .collect();
+        for model in models_of(self.from, &experiment.experiment_id)? {
+            let copy = match known.get(&model.model_id) {
+                Some(copy) => copy.clone(),
+                None => self.create_model(&model, &target.experiment_id)?,
+            };
+            if copy.status != model.status || !known.contains_key(&model.model_id) {
+                self.fill_model(&model, &copy)?;
+            }
+            self.copied
+                .logged_models
+                .insert(model.model_id, copy.model_id);
+        }
+        Ok(())
+    }
+
+    fn create_model(&self, model: &LoggedModel, experiment_id: &str) -> Result<LoggedModel> {
+        let mut tags = model.tags.clone();
+        tags.retain(|tag| tag.key != COPIED_FROM_TAG);
+        tags.push(Tag::new(COPIED_FROM_TAG, &model.model_id));
+        let source = model.source_run_id.as_ref();
+        self.to.tracking.create_logged_model(&NewLoggedModel {
+            experiment_id: experiment_id.to_owned(),
+            name: model.name.clone(),
+            model_type: model.model_type.clone(),
+            source_run_id: source.and_then(|id| self.copied.runs.get(id).cloned()),
+            params: model.params.clone(),
+            tags,
+        })
+    }
+
+    /// Gives a copy of a logged model its files and values, its status last.
+    fn fill_model(&mut self, model: &LoggedModel, copy: &LoggedModel) -> Result<()> {
+        self.files(&model.artifact_uri, &copy.artifact_uri, "", 0)?;
+        for metric in &model.metrics {
+            let Some(run) = metric
+                .run_id
+                .as_ref()
+                .and_then(|id| self.copied.runs.get(id))
+            else {
+                continue;
+            };
+            let metric = ModelMetric {
+                model_id: copy.model_id.clone(),
+                run_id: Some(run.clone()),
+                ..metric.clone()
+            };
+            let batch = Batch {
+                metrics: vec![metric.metric.clone()],
+                model_metrics: vec![metric],
+                ..Default::default()
+            };
+            self.to.tracking.log_batch(run, &batch)?;
+        }
+        if copy.status != model.status && model.status != LoggedModelStatus::Pending {
+            let change = LoggedModelChange::Status(model.status);
+            self.to
+                .tracking
+                .change_logged_model(&copy.model_id, &change)?;
         }
         Ok(())
     }
@@ -188,8 +286,8 @@ impl Copy<'_> {
         Ok(created.info)
     }
 
-    /// Gives a copy what its original has, its end last.
-    fn fill(&mut self, run: &Run, copy: &RunInfo) -> Result<RunId> {
+    /// Gives a copy the values and files of its original.
+    fn fill(&mut self, run: &Run, copy: &RunInfo) -> Result<()> {
         let id = copy.run_id.clone();
         let batch = Batch {
             params: run.data.params.clone(),
@@ -206,17 +304,37 @@ impl Copy<'_> {
                 self.to.tracking.log_batch(&id, &batch)?;
             }
         }
-        if !run.inputs.is_empty() {
-            self.to.tracking.log_inputs(&id, &run.inputs)?;
+        self.files(&run.info.artifact_uri, &copy.artifact_uri, "", 0)
+    }
+
+    /// Gives a copy what its original has used and made, and its end.
+    fn finish(&self, run: &Run) -> Result<()> {
+        let Some(id) = self.copied.runs.get(&run.info.run_id) else {
+            return Ok(());
+        };
+        // A model of an experiment that was not copied keeps its id.
+        let model = |id: &String| self.copied.logged_models.get(id).unwrap_or(id).clone();
+        let models: Vec<String> = run.model_inputs.iter().map(model).collect();
+        if !run.inputs.is_empty() || !models.is_empty() {
+            self.to.tracking.log_inputs(id, &run.inputs, &models)?;
         }
-        self.files(&run.info.artifact_uri, &copy.artifact_uri, "", 0)?;
+        let outputs: Vec<ModelOutput> = run
+            .outputs
+            .iter()
+            .map(|output| ModelOutput {
+                model_id: model(&output.model_id),
+                step: output.step,
+            })
+            .collect();
+        if !outputs.is_empty() {
+            self.to.tracking.log_outputs(id, &outputs)?;
+        }
         let update = RunUpdate {
             status: Some(run.info.status),
             end_time: run.info.end_time,
             run_name: None,
         };
-        self.to.tracking.update_run(&id, &update)?;
-        Ok(id)
+        self.to.tracking.update_run(id, &update).map(|_| ())
     }
 
     fn files(&mut self, from: &str, to: &str, path: &str, depth: usize) -> Result<()> {
@@ -230,8 +348,15 @@ impl Copy<'_> {
                 self.files(from, to, &file.path, depth + 1)?;
             } else {
                 let (mut content, _) = self.from.artifacts.open(from, &file.path)?;
-                self.to.artifacts.write(to, &file.path, &mut content)?;
-                self.copied.files += 1;
+                match self.to.artifacts.write(to, &file.path, &mut content) {
+                    Ok(_) => self.copied.files += 1,
+                    // One odd name must not end the copy half-way.
+                    Err(error) if error.code() == "INVALID_PARAMETER_VALUE" => {
+                        let skipped = format!("{from}/{}: {error}", file.path);
+                        self.copied.skipped_files.push(skipped);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -246,7 +371,7 @@ impl Copy<'_> {
             known => known?,
         };
         for version in versions {
-            let source = match self.source(&version)? {
+            let source = match self.source(&version, &known)? {
                 Ok(source) => source,
                 Err(reason) => {
                     let skipped = format!("{name} version {}: {reason}", version.version);
@@ -265,13 +390,17 @@ impl Copy<'_> {
                 .run_id
                 .as_ref()
                 .and_then(|id| self.copied.runs.get(id).cloned());
-            let created = self.to.registry.create_model_version(&NewModelVersion {
+            let created = self.to.create_model_version(&NewModelVersion {
                 name: name.to_owned(),
                 create_model: true,
                 source,
                 run_id,
-                model_id: None,
+                model_id: version
+                    .model_id
+                    .as_ref()
+                    .and_then(|id| self.copied.logged_models.get(id).cloned()),
                 run_link: String::new(),
+                content: None,
                 description: version.description.clone(),
                 tags: version.tags.clone(),
                 aliases: aliases.map(|(alias, _)| alias.clone()).collect(),
@@ -309,7 +438,22 @@ impl Copy<'_> {
     }
 
     /// Where the files of a version lie in the target: below its run's copy.
-    fn source(&mut self, version: &ModelVersion) -> Result<Result<String, &'static str>> {
+    fn source(
+        &mut self,
+        version: &ModelVersion,
+        known: &[ModelVersion],
+    ) -> Result<Result<String, &'static str>> {
+        // A logged model was copied with a folder of its own.
+        if let Some(id) = &version.model_id
+            && let Some(copy) = self.copied.logged_models.get(id)
+            && let Ok(uri) = self.from.download_uri(&version.source)
+        {
+            let original = self.from.tracking.logged_model(id)?.artifact_uri;
+            if let Some(path) = uri.strip_prefix(&original) {
+                let target = self.to.tracking.logged_model(copy)?.artifact_uri;
+                return Ok(Ok(format!("{target}{path}")));
+            }
+        }
         let Some(run_id) = &version.run_id else {
             return Ok(Err("it has no run"));
         };
@@ -330,7 +474,9 @@ impl Copy<'_> {
             None => {
                 // A logged model has a folder of its own; here the run keeps it.
                 let target = format!("{target}/models/{}-{}", version.name, version.version);
-                self.files(&uri, &target, "", 0)?;
+                if !known.iter().any(|old| old.source == target) {
+                    self.files(&uri, &target, "", 0)?;
+                }
                 Ok(Ok(target))
             }
         }

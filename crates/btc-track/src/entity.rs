@@ -225,6 +225,8 @@ pub struct Run {
     pub data: RunData,
     /// The data sets it has used.
     pub inputs: Vec<DatasetInput>,
+    /// The ids of the logged models it has used, sorted.
+    pub model_inputs: Vec<String>,
     /// The models it has produced.
     pub outputs: Vec<ModelOutput>,
 }
@@ -379,6 +381,12 @@ pub struct ModelVersion {
     pub model_id: Option<String>,
     /// A link to the run; may be empty.
     pub run_link: String,
+    /// The URI of the files that the source named when the version was made,
+    /// if the store keeps it.
+    pub location: Option<String>,
+    /// The hash of these files, see [`content_hash`](crate::content_hash), if
+    /// there were any.
+    pub content: Option<String>,
     /// Sorted by key.
     pub tags: Vec<Tag>,
     /// Sorted.

@@ -1,3 +1,5 @@
+//! What can go wrong, and the name MLflow has for it.
+
 use std::io;
 use std::path::PathBuf;
 
@@ -57,6 +59,32 @@ pub enum Error {
         /// What is wrong and what is allowed.
         message: String,
     },
+    /// The files of a model version are not those that were registered.
+    #[error(
+        "the content of model version {version} has changed since it was registered: its hash \
+         was {expected} and is {found}; register the files anew, or restore them"
+    )]
+    ContentChanged {
+        /// Name and number.
+        version: String,
+        /// The hash that was registered.
+        expected: String,
+        /// The hash of what is there now.
+        found: String,
+    },
+    /// A registered version needs a file as it is.
+    #[error(
+        "the files at {path:?} belong to version {version} of model {model:?} and cannot change; \
+         delete the version first, or write to another place"
+    )]
+    ContentPinned {
+        /// What was to be written or deleted.
+        path: String,
+        /// The registered model.
+        model: String,
+        /// The number of the version.
+        version: u64,
+    },
     /// A search filter or an ordering does not follow the grammar.
     #[error("{message} at position {position}")]
     InvalidFilter {
@@ -82,6 +110,14 @@ pub enum Error {
         path: PathBuf,
         /// The cause.
         source: io::Error,
+    },
+    /// Others have kept the store busy for too long; nothing was stored.
+    #[error(
+        "cannot {action}: other writers have kept it busy for too long; nothing was stored, try again"
+    )]
+    Busy {
+        /// What was being done.
+        action: &'static str,
     },
     /// The store failed.
     #[error("cannot {action}")]
@@ -139,10 +175,13 @@ impl Error {
             | Self::Inactive { .. }
             | Self::InvalidParameter { .. }
             | Self::InvalidFilter { .. }
+            | Self::ContentPinned { .. }
             | Self::Malformed { .. } => "INVALID_PARAMETER_VALUE",
             Self::Artifact { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "RESOURCE_DOES_NOT_EXIST"
             }
+            Self::Busy { .. } => "TEMPORARILY_UNAVAILABLE",
+            Self::ContentChanged { .. } => "INVALID_STATE",
             Self::Remote { error_code, .. } => error_code,
             Self::Artifact { .. } | Self::Store { .. } | Self::Unreachable { .. } => {
                 "INTERNAL_ERROR"

@@ -44,6 +44,7 @@ mod client;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod content;
 mod copy;
 pub mod entity;
 mod error;
@@ -65,9 +66,12 @@ pub mod store;
 mod system_metrics;
 
 pub use active_run::{ActiveRun, RunSpec};
-pub use artifact::{ArtifactPath, ArtifactRepository, ArtifactUri, LocalArtifacts, Written};
+pub use artifact::{
+    ArtifactPath, ArtifactRepository, ArtifactUri, LocalArtifacts, Upload, Written,
+};
 pub use client::TrackingClient;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use content::content_hash;
 pub use copy::{COPIED_FROM_TAG, Copied, CopySelection, copy};
 pub use entity::*;
 pub use error::{Error, Result};

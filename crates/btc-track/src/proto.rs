@@ -94,7 +94,10 @@ impl<'de> Deserialize<'de> for Double {
                     "Infinity" => Some(f64::INFINITY),
                     "-Infinity" => Some(f64::NEG_INFINITY),
                     // Rust also reads words such as "inf"; numbers have digits.
-                    _ if text.bytes().any(|b| b.is_ascii_digit()) => text.parse().ok(),
+                    // Those beyond the largest are no infinity that somebody meant.
+                    _ if text.bytes().any(|b| b.is_ascii_digit()) => {
+                        text.parse().ok().filter(|number: &f64| number.is_finite())
+                    }
                     _ => None,
                 };
                 number
@@ -220,6 +223,13 @@ message! {
     RunInputsMessage {
         #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
         pub(crate) dataset_inputs: Vec<DatasetInputMessage>,
+        #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+        pub(crate) model_inputs: Vec<ModelInputMessage>,
+    }
+
+    ModelInputMessage {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub(crate) model_id: Option<String>,
     }
 
     ModelOutputMessage {
@@ -298,6 +308,9 @@ message! {
         pub(crate) aliases: Vec<String>,
         #[serde(skip_serializing_if = "is_empty")]
         pub(crate) model_id: Option<String>,
+        /// Ours alone; MLflow's clients pass over it.
+        #[serde(skip_serializing_if = "is_empty")]
+        pub(crate) content_sha256: Option<String>,
     }
 
     RegisteredModelMessage {
@@ -512,6 +525,11 @@ impl From<Run> for RunMessage {
             },
             inputs: RunInputsMessage {
                 dataset_inputs: all(run.inputs),
+                model_inputs: run
+                    .model_inputs
+                    .into_iter()
+                    .map(|id| ModelInputMessage { model_id: Some(id) })
+                    .collect(),
             },
             outputs: RunOutputsMessage {
                 model_outputs: all(run.outputs),
@@ -559,6 +577,7 @@ impl From<ModelVersion> for ModelVersionMessage {
             run_link: Some(version.run_link),
             aliases: version.aliases,
             model_id: version.model_id,
+            content_sha256: version.content,
         }
     }
 }

@@ -66,6 +66,12 @@ impl RunMessage {
                 tags: sorted(self.data.tags),
             },
             inputs: all(self.inputs.dataset_inputs),
+            model_inputs: self
+                .inputs
+                .model_inputs
+                .into_iter()
+                .filter_map(|model| id(model.model_id))
+                .collect(),
             outputs: all(self.outputs.model_outputs),
         })
     }
@@ -131,6 +137,8 @@ impl ModelVersionMessage {
             run_id: id(self.run_id),
             model_id: id(self.model_id),
             run_link: self.run_link.unwrap_or_default(),
+            location: None,
+            content: id(self.content_sha256),
             tags: sorted(self.tags),
             aliases,
         })

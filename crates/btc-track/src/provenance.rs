@@ -47,7 +47,16 @@ impl Provenance {
 
 /// The commit that is checked out in `folder`, if git knows one.
 pub fn git_commit(folder: &Path) -> Option<String> {
-    let output = Command::new("git")
+    commit_without(folder, &[])
+}
+
+/// As [`git_commit`], without some environment variables of this process.
+pub(crate) fn commit_without(folder: &Path, secrets: &[String]) -> Option<String> {
+    let mut git = Command::new("git");
+    for name in secrets {
+        git.env_remove(name);
+    }
+    let output = git
         .arg("-C")
         .arg(folder)
         .args(["rev-parse", "--verify", "--quiet", "HEAD"])

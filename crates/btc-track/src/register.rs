@@ -279,7 +279,7 @@ pub struct RegisterRun {
 ///
 /// A new version appears with its tags and aliases in one transaction. One run is one version of a
 /// model: where the folder is registered already, that version gets the tags and aliases, and no
-/// other is made.
+/// other is made, however many register the run at once.
 ///
 /// # Errors
 ///
@@ -289,44 +289,16 @@ pub fn register_run(
     run: &Run,
     request: &RegisterRun,
 ) -> Result<(ModelVersion, bool)> {
-    let source = join_uri(&run.info.artifact_uri, &request.artifact_path);
-    if let Some(version) = version_of(client, &request.model_name, &run.info.run_id, &source)? {
-        let (name, number) = (&version.name, version.version);
-        for tag in &request.tags {
-            client.set_model_version_tag(name, number, &tag.key, &tag.value)?;
-        }
-        for alias in &request.aliases {
-            client.set_alias(name, alias, number)?;
-        }
-        return Ok((client.model_version(name, number)?, true));
-    }
-    let version = client.registry.create_model_version(&NewModelVersion {
+    client.register_model_version(&NewModelVersion {
         name: request.model_name.clone(),
         create_model: true,
-        source,
+        source: join_uri(&run.info.artifact_uri, &request.artifact_path),
         run_id: Some(run.info.run_id.clone()),
         model_id: None,
         run_link: String::new(),
+        content: None,
         description: request.description.clone(),
         tags: request.tags.clone(),
         aliases: request.aliases.clone(),
-    })?;
-    Ok((version, false))
-}
-
-/// The version that a run's folder was registered as, the oldest if there are several.
-fn version_of(
-    client: &TrackingClient,
-    model: &str,
-    run_id: &str,
-    source: &str,
-) -> Result<Option<ModelVersion>> {
-    let versions = match client.model_versions(model) {
-        Err(error) if error.is_not_found() => return Ok(None),
-        versions => versions?,
-    };
-    let own = versions
-        .into_iter()
-        .filter(|version| version.run_id.as_deref() == Some(run_id) && version.source == source);
-    Ok(own.min_by_key(|version| version.version))
+    })
 }

@@ -270,4 +270,22 @@ pub struct StudySummary {
     pub datetime_start: Option<DateTime<Utc>>,
     /// Attributes of the user.
     pub user_attrs: Map<String, Value>,
+    /// Why the rest could not be read, if it could not; it is empty then.
+    pub unreadable: Option<String>,
+}
+
+impl StudySummary {
+    pub(crate) fn unreadable(id: StudyId, name: String, error: crate::Error) -> Self {
+        Self {
+            id,
+            name,
+            directions: Vec::new(),
+            n_trials: 0,
+            best_trial: None,
+            best_value: None,
+            datetime_start: None,
+            user_attrs: Map::new(),
+            unreadable: Some(error.to_string()),
+        }
+    }
 }

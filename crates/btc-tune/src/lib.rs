@@ -36,6 +36,7 @@
 //! * `sqlite` (default): [`SqliteStorage`], studies in a SQLite file with the tables of Optuna.
 //! * `conformance`: the cases every [`Storage`] passes, for implementors.
 
+mod attr;
 mod best;
 mod choice;
 mod clock;
@@ -62,6 +63,7 @@ mod table;
 mod terminator;
 mod trial;
 
+pub use attr::Attr;
 pub use choice::Choice;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use distribution::{CategoricalDistribution, Distribution, FloatDistribution, IntDistribution};

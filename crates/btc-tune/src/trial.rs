@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::attr::Attr;
 use crate::choice::Choice;
 use crate::distribution::{
     CategoricalDistribution, Distribution, FloatDistribution, IntDistribution,
@@ -349,8 +350,8 @@ impl Trial {
     /// # Errors
     ///
     /// What the storage reports.
-    pub fn set_user_attr(&mut self, key: &str, value: impl Into<Value>) -> Result<()> {
-        self.set_attr(AttrScope::User, key, value.into())
+    pub fn set_user_attr(&mut self, key: &str, value: impl Into<Attr>) -> Result<()> {
+        self.set_attr(AttrScope::User, key, value.into().0)
     }
 
     /// Sets an attribute for tools, such as the run a trial is linked to.
@@ -358,8 +359,8 @@ impl Trial {
     /// # Errors
     ///
     /// What the storage reports.
-    pub fn set_system_attr(&mut self, key: &str, value: impl Into<Value>) -> Result<()> {
-        self.set_attr(AttrScope::System, key, value.into())
+    pub fn set_system_attr(&mut self, key: &str, value: impl Into<Attr>) -> Result<()> {
+        self.set_attr(AttrScope::System, key, value.into().0)
     }
 
     /// Sets the value of a constraint; above 0 it is violated.

@@ -3,9 +3,10 @@
 use std::num::NonZeroUsize;
 
 use clap::Subcommand;
+use clap::builder::BoolishValueParser;
 
 use crate::cli::command::Command;
-use crate::cli::values::{parse_bool, parse_day};
+use crate::cli::values::parse_day;
 use crate::cli::{data, features, model, predict, tune};
 
 /// The days that the original compares trials on.
@@ -22,7 +23,7 @@ pub(crate) enum AliasCommand {
             long,
             alias = "pull_data",
             value_name = "BOOL",
-            value_parser = parse_bool,
+            value_parser = BoolishValueParser::new(),
             action = clap::ArgAction::Set,
             default_value = "false"
         )]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::values::{Kind, parse_day, parse_entity, parse_instant};
 
@@ -30,7 +30,7 @@ pub(crate) enum FeaturesCommand {
     /// List what is applied
     #[command(after_help = "Examples:\n  btc features list\n  btc features list views --json")]
     List(ListArgs),
-    /// Show one object in full
+    /// Show one object in full, and what uses it
     #[command(
         after_help = "Examples:\n  btc features describe daily_bitcoin_v1\n  btc features describe ohlcv --kind source"
     )]
@@ -52,6 +52,15 @@ pub(crate) enum FeaturesCommand {
         after_help = "Examples:\n  btc features materialize-incremental\n  btc features materialize-incremental --end 2022-12-31 ohlcv"
     )]
     MaterializeIncremental(IncrementalArgs),
+    /// Add rows to a view's source and to the online store at once
+    ///
+    /// The file has the columns of the source: keys, event time and what the
+    /// view's features are made of. Every value is checked before anything is
+    /// written.
+    #[command(
+        after_help = "Examples:\n  btc features push stats rows.parquet\n  btc features push stats rows.parquet --to online"
+    )]
+    Push(PushArgs),
     /// Read the newest values from the online store
     #[command(
         after_help = "Examples:\n  btc features online --service daily_bitcoin_v1\n  btc features online --features stats:trips --entity driver_id=1001,1002"
@@ -218,6 +227,30 @@ pub(crate) struct IncrementalArgs {
     /// Up to here [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     pub(crate) end: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// The view
+    #[arg(value_name = "VIEW")]
+    pub(crate) view: String,
+    /// Parquet file of the rows
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Where the rows go
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = PushPlace::Both)]
+    pub(crate) to: PushPlace,
+}
+
+/// Where pushed rows go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PushPlace {
+    /// The online store
+    Online,
+    /// The files of the source
+    Offline,
+    /// Both
+    Both,
 }
 
 #[derive(Debug, Args)]

@@ -4,12 +4,13 @@ use std::num::NonZeroUsize;
 
 use btc_models::{ModelType, Target};
 use btc_tune::{PrunerKind, SamplerKind};
+use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
 
 use crate::cli::data::Endpoints;
 use crate::cli::forecast::ForecastArgs;
 use crate::cli::studies::StudyCommand;
-use crate::cli::values::{one_of, parse_bool};
+use crate::cli::values::one_of;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TuneCommand {
@@ -27,7 +28,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) search: SearchArgs,
     /// Pull data first
-    #[arg(long, alias = "pull_data", value_name = "BOOL", value_parser = parse_bool,
+    #[arg(long, alias = "pull_data", value_name = "BOOL", value_parser = BoolishValueParser::new(),
           action = clap::ArgAction::Set, default_value = "false")]
     pub(crate) pull_data: bool,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::str::FromStr;
 
+use btc_ingest::{Duplicates, Preset, Stamp};
 use btc_models::{Baseline, Model, ModelType};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
@@ -145,15 +146,6 @@ pub(crate) fn parse_day(text: &str) -> Result<NaiveDate, String> {
         .map_err(|_| "expected a day such as 2023-01-10".to_owned())
 }
 
-/// Parses a boolean the way Python's command lines spell it, too.
-pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("expected true or false".to_owned()),
-    }
-}
-
 /// Parses `NAME=VALUE`; the value may hold further equals signs.
 pub(crate) fn parse_param(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
@@ -167,6 +159,47 @@ pub(crate) fn parse_column(text: &str) -> Result<(String, String), String> {
         .rsplit_once('=')
         .ok_or("expected COLUMN=SERIES, as Close=close")?;
     Ok((from.to_owned(), to.to_owned()))
+}
+
+/// Parses a value of the library, with its own words for what is wrong.
+pub(crate) fn parse_as<T: FromStr<Err = btc_ingest::Error>>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|error: btc_ingest::Error| error.to_string())
+}
+
+/// Parses what stands between cells.
+pub(crate) fn parse_delimiter(text: &str) -> Result<char, String> {
+    let mut chars = text.chars();
+    match (text, chars.next(), chars.next()) {
+        ("tab" | "\\t", ..) => Ok('\t'),
+        (_, Some(one), None) if one.is_ascii() => Ok(one),
+        _ => Err("expected one ASCII character, or tab".to_owned()),
+    }
+}
+
+/// A parser of the names of a library's values, which are listed in the help.
+fn names_parser<T>(
+    names: impl IntoIterator<Item = &'static str>,
+) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = btc_ingest::Error> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
+}
+
+/// The services whose files are known.
+pub(crate) fn preset_parser() -> impl TypedValueParser<Value = Preset> {
+    names_parser(Preset::ALL.map(Preset::name))
+}
+
+/// The rules for times given twice.
+pub(crate) fn rule_parser() -> impl TypedValueParser<Value = Duplicates> {
+    names_parser(Duplicates::NAMES)
+}
+
+/// The kinds of stamps.
+pub(crate) fn stamp_parser() -> impl TypedValueParser<Value = Stamp> {
+    names_parser(Stamp::NAMES)
 }
 
 /// Parses `key=1,2`. The values stay text, which the key's declared type reads:

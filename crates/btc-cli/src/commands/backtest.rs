@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use btc_features::Definitions;
-use btc_models::backtest::{self, Config, Progress, Report};
-use btc_models::{Baseline, Model, NetworkConfig, NetworkModel, SeriesFrame, TrainConfig};
-use btc_pipeline::{Project, champion_model, training_table, vintage_table};
-use chrono::{DateTime, Utc};
+use btc_ingest::arrow::array::RecordBatch;
+use btc_models::Model;
+use btc_models::backtest::{Progress, Report};
+use btc_pipeline::{TableSource, Workflow};
 
 use crate::interrupt::Interrupt;
 use crate::output::file::{create_folder_of, write_whole};
@@ -18,7 +17,7 @@ use crate::output::printer::Printer;
 use crate::output::views::backtest as view;
 use crate::settings::requests::models::BacktestRequest;
 use crate::settings::resolve::Settings;
-use crate::stores::{declared, declared_features, existing_tracking, model_name, previewed};
+use crate::stores::{existing_tracking, model_name, tables, workflow};
 
 /// How long to be silent about progress.
 const QUIET_INTERVAL: Duration = Duration::from_secs(5);
@@ -29,34 +28,27 @@ pub(crate) async fn run(
     printer: &mut Printer,
 ) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
-    let mut models = models(&request);
     let client = existing_tracking(settings)?;
-    let champion = champion_model(&client, &model_name(&client, settings)?)?;
-    let mut config = request.config;
-    if let Some(champion) = champion {
-        models.push(Box::new(champion.model));
-        for (first, last) in champion.chosen_on {
-            config = config.with_chosen_on(first, last);
-        }
-    }
-    let project = &settings.project;
-    let store = declared_features(settings)?;
-    let table = training_table(project, &store, &settings.service.value, None).await?;
-    let target = &settings.target_column.value;
-    let frame = btc_pipeline::frame_for(&table, target, config.origins)?.series;
+    let model = model_name(&client, settings)?;
+    let tables = tables(settings);
+    let table = tables.table(None).await?;
+    let experiment = &settings.experiment_name.value;
+    let mut workflow = workflow(experiment, tables, client, settings)?.with_model_name(model);
+    workflow.backtest = request.config;
+    let config = &workflow.backtest.comparison;
     if let Some(path) = &config.checkpoint {
         create_folder_of(path)?;
     }
+    let champion = usize::from(workflow.champion()?.is_some());
     printer.note(format!(
         "backtest: {} models, {} origins, refit every {}, horizon {}, seed {}",
-        models.len(),
+        request.models.len() + champion,
         config.origins,
         config.refit_every,
-        config.horizon,
+        settings.horizon.value,
         config.seed
     ));
-    let past = request.vintage.then(|| Past::new(settings)).transpose()?;
-    let report = compare(models, frame, past, config, interrupt.stop(), printer).await?;
+    let report = compare(workflow, request.models, table, interrupt.stop(), printer).await?;
     if let Some(path) = &request.html {
         write_whole(path, report.to_html().as_bytes())?;
         printer.note(format!("wrote {}", path.display()));
@@ -65,57 +57,11 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The baselines and the networks asked for.
-fn models(request: &BacktestRequest) -> Vec<Box<dyn Model>> {
-    let mut models: Vec<Box<dyn Model>> = Vec::new();
-    for baseline in Baseline::ALL {
-        models.push(Box::new(baseline));
-    }
-    for network in &request.networks {
-        models.push(Box::new(NetworkModel::new(
-            network.name(),
-            NetworkConfig::new(*network, &request.hyperparameters),
-            TrainConfig::new(&request.hyperparameters),
-        )));
-    }
-    models
-}
-
-/// The data as it was known in the past.
-struct Past {
-    project: Project,
-    definitions: Definitions,
-    service: String,
-    target: String,
-    runtime: tokio::runtime::Handle,
-}
-
-impl Past {
-    fn new(settings: &Settings) -> btc_features::Result<Self> {
-        Ok(Self {
-            project: settings.project.clone(),
-            definitions: declared(settings)?,
-            service: settings.service.value.clone(),
-            target: settings.target_column.value.clone(),
-            runtime: tokio::runtime::Handle::current(),
-        })
-    }
-
-    /// The series up to `at`, with what had been fetched by then.
-    fn frame(&self, at: DateTime<Utc>) -> btc_pipeline::Result<SeriesFrame> {
-        let store = previewed(&self.project, &self.definitions)?;
-        let table = vintage_table(&self.project, store, &self.service, at);
-        let table = self.runtime.block_on(table)?;
-        Ok(btc_pipeline::frame_for(&table, &self.target, 0)?.series)
-    }
-}
-
-/// Runs the comparison beside a person who waits; with a past, models see what was known then.
+/// Runs the comparison beside a person who waits.
 async fn compare(
+    workflow: Workflow,
     models: Vec<Box<dyn Model>>,
-    frame: SeriesFrame,
-    past: Option<Past>,
-    config: Config,
+    table: RecordBatch,
     stop: Arc<AtomicBool>,
     printer: &mut Printer,
 ) -> anyhow::Result<Report> {
@@ -129,13 +75,7 @@ async fn compare(
                 false => ControlFlow::Continue(()),
             }
         };
-        match past {
-            None => backtest::run(&models, &frame, &config, &on_progress),
-            Some(past) => {
-                let vintage = |at| past.frame(at).map_err(Into::into);
-                backtest::run_vintage(&models, &frame, &vintage, &config, &on_progress)
-            }
-        }
+        workflow.backtest(models, &table, &on_progress)
     });
     let mut told = Instant::now();
     while let Some((model, done, total)) = receiver.recv().await {

@@ -3,16 +3,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use btc_ingest::FileSource;
-use chrono::NaiveDate;
-
 use crate::exit::FAILURE;
 use crate::interrupt::Interrupt;
 use crate::output::bars::PullProgress;
 use crate::output::file::{create_folder_of, write_whole};
 use crate::output::printer::Printer;
+use crate::output::profile::render;
 use crate::output::views::data as view;
-use crate::settings::requests::data::{PullRequest, SampleRequest, TableExport};
+use crate::settings::requests::data::{ImportRequest, PullRequest, SampleRequest, TableExport};
 use crate::settings::resolve::Settings;
 
 pub(crate) async fn pull(
@@ -68,7 +66,7 @@ pub(crate) fn sample(
 ) -> anyhow::Result<()> {
     settings.project.create()?;
     let report = btc_ingest::pull_sample(
-        &settings.project.data_dir(),
+        settings.project.data_dir(),
         request.seed,
         request.last_day,
         request.days,
@@ -78,25 +76,26 @@ pub(crate) fn sample(
 }
 
 pub(crate) async fn import(
-    source: &FileSource,
+    request: &ImportRequest,
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    settings.project.create()?;
-    let days = NaiveDate::MIN..=NaiveDate::MAX;
-    let data_dir = settings.project.data_dir();
-    let report = btc_ingest::pull_source(&data_dir, source, days, settings.now).await?;
-    if !printer.is_json() {
-        report
-            .warnings
-            .iter()
-            .for_each(|warning| printer.warn(warning));
+    if request.dry_run {
+        return view::preview(&request.source.preview(settings.now)?, printer);
     }
-    view::report(&report, printer)
+    settings.project.create()?;
+    let data_dir = settings.project.data_dir();
+    let report = btc_ingest::import_file(&data_dir, &request.source, settings.now).await?;
+    if !printer.is_json() {
+        printer.note(format!("recognised: {}", report.recognised));
+        let warnings = report.pull.warnings.iter();
+        warnings.for_each(|warning| printer.warn(warning));
+    }
+    view::import(&report, printer)
 }
 
 pub(crate) fn status(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
-    let status = btc_ingest::status(&settings.project.data_dir(), settings.now)?;
+    let status = btc_ingest::status(settings.project.data_dir(), settings.now)?;
     view::status(&status, printer)
 }
 
@@ -105,14 +104,14 @@ pub(crate) fn profile(
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
-    let page = btc_ingest::profile(&settings.project.data_dir(), settings.now)?;
+    let profile = btc_ingest::profile(settings.project.data_dir(), settings.now)?;
     create_folder_of(output)?;
-    write_whole(output, page.as_bytes())?;
+    write_whole(output, render(&profile).as_bytes())?;
     view::path(output, printer)
 }
 
 pub(crate) fn verify(settings: &Settings, printer: &mut Printer) -> anyhow::Result<ExitCode> {
-    let verification = btc_ingest::verify(&settings.project.data_dir())?;
+    let verification = btc_ingest::verify(settings.project.data_dir())?;
     view::verification(&verification, printer)?;
     Ok(if verification.is_ok() {
         ExitCode::SUCCESS

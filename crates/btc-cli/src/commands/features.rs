@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use btc_features::datafusion::prelude::DataFrame;
-use btc_features::{Error, FeatureStore, OnlineRequest, Plan};
+use btc_features::{Error, FeatureStore, OnlineRequest, Plan, PushTo};
 use chrono::{DateTime, Utc};
 
+use crate::cli::features::{PushArgs, PushPlace};
 use crate::cli::values::Kind;
-use crate::errors::UsageError;
+use crate::errors::{NotFoundError, UsageError};
 use crate::exit::FAILURE;
 use crate::output::file::create_folder_of;
 use crate::output::printer::Printer;
@@ -18,15 +19,13 @@ use crate::settings::requests::features::{
     BuildRequest, FeastImport, HistoricalRequest, Period, StatsRequest,
 };
 use crate::settings::resolve::Settings;
-use crate::stores::{
-    applied_features, declared, declared_features, existing_features, feature_store,
-};
+use crate::stores::{applied_features, declared_features, existing_features, feature_store};
 
 pub(crate) fn plan(settings: &Settings, printer: &mut Printer) -> anyhow::Result<()> {
     let store = existing_features(settings)?;
     let plan = match settings.project.features_dir().exists() {
         true => store.plan_dir()?,
-        false => store.plan(&declared(settings)?)?,
+        false => store.plan(&btc_pipeline::declared(&settings.project)?)?,
     };
     view::plan(&plan, printer)
 }
@@ -74,6 +73,47 @@ pub(crate) async fn materialize_incremental(
     let store = btc_pipeline::feature_store(&settings.project)?;
     let reports = store.materialize_incremental(&names(views), end).await?;
     view::materialized(&reports, printer)
+}
+
+pub(crate) async fn push(
+    args: &PushArgs,
+    settings: &Settings,
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    let store = applied_features(settings)?;
+    let to = match args.to {
+        PushPlace::Online => PushTo::Online,
+        PushPlace::Offline => PushTo::Offline,
+        PushPlace::Both => PushTo::OnlineAndOffline,
+    };
+    // What `data pull` writes is compared with its manifest, which knows of no pushed rows.
+    if args.to != PushPlace::Online
+        && let Ok(view) = store.registry().definitions.feature_view(&args.view)
+        && let Ok(source) = store.registry().definitions.source(&view.source)
+    {
+        // The folder itself is a link there, to the newest snapshot.
+        let place = source.resolved_path(store.repo_dir());
+        let parent = place.parent().and_then(|parent| parent.canonicalize().ok());
+        let pulled = settings.project.data_dir().join("processed").canonicalize();
+        if let (Some(parent), Ok(pulled)) = (parent, pulled)
+            && parent.starts_with(pulled)
+        {
+            let text = format!(
+                "the files of source {:?} are those of `btc data`, which other rows would damage; \
+                 push with --to online, or import the rows with `btc data import`",
+                source.name
+            );
+            return Err(UsageError(text).into());
+        }
+    }
+    if !args.file.is_file() {
+        let text = format!("there is no file {}", args.file.display());
+        return Err(NotFoundError(text).into());
+    }
+    let report = store
+        .push_parquet(&args.view, &args.file, to, settings.now)
+        .await?;
+    view::pushed(&report, printer)
 }
 
 pub(crate) async fn validate(

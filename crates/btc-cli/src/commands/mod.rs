@@ -53,7 +53,7 @@ pub(crate) fn dispatch(
             let pull = args
                 .pull_data
                 .then(|| requests::data::pull_config(settings));
-            let search = requests::models::SearchRequest::new(&args, settings)?;
+            let search = requests::models::SearchRequest::new(&args, settings);
             block_on(tune::run(search, pull, settings, printer))
         }
         Command::Tune(TuneCommand::Study(command)) => study(command, settings, printer),
@@ -69,7 +69,7 @@ pub(crate) fn dispatch(
             block_on(backtest::run(request, settings, printer))
         }
         Command::Pipeline(PipelineCommand::Run(args)) => {
-            let request = requests::models::PipelineRequest::new(args, settings)?;
+            let request = requests::models::PipelineRequest::new(args, settings);
             block_on(pipeline::run(request, settings, printer))
         }
         Command::Serve(args) => block_on(serve::run(args.into(), settings, printer)),
@@ -108,7 +108,8 @@ async fn data(
             data::sample(&request, settings, printer)?;
         }
         DataCommand::Import(args) => {
-            data::import(&requests::data::file_source(args)?, settings, printer).await?;
+            let request = requests::data::ImportRequest::new(args)?;
+            data::import(&request, settings, printer).await?;
         }
         DataCommand::Status => data::status(settings, printer)?,
         DataCommand::Profile(args) => {
@@ -155,6 +156,7 @@ async fn features(
             let end = args.end.unwrap_or(settings.now);
             features::materialize_incremental(&args.views, end, settings, printer).await?;
         }
+        C::Push(args) => features::push(&args, settings, printer).await?,
         C::Online(args) => features::online(&requests::features::online(args), settings, printer)?,
         C::Stats(args) => {
             let request = requests::features::StatsRequest::new(args, settings);
@@ -219,7 +221,7 @@ async fn model(
 ) -> anyhow::Result<ExitCode> {
     match command {
         ModelCommand::RegisterBest(args) => {
-            let request = requests::models::register(args, settings);
+            let request = requests::models::register(args);
             model::register_best(request, settings, printer).await?;
         }
         ModelCommand::List => model::list(settings, printer)?,
@@ -274,8 +276,11 @@ fn block_on<F>(future: F) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = anyhow::Result<ExitCode>>,
 {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?
-        .block_on(future)
+        .build()?;
+    let result = runtime.block_on(future);
+    // A request that still waits for a lock does not keep the process alive.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    result
 }

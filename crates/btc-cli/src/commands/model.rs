@@ -1,27 +1,25 @@
 //! `btc model`: registered models.
 
-use btc_pipeline::RegisterConfig;
+use btc_pipeline::{RegisterConfig, TableSource};
 
 use crate::errors::NotFoundError;
 use crate::output::printer::Printer;
 use crate::output::views::model as view;
 use crate::settings::resolve::Settings;
-use crate::stores::{declared_features, existing_tracking, experiment_name, model_name};
+use crate::stores::{existing_tracking, experiment_name, model_name, tables, workflow};
 
 pub(crate) async fn register_best(
-    mut config: RegisterConfig,
+    config: RegisterConfig,
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     let client = existing_tracking(settings)?;
-    config.experiment = experiment_name(&client, settings)?;
-    let store = declared_features(settings)?;
-    let service = &settings.service.value;
-    let table = btc_pipeline::training_table(&settings.project, &store, service, None).await?;
-    config.data_hash = btc_ingest::data_hash(&settings.project.data_dir())?;
-    let registration =
-        tokio::task::spawn_blocking(move || btc_pipeline::register_best(&client, &config, &table))
-            .await??;
+    let experiment = experiment_name(&client, settings)?;
+    let tables = tables(settings);
+    let table = tables.table(None).await?;
+    let mut workflow = workflow(&experiment, tables, client, settings)?;
+    workflow.register = config;
+    let registration = tokio::task::spawn_blocking(move || workflow.register(&table)).await??;
     view::registration(&registration, printer)
 }
 

@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use btc_ingest::arrow::array::RecordBatch;
 use btc_pipeline::{
-    Event, Observer, PredictConfig, Prediction, RegisterConfig, Registration, SearchOutcome,
+    Event, Observer, Prediction, Registration, Retrieval, SearchOutcome, ServiceTables,
+    TableSource, Workflow,
 };
 use serde::Serialize;
 
@@ -17,7 +19,7 @@ use crate::output::views::{model, prediction};
 use crate::settings::requests::data::pull_config;
 use crate::settings::requests::models::{MarketSource, PipelineRequest};
 use crate::settings::resolve::Settings;
-use crate::stores::{feature_store, tracking_client};
+use crate::stores::{feature_store, tables, tracking_client, workflow};
 
 /// What the whole workflow gave.
 #[derive(Debug, Serialize)]
@@ -35,23 +37,29 @@ pub(crate) async fn run(
     btc_tune::check_storage_url(&settings.storage_url.value)?;
     settings.project.create()?;
     printer.note(format!("project {}", settings.project.root().display()));
-    let trials = request.search.n_trials.get();
+    let trials = request.search.search.n_trials.get();
     let console = Arc::new(Console::new(printer.is_quiet()).with_trials(trials));
     let interrupt = Interrupt::listen()?;
-    interrupt
-        .give_up(retrieve(request.source, settings, &console))
-        .await??;
-    apply(settings, &console)?;
+    let tables = tables_of(request.source, settings);
 
+    stage(&console, 1, data_stage(request.source));
+    interrupt
+        .give_up(tables.retrieve(settings.now, &*console))
+        .await??;
+    stage(&console, 2, "features");
+    apply(settings, &console)?;
+    // No store is made where there is nothing to search on.
+    let table = tables.table(None).await?;
+    let workflow = compose(&request, tables, settings, &interrupt)?;
     stage(&console, 3, "tune");
-    let search = &request.search;
-    let search = tune::search(search, settings, printer, console.clone(), &interrupt).await?;
+    tune::tell(&request.search, settings, printer)?;
+    let search = tune::search(workflow.clone(), table.clone(), console.clone(), &interrupt).await?;
     if interrupt.asked() {
         prediction::outcome(&search, printer)?;
         printer.warn("interrupted: nothing is registered; run again to add trials");
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    let (registration, prediction) = register(&request, settings, &console).await?;
+    let (registration, prediction) = register(workflow, table, &console).await?;
     let summary = Summary {
         search,
         registration,
@@ -64,6 +72,28 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+fn tables_of(source: MarketSource, settings: &Settings) -> ServiceTables {
+    tables(settings).with_retrieval(match source {
+        MarketSource::Sample => Retrieval::Sample,
+        MarketSource::Services => Retrieval::Pull(Box::new(pull_config(settings))),
+        MarketSource::Saved => Retrieval::Saved,
+    })
+}
+
+/// The workflow that is asked for. A model that is worse than naive is registered, and tagged so.
+fn compose(
+    request: &PipelineRequest,
+    tables: ServiceTables,
+    settings: &Settings,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Workflow> {
+    let client = tracking_client(settings)?;
+    let workflow = workflow(&request.search.name, tables, client, settings)?;
+    let mut workflow = tune::of_request(&request.search, workflow, settings, interrupt)?;
+    workflow.register.allow_worse_than_naive = true;
+    Ok(workflow)
+}
+
 fn stage(console: &Console, index: usize, name: &str) {
     console.event(&Event::Stage {
         index,
@@ -72,31 +102,14 @@ fn stage(console: &Console, index: usize, name: &str) {
     });
 }
 
-async fn retrieve(
-    source: MarketSource,
-    settings: &Settings,
-    console: &Console,
-) -> anyhow::Result<()> {
-    let name = match source {
+fn data_stage(source: MarketSource) -> &'static str {
+    match source {
         MarketSource::Sample => "data: a synthetic market",
         MarketSource::Services | MarketSource::Saved => "data",
-    };
-    stage(console, 1, name);
-    match source {
-        MarketSource::Sample => {
-            let project = settings.project.clone();
-            tokio::task::spawn_blocking(move || btc_pipeline::retrieve_sample(&project)).await??;
-        }
-        MarketSource::Services => {
-            btc_ingest::pull(&pull_config(settings), console).await?;
-        }
-        MarketSource::Saved => {}
     }
-    Ok(())
 }
 
 fn apply(settings: &Settings, console: &Console) -> anyhow::Result<()> {
-    stage(console, 2, "features");
     let definitions = btc_pipeline::definitions(&settings.project)?;
     let plan = feature_store(settings)?.apply(&definitions)?;
     if !plan.is_empty() {
@@ -108,33 +121,16 @@ fn apply(settings: &Settings, console: &Console) -> anyhow::Result<()> {
 }
 
 async fn register(
-    request: &PipelineRequest,
-    settings: &Settings,
+    workflow: Workflow,
+    table: RecordBatch,
     console: &Arc<Console>,
 ) -> anyhow::Result<(Registration, Prediction)> {
     stage(console, 4, "register");
-    let project = &settings.project;
-    let client = tracking_client(settings)?;
-    let store = feature_store(settings)?;
-    let service = &settings.service.value;
-    let table = btc_pipeline::training_table(project, &store, service, None).await?;
-    let data_hash = btc_ingest::data_hash(&project.data_dir())?;
-    let register = RegisterConfig {
-        experiment: request.search.name.clone(),
-        model_name: settings.model_name.value.clone(),
-        allow_worse_than_naive: true,
-        data_hash: data_hash.clone(),
-        ..RegisterConfig::default()
-    };
-    let predict = PredictConfig {
-        data_hash,
-        ..PredictConfig::new(&settings.model_name.value)
-    };
     let console = console.clone();
     let done = tokio::task::spawn_blocking(move || {
-        let registration = btc_pipeline::register_best(&client, &register, &table)?;
+        let registration = workflow.register(&table)?;
         stage(&console, 5, "predict");
-        let prediction = btc_pipeline::predict(&client, &predict, &table)?;
+        let prediction = workflow.predict(&table)?;
         Ok::<_, btc_pipeline::Error>((registration, prediction))
     });
     Ok(done.await??)

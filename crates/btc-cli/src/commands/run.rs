@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::exit::FAILURE;
 use crate::output::printer::Printer;
+use crate::settings::environment::SECRET_VARIABLES;
 use crate::settings::requests::tracking::ProjectRequest;
 use crate::settings::resolve::Settings;
 use crate::stores::tracking_client;
@@ -30,6 +31,7 @@ pub(crate) fn run(
         run_name: request.run_name,
         user: String::new(),
         environment: vec![("BTC_ROOT".into(), root.display().to_string())],
+        secrets: SECRET_VARIABLES.map(str::to_owned).to_vec(),
         system_metrics: request.system_metrics,
     };
     let done = run_project(&client, &project, &config)?;

@@ -80,11 +80,16 @@ pub(crate) fn ask(
         Some(name) => name.clone(),
         None => only_study(settings)?,
     };
-    let study = Study::builder(name, study_storage(settings)?)
-        .shared_sampler(request.sampler.clone())
-        .direction(request.direction)
-        .load_if_exists(true)
-        .create()?;
+    let builder = Study::builder(name.clone(), study_storage(settings)?)
+        .shared_sampler(request.sampler.clone());
+    // A study that is there keeps its directions, however many.
+    let study = match builder.load() {
+        Err(btc_tune::Error::UnknownStudy { .. }) => Study::builder(name, study_storage(settings)?)
+            .shared_sampler(request.sampler.clone())
+            .direction(request.direction)
+            .create()?,
+        loaded => loaded?,
+    };
     let space: Vec<_> = request
         .space
         .iter()

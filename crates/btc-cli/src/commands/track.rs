@@ -101,7 +101,13 @@ pub(crate) fn gc(
     } else {
         client.gc(before)?
     };
-    view::purged(&purged, dry_run, printer)
+    view::purged(&purged, dry_run, printer)?;
+    anyhow::ensure!(
+        purged.left.is_empty(),
+        "{} artifact folders could not be deleted",
+        purged.left.len()
+    );
+    Ok(())
 }
 
 pub(crate) fn copy(

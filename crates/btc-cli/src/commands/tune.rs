@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use btc_ingest::PullConfig;
-use btc_pipeline::{SearchConfig, SearchOutcome, training_table};
+use btc_ingest::arrow::array::RecordBatch;
+use btc_pipeline::{Retrieval, SearchOutcome, TableSource, Workflow};
 
 use crate::errors::InterruptedError;
 use crate::exit::INTERRUPTED;
@@ -15,7 +15,7 @@ use crate::output::progress::Console;
 use crate::output::views::prediction as view;
 use crate::settings::requests::models::SearchRequest;
 use crate::settings::resolve::Settings;
-use crate::stores::{declared_features, study_storage, tracking_client};
+use crate::stores::{study_storage, tables, tracking_client, workflow};
 
 /// Runs a search, after a pull if there is one to be made.
 pub(crate) async fn run(
@@ -25,14 +25,26 @@ pub(crate) async fn run(
     printer: &mut Printer,
 ) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
-    let console = Arc::new(Console::new(printer.is_quiet()).with_trials(request.n_trials.get()));
-    if let Some(config) = pull {
-        settings.project.create()?;
-        interrupt
-            .give_up(btc_ingest::pull(&config, &*console))
-            .await??;
-    }
-    let outcome = search(&request, settings, printer, console, &interrupt).await?;
+    let trials = request.search.n_trials.get();
+    let console = Arc::new(Console::new(printer.is_quiet()).with_trials(trials));
+    let tables = match pull {
+        Some(config) => tables(settings).with_retrieval(Retrieval::Pull(Box::new(config))),
+        None => tables(settings),
+    };
+    interrupt
+        .give_up(tables.retrieve(settings.now, &*console))
+        .await??;
+    tell(&request, settings, printer)?;
+    // Nothing is made where there is nothing to search on.
+    let table = tables.table(None).await?;
+    let client = tracking_client(settings)?;
+    let workflow = of_request(
+        &request,
+        workflow(&request.name, tables, client, settings)?,
+        settings,
+        &interrupt,
+    )?;
+    let outcome = search(workflow, table, console, &interrupt).await?;
     view::outcome(&outcome, printer)?;
     if interrupt.asked() {
         printer.warn("interrupted: the study goes on with the next run");
@@ -41,59 +53,50 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the search over the project's data.
-pub(crate) async fn search(
+/// Says what is going to be searched.
+pub(crate) fn tell(
     request: &SearchRequest,
     settings: &Settings,
     printer: &mut Printer,
+) -> anyhow::Result<()> {
+    btc_tune::check_storage_url(&settings.storage_url.value)?;
+    printer.note(format!(
+        "study {} in {}: {} trials, seed {}, {} at a time, hold-out {} days",
+        request.name,
+        settings.storage_url.value,
+        request.search.n_trials,
+        request.study.seed,
+        request.search.jobs,
+        request.search.holdout
+    ));
+    Ok(())
+}
+
+/// The workflow with the settings of a search, which ends when it is interrupted.
+pub(crate) fn of_request(
+    request: &SearchRequest,
+    workflow: Workflow,
+    settings: &Settings,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Workflow> {
+    let mut workflow = workflow.with_storage(study_storage(settings)?);
+    workflow.study = request.study;
+    workflow.search = request.search.clone();
+    workflow.search.stop = interrupt.stop();
+    Ok(workflow)
+}
+
+/// Runs the search of a workflow beside a person who may interrupt it.
+pub(crate) async fn search(
+    workflow: Workflow,
+    table: RecordBatch,
     console: Arc<Console>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<SearchOutcome> {
-    let name = &request.name;
-    btc_tune::check_storage_url(&settings.storage_url.value)?;
-    printer.note(format!(
-        "study {name} in {}: {} trials, seed {}, {} at a time, hold-out {} days",
-        settings.storage_url.value,
-        request.n_trials,
-        request.study.seed,
-        request.jobs,
-        request.holdout
-    ));
-    let project = &settings.project;
-    let store = declared_features(settings)?;
-    let table = training_table(project, &store, &settings.service.value, None).await?;
-    let unseen = request.holdout.saturating_add(request.prediction_length);
-    let frame = btc_pipeline::frame_for(&table, &settings.target_column.value, unseen)?;
-    let client = tracking_client(settings)?;
-    let experiment = client.get_or_create_experiment(name)?;
-    let study = btc_pipeline::open_study(study_storage(settings)?, name, &request.study)?;
-    let data_hash = btc_ingest::data_hash(&project.data_dir())?;
-    let config = config(request, data_hash, interrupt.stop());
-    let done = tokio::task::spawn_blocking(move || {
-        let id = &experiment.experiment_id;
-        btc_pipeline::search(&study, &client, id, &frame, &config, &*console)
-    })
-    .await?;
+    let done = tokio::task::spawn_blocking(move || workflow.search(&table, &*console)).await?;
     done.map_err(|error| match interrupt.asked() {
         // As far as it went, there is nothing to show.
         true => anyhow::Error::from(error).context(InterruptedError),
         false => error.into(),
     })
-}
-
-fn config(request: &SearchRequest, data_hash: String, stop: Arc<AtomicBool>) -> SearchConfig {
-    SearchConfig {
-        space: Arc::new(request.space.clone()),
-        folds: request.folds,
-        horizon: request.horizon,
-        device: request.device.clone(),
-        n_trials: request.n_trials,
-        jobs: request.jobs,
-        prediction_length: request.prediction_length,
-        holdout: request.holdout,
-        target: request.target.clone(),
-        seed: request.study.seed,
-        data_hash,
-        stop,
-    }
 }

@@ -111,6 +111,9 @@ fn eprint_line(text: &str) {
 
 impl Observer for Console {
     fn event(&self, event: &Event<'_>) {
+        if let Event::Retrieval(event) = event {
+            return self.ingest(event);
+        }
         let Ok(mut state) = self.state.lock() else {
             return;
         };
@@ -195,8 +198,8 @@ impl Observer for Console {
 }
 
 fn bar_style() -> ProgressStyle {
-    // 51 columns and two losses: a line of a terminal with 80 columns.
-    ProgressStyle::with_template("  {prefix:24!} [{bar:12}] {pos:>3}/{len:3} {msg}")
+    // 53 columns and two losses: a line of a terminal with 80 columns.
+    ProgressStyle::with_template("  {prefix:28!} [{bar:10}] {pos:>3}/{len:3} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
 }

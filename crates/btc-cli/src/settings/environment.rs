@@ -22,6 +22,9 @@ pub(crate) fn no_color_requested() -> bool {
     variable("NO_COLOR").is_some()
 }
 
+/// Variables with a secret of ours, which no program that we start needs.
+pub(crate) const SECRET_VARIABLES: [&str; 2] = ["ALPHAVANTAGE_API_KEY", "BTC_TOKEN"];
+
 /// The settings that have a variable.
 pub(crate) fn layer() -> Layer {
     Layer {

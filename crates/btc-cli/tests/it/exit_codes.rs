@@ -2,11 +2,9 @@
 
 use crate::{btc, fail, stderr, succeed};
 
-/// A port nobody listens on: bound, then closed.
+/// A server that is not there.
 pub(crate) fn dead_url() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = listener.local_addr().expect("it is bound").port();
-    format!("http://127.0.0.1:{port}")
+    btc_testing::NO_SERVER.to_owned()
 }
 
 /// A project with data, one trial and one registered model.

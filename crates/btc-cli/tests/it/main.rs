@@ -31,22 +31,17 @@ fn command(root: &Path, arguments: &[&str]) -> Command {
         .arg(root)
         .args(arguments)
         .current_dir(std::env::temp_dir());
-    for name in [
-        "ALPHAVANTAGE_API_KEY",
-        "BTC_ROOT",
-        "BTC_TOKEN",
-        "MLFLOW_TRACKING_URI",
-        "MLFLOW_EXPERIMENT_NAME",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "HTTP_PROXY",
-        "http_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-        "NO_PROXY",
-        "no_proxy",
-    ] {
-        command.env_remove(name);
+    let steers = |name: &str| {
+        let name = name.to_uppercase();
+        let families = ["ALPHAVANTAGE_", "BTC_", "MLFLOW_", "GIT_"];
+        families.iter().any(|family| name.starts_with(family))
+            || name.ends_with("_PROXY")
+            || ["COLUMNS", "NO_COLOR"].contains(&name.as_str())
+    };
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(steers) {
+            command.env_remove(name);
+        }
     }
     command
 }

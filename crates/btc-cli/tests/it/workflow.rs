@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{btc, stderr, succeed};
+use crate::{btc, fail, stderr, succeed};
 
 #[test]
 fn the_first_command_gives_a_forecast_and_the_second_adds_trials() {
@@ -28,6 +28,18 @@ fn the_first_command_gives_a_forecast_and_the_second_adds_trials() {
     let again: Value = serde_json::from_str(&succeed(root, &run)).expect("JSON");
     assert_eq!(again["search"]["trials"], 4);
     assert_eq!(again["prediction"]["version"], 2);
+
+    // The model is of the next close, whatever is asked for.
+    let says = "forecasts 1 rows ahead, not 7";
+    fail(root, &["predict", "--horizon", "7"], 2, says);
+    fail(
+        root,
+        &["predict", "--target-column", "volume"],
+        2,
+        "forecasts \"close\", not \"volume\"",
+    );
+    let says = "nothing to register";
+    fail(root, &["model", "register-best", "--horizon", "3"], 3, says);
 
     // The databases are complete in one file each.
     for file in ["studies.db-wal", "track.db-wal"] {

@@ -90,6 +90,24 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     Ok((!duration.is_zero()).then_some(duration))
 }
 
+/// A duration that must be there, for `#[serde(with)]`.
+pub(crate) mod required {
+    use super::{Deserializer, Duration, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        super::serialize(&Some(*duration), serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        Ok(super::deserialize(deserializer)?.unwrap_or_default())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field as ArrowField, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use super::Tags;
+use super::{Aggregate, Tags};
 
 /// The type of a feature or a key: the types of Feast, under its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -205,6 +205,10 @@ pub struct Field {
     /// Labels.
     #[serde(default, skip_serializing_if = "Tags::is_empty")]
     pub tags: Tags,
+    /// How it is computed from a trailing window; without this, it is a column
+    /// of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregate: Option<Aggregate>,
 }
 
 impl Field {
@@ -215,7 +219,15 @@ impl Field {
             value_type,
             description: String::new(),
             tags: Tags::new(),
+            aggregate: None,
         }
+    }
+
+    /// Computes the feature from a trailing window of its view's rows.
+    #[must_use]
+    pub fn with_aggregate(mut self, aggregate: Aggregate) -> Self {
+        self.aggregate = Some(aggregate);
+        self
     }
 
     /// Says what the values are.

@@ -1,5 +1,7 @@
 //! What a feature store is made of: entities, sources, views and services.
 
+mod aggregate;
+mod checks;
 pub(crate) mod duration;
 mod entity;
 mod field;
@@ -11,6 +13,8 @@ mod source;
 mod validate;
 mod view;
 
+pub use aggregate::{Aggregate, AggregateFunction};
+pub use checks::Checks;
 pub use entity::Entity;
 pub use field::{Field, ValueType};
 pub use on_demand::{OnDemandFeature, OnDemandFeatureView};

@@ -20,6 +20,9 @@ pub struct OnDemandFeature {
     /// What it is, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub tags: Tags,
 }
 
 impl OnDemandFeature {
@@ -34,7 +37,15 @@ impl OnDemandFeature {
             value_type,
             expression: expression.into(),
             description: String::new(),
+            tags: Tags::new(),
         }
+    }
+
+    /// Adds a label.
+    #[must_use]
+    pub fn with_tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(name.into(), value.into());
+        self
     }
 
     /// Says what the values are.

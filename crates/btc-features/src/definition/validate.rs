@@ -121,6 +121,14 @@ impl Definitions {
         }
         for feature in &view.features {
             check_column(&object, &feature.name)?;
+            if let Some(aggregate) = &feature.aggregate
+                && let Some(problem) = aggregate.problem(feature.value_type)
+            {
+                return Err(Error::invalid(
+                    object,
+                    format!("the aggregate {:?}: {problem}", feature.name),
+                ));
+            }
             if let Some(other) = taken.insert(&feature.name) {
                 return Err(Error::invalid(
                     object,
@@ -147,6 +155,16 @@ impl Definitions {
             return Err(Error::invalid(
                 object,
                 "it has no features; declare at least one",
+            ));
+        }
+        if let Some(field) = view.request.iter().find(|field| field.aggregate.is_some()) {
+            return Err(Error::invalid(
+                object,
+                format!(
+                    "{:?} comes with the request and has no window to aggregate; declare the \
+                     aggregate in a feature view",
+                    field.name
+                ),
             ));
         }
         let mut names = Names::default();

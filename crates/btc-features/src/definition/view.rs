@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Field, Tags, duration, is_true, yes};
-use crate::quality::Checks;
+use super::{Aggregate, Checks, Field, Tags, duration, is_true, yes};
 
 /// Features of one source, by entity and time.
 ///
@@ -133,5 +132,26 @@ impl FeatureView {
     /// The feature called `name`.
     pub fn feature(&self, name: &str) -> Option<&Field> {
         self.features.iter().find(|feature| feature.name == name)
+    }
+
+    /// The features that are columns of the source.
+    pub(crate) fn plain_features(&self) -> impl Iterator<Item = &Field> {
+        self.features
+            .iter()
+            .filter(|feature| feature.aggregate.is_none())
+    }
+
+    /// The features that are computed from trailing windows.
+    pub(crate) fn aggregates(&self) -> impl Iterator<Item = (&Field, &Aggregate)> {
+        self.features
+            .iter()
+            .filter_map(|feature| Some((feature, feature.aggregate.as_ref()?)))
+    }
+
+    /// The longest window of its aggregates in nanoseconds, if it has any.
+    pub(crate) fn longest_window(&self) -> Option<i64> {
+        self.aggregates()
+            .map(|(_, aggregate)| aggregate.nanos())
+            .max()
     }
 }

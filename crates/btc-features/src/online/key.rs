@@ -3,7 +3,7 @@
 
 use super::proto::Val;
 use crate::error::{Error, Result};
-use crate::proto::DUMMY_KEY;
+use crate::feast::proto::DUMMY_KEY;
 
 /// The number of `STRING` in Feast's types.
 const STRING: u32 = 2;

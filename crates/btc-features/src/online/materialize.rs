@@ -12,10 +12,12 @@ use super::key;
 use super::proto::Value;
 use super::sqlite::{NewRow, OnlineDatabase};
 use super::value::{from_column, to_text};
+use super::windows::{Complete, NewWindowRows, new_window_rows};
+use crate::blocking::blocking;
 use crate::definition::{Definitions, Entity, FeatureView, ValueType};
 use crate::error::{Error, Result};
-use crate::historical::blocking;
-use crate::retrieval::nanos;
+use crate::retrieve::nanos;
+use crate::retrieve::window_rows;
 use crate::store::FeatureStore;
 
 /// What materializing one view did.
@@ -38,6 +40,10 @@ impl FeatureStore {
     /// Writes, for every key, the newest values of a period (both ends
     /// included) to the online store: of the named views, or of all. Values
     /// that are newer already stay.
+    ///
+    /// Of a view with windowed aggregates the rows that windows hold are kept as
+    /// well: all of the longest window up to the end of the period, also those
+    /// that came late. A request then gets the value of its own instant.
     ///
     /// Each view is written in one transaction.
     ///
@@ -104,7 +110,7 @@ impl FeatureStore {
             .collect()
     }
 
-    async fn materialize_view(
+    pub(super) async fn materialize_view(
         &self,
         view: &FeatureView,
         start: Option<DateTime<Utc>>,
@@ -127,30 +133,69 @@ impl FeatureStore {
         }
         let from = start.as_ref().map_or(Ok(i64::MIN + 1), nanos)?;
         let period = (from, nanos(&end)?);
+        let windows = self.windows_until(view, period.1).await?;
         let newest = self.newest(view, period).await?;
         let rows = Rows::new(&self.registry().definitions, view, newest)?;
         let (path, project) = (self.online_path(), self.config().project.clone());
         let name = view.name.clone();
         report.keys = blocking(move || {
             let mut database = OnlineDatabase::open(&path, &project)?;
-            let count = rows.len();
-            database.write(&name, (0..count).map(|row| rows.row(row)), period)
+            let rows = (0..rows.len()).map(|row| rows.row(row));
+            database.write(&name, rows, Some(period), windows.as_ref())
         })
         .await?;
         Ok(report)
     }
+
+    /// All rows that windows of a view hold which end at an instant or later:
+    /// those of before are read again, for some may have come late.
+    async fn windows_until(&self, view: &FeatureView, until: i64) -> Result<Option<NewWindowRows>> {
+        let Some(longest) = view.longest_window() else {
+            return Ok(None);
+        };
+        let after = until.saturating_sub(longest);
+        let (path, project) = (self.online_path(), self.config().project.clone());
+        let name = view.name.clone();
+        let state = blocking(
+            move || match OnlineDatabase::open_existing(&path, &project)? {
+                Some(database) => database.window_state(&name),
+                None => Ok(None),
+            },
+        )
+        .await?;
+        let definitions = &self.registry().definitions;
+        let rows = window_rows(
+            self.context(),
+            definitions,
+            self.repo_dir(),
+            self.tables(),
+            view,
+            (after, until),
+        )
+        .await?;
+        let source = definitions.source(&view.source)?;
+        Ok(Some(NewWindowRows {
+            rows: new_window_rows(definitions, view, &rows)?,
+            versions: source.created_timestamp_column.is_some(),
+            complete: Some(Complete {
+                after,
+                until,
+                seen: state.map_or(0, |state| state.writes),
+            }),
+        }))
+    }
 }
 
 /// The rows to be written of a view.
-struct Rows {
-    keys: Vec<(String, Vec<Value>)>,
-    features: Vec<(String, Vec<Value>)>,
-    event_times: arrow::array::Int64Array,
-    created: Option<arrow::array::Int64Array>,
+pub(super) struct Rows {
+    pub(super) keys: Vec<(String, Vec<Value>)>,
+    pub(super) features: Vec<(String, Vec<Value>)>,
+    pub(super) event_times: arrow::array::Int64Array,
+    pub(super) created: Option<arrow::array::Int64Array>,
 }
 
 /// The type of a key: as it is declared, or as its column says.
-fn key_type(entity: &Entity, column: &DataType) -> ValueType {
+pub(super) fn key_type(entity: &Entity, column: &DataType) -> ValueType {
     entity
         .value_type
         .or_else(|| ValueType::from_data_type(column))
@@ -207,7 +252,7 @@ impl Rows {
         self.event_times.len()
     }
 
-    fn row(&self, row: usize) -> Result<NewRow> {
+    pub(super) fn row(&self, row: usize) -> Result<NewRow> {
         let keys = self
             .keys
             .iter()

@@ -14,10 +14,11 @@ use super::key;
 use super::proto::Value;
 use super::sqlite::{OnlineDatabase, OnlineRow};
 use super::value::{from_column, from_json, time_text, to_column, to_json};
+use super::windows::{WindowState, value_at};
 use crate::definition::{Definitions, ValueType};
 use crate::error::{Error, Result};
-use crate::historical::{Output, Request, evaluate_on_demand};
-use crate::selection::FeatureSelection;
+use crate::retrieve::FeatureSelection;
+use crate::retrieve::{Output, Request, evaluate_on_demand};
 use crate::store::FeatureStore;
 
 /// A request for online features: the body of `POST /get-online-features`.
@@ -125,7 +126,9 @@ struct Column {
 }
 
 impl FeatureStore {
-    /// Reads the newest values of features for some keys.
+    /// Reads the newest values of features for some keys, and computes windowed
+    /// aggregates as of `now`, or as of the end of the last materialization if
+    /// that is later.
     ///
     /// # Errors
     ///
@@ -338,7 +341,7 @@ fn request_type(definitions: &Definitions, plan: &Request, name: &str) -> Option
 }
 
 fn view_columns(
-    view: &crate::historical::RequestView,
+    view: &crate::retrieve::RequestView,
     request: &[(String, Vec<Value>)],
     rows: usize,
     database: Option<&OnlineDatabase>,
@@ -385,16 +388,53 @@ fn view_columns(
     let ttl = view.view.ttl.map(|ttl| ttl.as_nanos().cast_signed());
     let now =
         i128::from(now.timestamp()) * 1_000_000_000 + i128::from(now.timestamp_subsec_nanos());
+    // Windows end at the request, or where the kept rows do if that is later.
+    let windows = match database {
+        Some(database) if view.view.longest_window().is_some() => database
+            .window_state(&view.view.name)?
+            .map(|state| (database, state)),
+        _ => None,
+    };
+    let mut window_rows = Vec::new();
+    if let Some((database, state)) = windows {
+        let longest = view.view.longest_window().unwrap_or_default();
+        let instant = instant_of(now, state);
+        let after = instant.saturating_sub(longest);
+        for key in &keys {
+            window_rows.push(match key {
+                Some(key) => Some(database.window_rows(&view.view.name, key, (after, instant))?),
+                None => None,
+            });
+        }
+    }
     let columns = view.features.iter().map(|feature| {
         let mut column = Column {
             values: Vec::new(),
             statuses: Vec::new(),
             event_times: Vec::new(),
         };
-        for row in &found {
-            let (value, status, time) = match row {
-                None => (None, FeatureStatus::NotFound, 0),
-                Some(row) => {
+        let field = view.view.feature(feature);
+        let aggregate = field.and_then(|field| Some((field, field.aggregate.as_ref()?)));
+        for (number, row) in found.iter().enumerate() {
+            let (value, status, time) = match (aggregate, row) {
+                (Some((field, aggregate)), _) => {
+                    let kept = window_rows.get(number).and_then(Option::as_ref);
+                    let value = match (kept, windows) {
+                        (Some(rows), Some((_, state))) => {
+                            value_at(field, aggregate, rows, state, instant_of(now, state))?
+                        }
+                        _ => None,
+                    };
+                    let status = match &value {
+                        Some(Value { val: Some(_) }) => FeatureStatus::Present,
+                        Some(Value { val: None }) if row.is_some() => FeatureStatus::NullValue,
+                        _ => FeatureStatus::NotFound,
+                    };
+                    let time = row.as_ref().map_or(0, |row| row.event_time);
+                    (value.and_then(|value| value.val), status, time)
+                }
+                (None, None) => (None, FeatureStatus::NotFound, 0),
+                (None, Some(row)) => {
                     let old = ttl.is_some_and(|ttl| row.event_time < now - ttl);
                     match row.values.get(feature).and_then(|value| value.val.clone()) {
                         _ if old => (None, FeatureStatus::OutsideMaxAge, row.event_time),
@@ -410,7 +450,13 @@ fn view_columns(
             column.statuses.push(status);
             column.event_times.push(time);
         }
-        column
+        Ok(column)
     });
-    Ok(columns.collect())
+    columns.collect()
+}
+
+/// The instant that windows end at, in nanoseconds.
+fn instant_of(now: i128, state: WindowState) -> i64 {
+    let now = now.clamp(i64::MIN.into(), i64::MAX.into());
+    i64::try_from(now).map_or(state.until, |now| now.max(state.until))
 }

@@ -4,19 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::proto::Value;
+use super::windows::{NewWindowRows, WindowRow, WindowState};
 use crate::error::{Error, Result};
-use crate::interchange::Materialized;
 
 /// Until when views are materialized. Feast does not look at this table, and
 /// with its colon no project and view have it as their table.
 const PROGRESS: &str = "btc:materialization";
 /// What that table was called when a view could have the same name.
 const FORMER_PROGRESS: &str = "btc_materialization";
+
+/// From when to when a view is materialized.
+type Period = (DateTime<Utc>, DateTime<Utc>);
 
 /// One entity's values of a view.
 #[derive(Debug, Clone, Default)]
@@ -83,8 +86,9 @@ impl OnlineDatabase {
         format!("{}_{view}", self.project)
     }
 
-    /// Writes rows of a view and, with them or not at all, until when the view
-    /// is materialized. A row never takes the place of a newer one, to the
+    /// Writes rows of a view and, with them or not at all, the period that the
+    /// view is materialized for by them, if it is, and the rows that windows
+    /// hold. A row never takes the place of a newer one, to the
     /// nanosecond: Feast's columns hold seconds, so the rest of the event time
     /// is in a column of our own, which counts as long as it lies in the second
     /// that Feast's column names.
@@ -92,7 +96,8 @@ impl OnlineDatabase {
         &mut self,
         view: &str,
         rows: impl IntoIterator<Item = Result<NewRow>>,
-        period: (i64, i64),
+        period: Option<(i64, i64)>,
+        windows: Option<&NewWindowRows>,
     ) -> Result<usize> {
         let failed = self.failed(&format!("wrote {view:?}"));
         let table = self.table(view);
@@ -154,16 +159,22 @@ impl OnlineDatabase {
                 written += 1;
             }
         }
-        transaction
-            .execute(
-                &format!(
-                    "INSERT INTO \"{PROGRESS}\" (view, start_ns, end_ns) VALUES (?1, ?2, ?3) \
-                     ON CONFLICT (view) DO UPDATE SET start_ns = min(start_ns, excluded.start_ns), \
-                     end_ns = max(end_ns, excluded.end_ns)"
-                ),
-                params![table, period.0, period.1],
-            )
-            .map_err(&failed)?;
+        if let Some((start, end)) = period {
+            transaction
+                .execute(
+                    &format!(
+                        "INSERT INTO \"{PROGRESS}\" (view, start_ns, end_ns) VALUES (?1, ?2, ?3) \
+                         ON CONFLICT (view) DO UPDATE SET \
+                         start_ns = min(start_ns, excluded.start_ns), \
+                         end_ns = max(end_ns, excluded.end_ns)"
+                    ),
+                    params![table, start, end],
+                )
+                .map_err(&failed)?;
+        }
+        if let Some(windows) = windows {
+            super::windows::write(&transaction, &table, windows).map_err(&failed)?;
+        }
         transaction.commit().map_err(&failed)?;
         Ok(written)
     }
@@ -188,7 +199,7 @@ impl OnlineDatabase {
     pub(crate) fn materialized<'a>(
         &self,
         views: impl Iterator<Item = &'a String>,
-    ) -> Result<Materialized> {
+    ) -> Result<BTreeMap<String, Period>> {
         let mut all = BTreeMap::new();
         for view in views {
             if let Some((start, end)) = self.progress(view)? {
@@ -240,6 +251,26 @@ impl OnlineDatabase {
         Ok(found)
     }
 
+    /// From when to when the rows that windows of a view hold are complete.
+    pub(super) fn window_state(&self, view: &str) -> Result<Option<WindowState>> {
+        let state = super::windows::state(&self.connection, &self.table(view));
+        state.map_err(self.failed(&format!("read {view:?}")))
+    }
+
+    /// The rows that windows of a view hold of a key, after one instant and up
+    /// to another.
+    pub(super) fn window_rows(
+        &self,
+        view: &str,
+        key: &[u8],
+        between: (i64, i64),
+    ) -> Result<Vec<WindowRow>> {
+        super::windows::read(&self.connection, &self.table(view), key, between)
+            .map_err(self.failed(&format!("read {view:?}")))?
+            .into_iter()
+            .collect()
+    }
+
     /// Removes the table of a view.
     pub(crate) fn drop_view(&mut self, view: &str) -> Result<()> {
         let failed = self.failed(&format!("dropped {view:?}"));
@@ -250,8 +281,9 @@ impl OnlineDatabase {
             .map_err(&failed)?;
         if let Some(progress) = progress_table(&transaction).map_err(&failed)? {
             let delete = format!("DELETE FROM \"{progress}\" WHERE view = ?1");
-            transaction.execute(&delete, [table]).map_err(&failed)?;
+            transaction.execute(&delete, [&table]).map_err(&failed)?;
         }
+        super::windows::drop(&transaction, &table).map_err(&failed)?;
         transaction.commit().map_err(&failed)
     }
 
@@ -260,7 +292,7 @@ impl OnlineDatabase {
     }
 }
 
-fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+pub(super) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     connection.query_row(
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1",
         [name],
@@ -292,11 +324,11 @@ fn failed(path: &Path, action: &str) -> impl Fn(rusqlite::Error) -> Error + use<
     move |source| Error::OnlineStore {
         path: path.clone(),
         action: action.clone(),
-        source,
+        source: Box::new(source),
     }
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -338,7 +370,7 @@ mod tests {
             (base + 900, 12, 11),
         ] {
             database
-                .write("v", [row(event_time, value)], (0, 1))
+                .write("v", [row(event_time, value)], Some((0, 1)), None)
                 .unwrap();
             assert_eq!(stored(&database, "v").0, expected);
         }
@@ -348,7 +380,7 @@ mod tests {
         database.connection.execute(feast, []).unwrap();
         assert_eq!(stored(&database, "v").1, i128::from(base + 6 * SECOND));
         database
-            .write("v", [row(base + 6 * SECOND + 1, 13)], (0, 1))
+            .write("v", [row(base + 6 * SECOND + 1, 13)], Some((0, 1)), None)
             .unwrap();
         assert_eq!(
             stored(&database, "v"),
@@ -380,7 +412,9 @@ mod tests {
             .enumerate()
         {
             let value = number as i64;
-            database.write(view, [row(5, value)], (1, 9)).unwrap();
+            database
+                .write(view, [row(5, value)], Some((1, 9)), None)
+                .unwrap();
             assert_eq!(stored(&database, view), (value, 5));
             assert_eq!(database.progress(view).unwrap(), Some((1, 9)));
         }

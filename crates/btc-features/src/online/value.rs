@@ -7,6 +7,7 @@ use arrow::array::{
     Int64Array, ListArray, StringArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use arrow::datatypes::{
     DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampSecondType,
 };
@@ -263,6 +264,51 @@ pub(super) fn from_json(name: &str, json: &Json, value_type: ValueType) -> Resul
         _ => return Err(wrong()),
     };
     Ok(Value { val: Some(val) })
+}
+
+/// Reads a column of rows from JSON. Instants keep the fraction of their
+/// second, which an online value has no place for.
+pub(crate) fn json_column(name: &str, values: &[Json], value_type: ValueType) -> Result<ArrayRef> {
+    if value_type == ValueType::UnixTimestamp {
+        let nanos = values
+            .iter()
+            .map(|value| match value {
+                Json::Null => Ok(None),
+                Json::String(text) if text.parse::<i64>().is_err() => {
+                    string_to_timestamp_nanos(text).map(Some).map_err(|_| ())
+                }
+                value => from_json(name, value, value_type)
+                    .ok()
+                    .and_then(|value| match value.val {
+                        Some(Val::UnixTimestamp(seconds)) => seconds.checked_mul(1_000_000_000),
+                        _ => None,
+                    })
+                    .map(Some)
+                    .ok_or(()),
+            })
+            .collect::<Vec<Result<Option<i64>, ()>>>();
+        if let Some(row) = nanos.iter().position(Result::is_err) {
+            let unfit = Unfit {
+                row,
+                reason: format!("{} is no {value_type}", values[row]),
+            };
+            return Err(unfit.at("the pushed rows", name));
+        }
+        let nanos: Int64Array = nanos.into_iter().map(Result::unwrap_or_default).collect();
+        return cast_exact(&(Arc::new(nanos) as ArrayRef), &value_type.data_type())
+            .map_err(|unfit| unfit.at("the pushed rows", name));
+    }
+    let values = values
+        .iter()
+        .enumerate()
+        .map(|(row, value)| {
+            from_json(name, value, value_type).map_err(|_| {
+                let reason = format!("{value} is no {value_type}");
+                Unfit { row, reason }.at("the pushed rows", name)
+            })
+        })
+        .collect::<Result<Vec<Value>>>()?;
+    to_column(&values, value_type).map_err(|unfit| unfit.at("the pushed rows", name))
 }
 
 /// A column of values, for expressions to compute from.

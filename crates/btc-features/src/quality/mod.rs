@@ -4,6 +4,7 @@
 mod drift;
 mod profile;
 mod rules;
+mod statistics;
 
-pub use profile::{FeatureStatistics, NumericSummary, ViewStatistics};
-pub use rules::{Checks, Violation};
+pub use rules::Violation;
+pub use statistics::{FeatureStatistics, NumericSummary, ViewStatistics};

@@ -9,78 +9,17 @@ use arrow::datatypes::{DataType, Float64Type};
 use chrono::{DateTime, Utc};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::prelude::SessionContext;
-use serde::Serialize;
 
 use super::drift::population_stability_index;
 use super::rules::{Violation, violations};
+use super::statistics::{FeatureStatistics, NumericSummary, ViewStatistics};
+use crate::blocking::blocking;
 use crate::definition::{FeatureView, FileSource};
 use crate::error::{Error, Result};
-use crate::historical::{FeatureColumn, Input, blocking, feature_columns};
-use crate::retrieval::nanos;
+use crate::join::source::{FeatureColumn, Input};
+use crate::retrieve::feature_columns;
+use crate::retrieve::nanos;
 use crate::store::FeatureStore;
-
-/// Statistics of the rows of a view.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct ViewStatistics {
-    /// The view.
-    pub view: String,
-    /// The number of rows in the period.
-    pub rows: usize,
-    /// The earliest event time in the period.
-    pub first: Option<DateTime<Utc>>,
-    /// The latest event time in the period.
-    pub last: Option<DateTime<Utc>>,
-    /// How old the latest row is, in seconds.
-    pub age_seconds: Option<f64>,
-    /// Whether the latest row is older than the time to live, so that a
-    /// request made now would get nothing.
-    pub stale: bool,
-    /// The features, in the order of the view.
-    pub features: Vec<FeatureStatistics>,
-}
-
-/// Statistics of one feature.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct FeatureStatistics {
-    /// The feature.
-    pub name: String,
-    /// The number of values that are not null.
-    pub values: usize,
-    /// The share of nulls, from 0 to 1; 0 without rows.
-    pub null_share: f64,
-    /// The latest event time with a value.
-    pub last_value: Option<DateTime<Utc>>,
-    /// How old the latest value is, in seconds.
-    pub age_seconds: Option<f64>,
-    /// The distribution, if the values are numbers.
-    pub numeric: Option<NumericSummary>,
-    /// The population stability index against the reference period, if there
-    /// is one and both have numbers: below 0.1 nothing has changed, above 0.25
-    /// much has.
-    pub drift: Option<f64>,
-}
-
-/// The distribution of numbers. NaN counts as no number.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct NumericSummary {
-    /// The least.
-    pub min: f64,
-    /// A quarter is less.
-    pub p25: f64,
-    /// Half are less.
-    pub median: f64,
-    /// Three quarters are less.
-    pub p75: f64,
-    /// The greatest.
-    pub max: f64,
-    /// The arithmetic mean.
-    pub mean: f64,
-    /// The standard deviation of the sample; 0 for a single value.
-    pub std: f64,
-}
 
 impl FeatureStore {
     /// Describes the rows of views in a period (both ends included), and how
@@ -190,8 +129,7 @@ async fn describe(
     let input = blocking(move || Input::open(&own, &dir, &tables)).await?;
     input.check(&[])?;
     let names: Vec<String> = view
-        .features
-        .iter()
+        .plain_features()
         .map(|feature| feature.name.clone())
         .collect();
     let columns = feature_columns(view, &names, &input)?;
@@ -214,7 +152,7 @@ async fn describe(
     let at = |time: i64| DateTime::from_timestamp_nanos(time);
     let age = |time: i64| (now as f64 - time as f64) / 1e9;
     let mut features = Vec::with_capacity(samples.len());
-    for (number, (field, mut sample)) in view.features.iter().zip(samples).enumerate() {
+    for (number, (field, mut sample)) in view.plain_features().zip(samples).enumerate() {
         let drift = reference.as_mut().and_then(|reference| {
             population_stability_index(&mut reference[number].numbers, &sample.numbers)
         });

@@ -1,5 +1,6 @@
 //! The applied definitions: a text file that one writer at a time replaces.
 
+mod impact;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use impact::Dependent;
 pub use plan::{Action, Change, FieldChange, Plan};
 
 use crate::definition::Definitions;
@@ -44,6 +46,13 @@ pub struct DatasetEntry {
     pub rows: usize,
     /// The SHA-256 of the file.
     pub sha256: String,
+    /// The service that it was asked for by, if one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The features that it was asked for by, as `view:feature`, if they were
+    /// named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
 }
 
 /// The registry as it lies on disk.

@@ -9,8 +9,9 @@ use btc_features::arrow::array::{
 };
 use btc_features::arrow::datatypes::Float64Type;
 use btc_features::{
-    Definitions, Entity, Error, FeatureSelection, FeatureService, FeatureStore, FeatureView,
-    FeatureViewProjection, Field, FileSource, OnDemandFeature, OnDemandFeatureView, ValueType,
+    Aggregate, AggregateFunction, Definitions, Entity, Error, FeatureSelection, FeatureService,
+    FeatureStore, FeatureView, FeatureViewProjection, Field, FileSource, OnDemandFeature,
+    OnDemandFeatureView, ValueType,
 };
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -132,8 +133,15 @@ fn definitions() -> Definitions {
             FeatureView::new("drivers", "stats")
                 .with_entities(["driver"])
                 .with_features([
-                    Field::new("trips", ValueType::Int64),
+                    Field::new("trips", ValueType::Int64).with_tag("unit", "rides"),
                     Field::new("name", ValueType::String),
+                    Field::new("trips_7d", ValueType::Int64).with_aggregate(Aggregate::new(
+                        AggregateFunction::Sum,
+                        "trips",
+                        Duration::from_secs(7 * DAY as u64),
+                    )),
+                    Field::new("rows_1d", ValueType::Int64)
+                        .with_aggregate(Aggregate::count_rows(Duration::from_secs(DAY as u64))),
                 ]),
         )
         .with_feature_service(
@@ -172,7 +180,8 @@ fn what_is_exported_reads_back() {
     store.apply(&more).unwrap();
     let path = dir.path().join("registry.db");
     let notes = store.export_feast(&path, at(50)).unwrap();
-    assert_eq!(notes.len(), 1, "{notes:?}");
+    // The on-demand view is left out, and two aggregates are not for Feast to join.
+    assert_eq!(notes.len(), 3, "{notes:?}");
     let imported = store.read_feast(&path, None).unwrap();
     assert_eq!(imported.projects, ["bitcoin"]);
     let mut expected = store.registry().definitions.clone();
@@ -319,6 +328,10 @@ async fn feast_opens_joins_and_reads_what_we_wrote_and_we_what_it_applied() {
 
     assert_eq!(feast["online"]["driver_id"], json!([1, 2, 9]));
     assert_eq!(feast["online"]["trips"], json!([null, 20, null]));
+    assert_eq!(feast["online"]["trips_7d"], json!([10, 20, null]));
+    let tags = &listed["tags"]["drivers"];
+    assert_eq!(tags["trips"], json!({ "unit": "rides" }));
+    assert_eq!(tags["trips_7d"]["btc.aggregate.window"], json!("7d"));
     assert_eq!(feast["online"]["name"], json!(["Ada", "Björn", null]));
     assert_eq!(feast["market"]["close"], json!([140.5]));
     assert_eq!(feast["market"]["hash_rate"], json!([39.0 * 7.25]));
@@ -341,6 +354,25 @@ async fn feast_opens_joins_and_reads_what_we_wrote_and_we_what_it_applied() {
     assert_eq!(
         imported.source("stats").unwrap(),
         &definitions().sources["stats"]
+    );
+    let totals = imported.feature_view("totals").unwrap();
+    let week = Duration::from_secs(7 * DAY as u64);
+    let hour = Duration::from_secs(3_600);
+    // Feast keeps them in no order.
+    let mut features = totals.features.clone();
+    features.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(
+        features,
+        [
+            Field::new("hourly", ValueType::Float64).with_aggregate(Aggregate::new(
+                AggregateFunction::Mean,
+                "trips",
+                hour
+            )),
+            Field::new("sum_trips_604800s", ValueType::Int64)
+                .with_tag("unit", "rides")
+                .with_aggregate(Aggregate::new(AggregateFunction::Sum, "trips", week)),
+        ]
     );
     let daily = imported.feature_service("daily").unwrap();
     assert_eq!(

@@ -124,6 +124,57 @@ async fn a_source_replaced_under_a_plan_is_read_as_it_was_planned() {
     );
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sources_behind_one_link_are_read_in_one_state() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("states");
+    let put = move |x: i64| {
+        for source in ["a", "b"] {
+            let rows = batch([
+                ("driver_id", integers([1])),
+                ("event_timestamp", days([1])),
+                ("x", floats([x as f64])),
+            ]);
+            let path = state.join(format!("{x}/{source}/0.parquet"));
+            write_parquet(&path, &[rows], 2);
+        }
+        // States that are two steps back are gone, as a collector would have it.
+        let _ = std::fs::remove_dir_all(state.join((x - 2).to_string()));
+        symlink(x.to_string(), state.join("next")).unwrap();
+        std::fs::rename(state.join("next"), state.join("current")).unwrap();
+    };
+    put(1);
+    let definitions = Definitions::from_toml(&format!(
+        "[[entity]]\nname = \"driver\"\njoin_key = \"driver_id\"\n{INT64}\n\
+         [[source]]\nname = \"a\"\npath = \"states/current/a\"\n\
+         [[source]]\nname = \"b\"\npath = \"states/current/b\"\n\
+         [[feature_view]]\nname = \"va\"\nsource = \"a\"\nentities = [\"driver\"]\nfeatures = [{X}]\n\
+         [[feature_view]]\nname = \"vb\"\nsource = \"b\"\nentities = [\"driver\"]\nfeatures = [{X}]\n"
+    ))
+    .unwrap();
+    let mut store = FeatureStore::init(dir.path(), "shop").unwrap();
+    store.apply(&definitions).unwrap();
+    let selection = FeatureSelection::features(["va:x", "vb:x"]).with_full_feature_names(true);
+    let writer = tokio::task::spawn_blocking(move || (2..=100).for_each(put));
+    let (mut reads, mut newest) = (0, 0.0);
+    while reads < 300 || !writer.is_finished() {
+        reads += 1;
+        let rows = entities(integers([1]));
+        let joined = store
+            .get_historical_features(rows, &selection)
+            .await
+            .unwrap();
+        let value = |name: &str| x(joined.column_by_name(name).unwrap())[0].unwrap();
+        let (a, b) = (value("va__x"), value("vb__x"));
+        assert_eq!(a, b, "a mixture of states");
+        assert!(newest <= a);
+        newest = a;
+    }
+    writer.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_file_too_many_to_hold_open_is_refused_when_it_is_another() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+#[cfg(feature = "sqlite")]
+mod aggregates;
 mod brute_force;
+mod bytes;
 mod crash;
 mod dataset;
 #[cfg(feature = "sqlite")]
@@ -14,6 +17,8 @@ mod kinds;
 mod on_demand;
 #[cfg(feature = "sqlite")]
 mod online;
+#[cfg(feature = "sqlite")]
+mod push;
 mod quality;
 mod registry;
 mod retrieval;

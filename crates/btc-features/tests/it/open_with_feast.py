@@ -16,7 +16,8 @@ warnings.filterwarnings("ignore")
 os.environ["FEAST_USAGE"] = "False"
 
 import pandas as pd
-from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, PushSource, RepoConfig, StreamFeatureView, ValueType
+from feast.aggregation import Aggregation
 from feast.types import Float64, Int64, String
 
 try:
@@ -53,7 +54,7 @@ market = store(registry).get_online_features(
     features=["ohlcv:close", "blockchain:hash_rate"], entity_rows=[{"row": 1}]
 ).to_dict()
 read = ours.get_online_features(
-    features=["drivers:trips", "drivers:name"], entity_rows=[{"driver_id": 1}, {"driver_id": 2}, {"driver_id": 9}]
+    features=["drivers:trips", "drivers:name", "drivers:trips_7d"], entity_rows=[{"driver_id": 1}, {"driver_id": 2}, {"driver_id": 9}]
 ).to_dict()
 listed = {
     "entities": sorted(e.name for e in ours.list_entities()),
@@ -61,6 +62,7 @@ listed = {
     "views": {v.name: v.ttl.total_seconds() for v in ours.list_feature_views()},
     "services": sorted(s.name for s in ours.list_feature_services()),
     "join_keys": {v.name: v.join_keys for v in ours.list_feature_views()},
+    "tags": {v.name: {f.name: f.tags for f in v.features} for v in ours.list_feature_views()},
     "materialized": {v.name: len(v.materialization_intervals) for v in ours.list_feature_views()},
 }
 
@@ -99,7 +101,20 @@ prices = FeatureView(
 daily = FeatureService(
     name="daily", features=[prices[["close"]], drivers.with_name("cab").with_join_key_map({"driver_id": "cab_id"})]
 )
-theirs.apply([driver, stats, ohlcv, drivers, prices, daily])
+totals = StreamFeatureView(
+    name="totals",
+    entities=[driver],
+    ttl=timedelta(days=1),
+    source=PushSource(name="pushed", batch_source=stats),
+    aggregations=[
+        Aggregation(column="trips", function="sum", time_window=timedelta(days=7)),
+        Aggregation(column="trips", function="avg", time_window=timedelta(hours=1), name="hourly"),
+    ],
+    timestamp_field="event_timestamp",
+    mode="spark",
+    schema=[Field(name="sum_trips_604800s", dtype=Int64, tags={"unit": "rides"}), Field(name="hourly", dtype=Float64)],
+)
+theirs.apply([driver, stats, ohlcv, drivers, prices, totals, daily])
 
 print(
     json.dumps(

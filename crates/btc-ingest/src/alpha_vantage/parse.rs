@@ -1,4 +1,4 @@
-//! Reads Alpha Vantage's answers.
+//! Reading the answers of Alpha Vantage, of the old form and the new.
 
 use crate::clean::{Reason, Rejected};
 use crate::error::{Error, Result};
@@ -107,6 +107,7 @@ impl DailyPrices {
                 stamp,
                 value,
                 reason,
+                origin: None,
             });
         };
         let Some(date) = day(stamp) else {

@@ -1,4 +1,4 @@
-//! Reads blockchain.com's charts, as JSON and as CSV.
+//! Reading the answers of blockchain.com's charts, as JSON and as CSV.
 
 use crate::clean::{Point, Reason, Rejected};
 use crate::error::{Error, Result};
@@ -140,6 +140,7 @@ impl Chart {
             stamp: shown,
             value: value.to_string(),
             reason,
+            origin: None,
         });
     }
 }

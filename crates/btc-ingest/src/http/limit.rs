@@ -1,4 +1,4 @@
-//! How often a service may be asked.
+//! So many requests at once, then one every so often: a token bucket.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -6,6 +6,7 @@ mod proxy;
 use crate::error::{Error, Result};
 use crate::key::{ApiKey, REDACTED};
 use crate::progress::{Progress, ProgressEvent};
+use crate::report::PlannedRequest;
 use bytes::Bytes;
 use limit::TokenBucket;
 pub use proxy::ProxyRule;
@@ -119,6 +120,15 @@ impl Request {
     }
 }
 
+impl From<Request> for PlannedRequest {
+    fn from(request: Request) -> Self {
+        Self {
+            series: request.series,
+            url: request.shown,
+        }
+    }
+}
+
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Request({})", self.shown)
@@ -151,6 +161,12 @@ pub(crate) struct Client {
     service: &'static str,
     bucket: TokenBucket,
 }
+
+/// No instant lies further away: settings may name any time, and the clock cannot tell them all.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The most bytes that are set aside before they come.
+const LARGEST_RESERVE: usize = 64 << 20;
 
 /// Answers up to this size are read side by side.
 const LARGE: usize = 1 << 20;
@@ -186,6 +202,30 @@ impl Failure {
     }
 }
 
+/// When a request has to be done with.
+#[derive(Debug)]
+struct Deadline(Instant);
+
+impl Deadline {
+    /// Waits for `step` as long as there is time.
+    async fn limit<T>(&self, step: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout_at(self.0, step).await.ok()
+    }
+
+    /// Waits for one's turn, which does not count: others take it up.
+    async fn wait_for_turn<'a>(&mut self, turn: &'a Semaphore) -> Option<SemaphorePermit<'a>> {
+        let start = Instant::now();
+        // The semaphore is never closed, so the error cannot come up.
+        let permit = turn.acquire().await.ok();
+        self.0 += start.elapsed();
+        permit
+    }
+
+    fn left(&self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
 impl Client {
     pub(crate) fn new(
         service: &'static str,
@@ -195,9 +235,9 @@ impl Client {
     ) -> Result<Self> {
         let mut builder = reqwest::Client::builder()
             .user_agent(&config.user_agent)
-            .connect_timeout(config.connect_timeout)
-            .read_timeout(config.idle_timeout)
-            .timeout(config.total_timeout)
+            .connect_timeout(config.connect_timeout.min(LONGEST))
+            .read_timeout(config.idle_timeout.min(LONGEST))
+            // The time in all is counted here, less that spent waiting for one's turn.
             .gzip(true)
             // A redirect must not tell another host the address with the key.
             .referer(false)
@@ -231,16 +271,12 @@ impl Client {
         progress: &dyn Progress,
     ) -> Result<Body> {
         let start = Instant::now();
-        /// As good as for ever, and still an instant that can be told.
-        const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-        let deadline = start + self.config.total_timeout.min(YEAR);
-        let (mut attempt, mut timeouts) = (0, 0);
+        let mut deadline = Deadline(start + self.config.total_timeout.min(LONGEST));
+        let (mut attempt, mut timeouts) = (0_u32, 0);
         loop {
-            let outcome = tokio::time::timeout_at(deadline, self.attempt(request, &inspect)).await;
-            let failure = match outcome {
-                Ok(Ok(body)) => return Ok(body),
-                Ok(Err(failure)) => failure,
-                Err(_) => Failure::lasting(self.timed_out(request, start)),
+            let failure = match self.attempt(request, &inspect, &mut deadline).await {
+                Ok(body) => return Ok(body),
+                Err(failure) => failure,
             };
             timeouts += u32::from(matches!(failure.error, Error::Timeout { .. }));
             let wait = failure
@@ -250,13 +286,13 @@ impl Client {
                 || attempt >= self.config.max_retries
                 || timeouts >= MAX_TIMEOUTS
                 // A service may ask for any time at all.
-                || wait >= deadline.saturating_duration_since(Instant::now())
+                || wait >= deadline.left()
             {
                 return Err(failure.error);
             }
             progress.event(&ProgressEvent::Retrying {
                 series: request.series.clone(),
-                why: failure.error.to_string(),
+                why: failure.error.with_causes(),
                 wait,
             });
             tokio::time::sleep(wait).await;
@@ -268,20 +304,24 @@ impl Client {
         &self,
         request: &Request,
         inspect: &impl Fn(&[u8]) -> Verdict,
+        deadline: &mut Deadline,
     ) -> Result<Body, Failure> {
-        self.bucket.take().await;
         let start = Instant::now();
-        let response = self
-            .client
-            .get(request.url.clone())
-            .send()
+        let late = || Failure::lasting(self.timed_out(request, start));
+        let send = async {
+            self.bucket.take().await;
+            self.client.get(request.url.clone()).send().await
+        };
+        let response = deadline
+            .limit(send)
             .await
+            .ok_or_else(late)?
             .map_err(|source| self.transport(request, start, source))?;
         let status = response.status();
         if !status.is_success() {
             return Err(self.refused(request, status, &response));
         }
-        let body = self.read(request, response, start).await?;
+        let body = self.read(request, response, start, deadline).await?;
         match inspect(&body.bytes) {
             Verdict::Accept => Ok(body),
             Verdict::Retry(error, wait) => Err(Failure {
@@ -298,6 +338,7 @@ impl Client {
         request: &Request,
         mut response: Response,
         start: Instant,
+        deadline: &mut Deadline,
     ) -> Result<Body, Failure> {
         let limit = self.config.max_body_bytes;
         let too_large = || {
@@ -315,20 +356,20 @@ impl Client {
         let mut buffer: Vec<u8> = Vec::new();
         let mut large = None;
         loop {
-            let chunk = response
-                .chunk()
+            let chunk = deadline
+                .limit(response.chunk())
                 .await
+                .ok_or_else(|| Failure::lasting(self.timed_out(request, start)))?
                 .map_err(|source| self.transport(request, start, source))?;
             let Some(chunk) = chunk else { break };
-            if buffer.len() + chunk.len() > limit {
+            if limit - buffer.len() < chunk.len() {
                 return Err(too_large());
             }
             if large.is_none() && buffer.len() + chunk.len() > LARGE {
-                // The semaphore is never closed, so the error cannot come up.
-                large = LARGE_TURN.acquire().await.ok();
+                large = deadline.wait_for_turn(&LARGE_TURN).await;
                 // At once, for growing step by step would leave the smaller blocks behind. What
                 // is not written to takes no memory.
-                buffer.reserve_exact(limit - buffer.len());
+                buffer.reserve_exact((limit - buffer.len()).min(LARGEST_RESERVE));
             }
             buffer.extend_from_slice(&chunk);
         }
@@ -373,7 +414,7 @@ impl Client {
         // The error's own address has the key in it.
         let error = Error::Transport {
             url: request.shown.clone(),
-            source: source.without_url(),
+            source: Box::new(source.without_url()),
         };
         Failure {
             error,
@@ -395,7 +436,8 @@ impl Client {
             .config
             .first_backoff
             .saturating_mul(1 << attempt.min(16))
-            .min(self.config.max_backoff);
+            .min(self.config.max_backoff)
+            .min(LONGEST);
         let mut hash = btc_files::Sha256::default();
         hash.update(self.config.jitter_seed.to_le_bytes());
         hash.update(attempt.to_le_bytes());
@@ -456,6 +498,54 @@ mod tests {
         assert_eq!(wait("Wed, 21 Oct 2015 07:29:30 GMT"), Some(90));
         assert_eq!(wait("Wed, 21 Oct 2015 07:00:00 GMT"), None);
         assert_eq!(wait("soon"), None);
+    }
+
+    #[tokio::test]
+    async fn waiting_for_ones_turn_does_not_count() {
+        let turn = Semaphore::new(1);
+        let taken = turn.acquire().await.unwrap();
+        let before = Instant::now() + Duration::from_secs(1);
+        let mut deadline = Deadline(before);
+        {
+            let mut wait = std::pin::pin!(deadline.wait_for_turn(&turn));
+            assert!(futures::poll!(&mut wait).is_pending());
+            // However long the other takes: here, longer than nothing.
+            std::thread::sleep(Duration::from_millis(20));
+            drop(taken);
+            assert!(wait.await.is_some());
+        }
+        assert!(before + Duration::from_millis(20) <= deadline.0);
+    }
+
+    #[tokio::test]
+    async fn no_setting_is_too_large() {
+        let config = HttpConfig {
+            connect_timeout: Duration::MAX,
+            idle_timeout: Duration::MAX,
+            total_timeout: Duration::MAX,
+            max_retries: u32::MAX,
+            first_backoff: Duration::MAX,
+            max_backoff: Duration::MAX,
+            max_body_bytes: usize::MAX,
+            concurrency: usize::MAX,
+            ..HttpConfig::default()
+        };
+        let client = Client::new("h", 1, Duration::from_secs(1), &config).unwrap();
+        let server = wiremock::MockServer::start().await;
+        let body = vec![b' '; 3 << 20];
+        wiremock::Mock::given(wiremock::matchers::any())
+            .respond_with(wiremock::ResponseTemplate::new(200).set_body_bytes(body.clone()))
+            .mount(&server)
+            .await;
+        let request = Request::new("x", &server.uri(), "/", &[], None).unwrap();
+        let answer = client
+            .get(&request, |_| Verdict::Accept, &())
+            .await
+            .unwrap();
+        assert_eq!(answer.bytes.len(), body.len());
+        for attempt in [0, 1, 31, 32, u32::MAX] {
+            assert!(client.backoff(&request, attempt) <= LONGEST);
+        }
     }
 
     #[test]

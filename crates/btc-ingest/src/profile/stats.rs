@@ -2,16 +2,23 @@
 
 use crate::source::DayValue;
 use chrono::NaiveDate;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Where the values of a series lie.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Summary {
-    pub(super) min: f64,
-    pub(super) median: f64,
-    pub(super) mean: f64,
-    pub(super) max: f64,
-    pub(super) last: f64,
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The smallest value.
+    pub min: f64,
+    /// The median.
+    pub median: f64,
+    /// The arithmetic mean.
+    pub mean: f64,
+    /// The largest value.
+    pub max: f64,
+    /// The value of the last day.
+    pub last: f64,
 }
 
 impl Summary {
@@ -21,7 +28,7 @@ impl Summary {
         sorted.sort_by(f64::total_cmp);
         Some(Self {
             min: sorted[0],
-            median: quantile(&sorted, 0.5),
+            median: 0.5 * (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]),
             mean: mean(&sorted),
             max: sorted[sorted.len() - 1],
             last,
@@ -30,13 +37,19 @@ impl Summary {
 }
 
 /// How a series changes from one day to the next.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Moments {
-    pub(super) mean: f64,
-    pub(super) deviation: f64,
-    pub(super) skewness: f64,
-    pub(super) excess_kurtosis: f64,
-    pub(super) autocorrelation: f64,
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Moments {
+    /// The arithmetic mean.
+    pub mean: f64,
+    /// The standard deviation of the population.
+    pub deviation: f64,
+    /// The third standardised moment.
+    pub skewness: f64,
+    /// The fourth standardised moment less three.
+    pub excess_kurtosis: f64,
+    /// The correlation of each value with the one before.
+    pub autocorrelation: f64,
 }
 
 impl Moments {
@@ -69,13 +82,6 @@ impl Moments {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The value below which a part of the sorted values lies, linear between neighbours.
-pub(super) fn quantile(sorted: &[f64], part: f64) -> f64 {
-    let place = part * (sorted.len() - 1) as f64;
-    let below = sorted[place.floor() as usize];
-    below + (sorted[place.ceil() as usize] - below) * place.fract()
 }
 
 /// The logarithm of each day's value over that of the day before, where both are above zero.

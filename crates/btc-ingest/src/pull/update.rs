@@ -1,18 +1,44 @@
 //! What a pull changes, as it comes together.
 
-use super::fetch::Answers;
-use crate::alpha_vantage::{ALPHA_VANTAGE, DailyPrices};
-use crate::blockchain::{BLOCKCHAIN, BodyOrigin, ChartDays};
+use crate::blockchain::BLOCKCHAIN;
 use crate::clean::Rejected;
-use crate::error::Error;
-use crate::report::{PullConfig, PullReport, SeriesReport, SeriesStatus, SkippedSource};
-use crate::series::SeriesName;
-use crate::source::{DailySeries, DayValue};
+use crate::error::{Error, Result};
+use crate::fetched::{Answer, Fetched, Part};
+use crate::report::{PullReport, SeriesReport, SeriesStatus, SkippedSource};
+use crate::source::{DailySeries, DayValue, Source, SourceError, from_batch};
 use crate::store::{AnswerRecord, Commit, Manifest, SeriesRecord, Writer};
 use crate::validate;
 use chrono::{DateTime, NaiveDate, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// What came from one source.
+#[derive(Debug)]
+pub(super) struct Came {
+    source: String,
+    /// The charts that have a column because of it.
+    pub(super) charts: Vec<String>,
+    fetched: Fetched,
+}
+
+impl Came {
+    pub(super) fn new(source: &dyn Source, fetched: Fetched) -> Self {
+        Self {
+            source: source.name().to_owned(),
+            charts: super::charts_of(source),
+            fetched,
+        }
+    }
+}
+
+/// Up to which days values are taken.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    /// The first day whose values are left out, for it is not over.
+    pub(super) first_running: NaiveDate,
+    /// The first day that no value can be of.
+    pub(super) first_future: NaiveDate,
+}
 
 /// What a pull changes.
 #[derive(Debug)]
@@ -22,8 +48,8 @@ pub(super) struct Update {
     records: BTreeMap<String, SeriesRecord>,
     answers: Vec<AnswerRecord>,
     rejected: BTreeMap<String, Vec<Rejected>>,
-    skipped: Vec<SkippedSource>,
-    /// Warnings of which no event has told yet.
+    pub(super) skipped: Vec<SkippedSource>,
+    /// Warnings that no event has told of yet.
     pub(super) warnings: Vec<String>,
     told: Vec<String>,
 }
@@ -42,178 +68,123 @@ impl Update {
         }
     }
 
-    pub(super) fn skip(&mut self, source: SkippedSource) {
-        self.skipped.push(source);
-    }
-
-    /// Merges what the services said into the store.
-    pub(super) fn take(
-        &mut self,
-        answers: Answers,
-        store: &mut Writer,
-        config: &PullConfig,
-        first_running: NaiveDate,
-    ) {
-        if let Some((prices, body)) = answers.prices {
-            self.take_prices(prices, body, store, config, first_running);
-        }
-        for (chart, outcome) in answers.charts {
-            match outcome {
-                Ok(days) => self.take_chart(&chart, days, store, first_running),
-                Err(error) => self.leave_out(&chart, &error, store),
+    /// Merges what a source gave into what is stored.
+    pub(super) fn take(&mut self, came: Came, store: &mut Writer, bounds: &Bounds) -> Result<()> {
+        let source = came.source;
+        self.warnings.extend(came.fetched.notes);
+        // Prices of one day are judged together, whatever parts they came in.
+        let mut ready: Vec<(SeriesReport, Part, Vec<DailySeries>)> = Vec::new();
+        let mut failed = Vec::new();
+        for mut part in came.fetched.parts {
+            let report = SeriesReport {
+                source: source.clone(),
+                series: part.name.clone(),
+                averaged_days: part.averaged_days,
+                unordered_points: part.unordered_points,
+                ..SeriesReport::default()
+            };
+            let none = SourceError::from("taken");
+            match std::mem::replace(&mut part.values, Err(none)) {
+                Ok(batch) => ready.push((report, part, from_batch(&source, &batch)?)),
+                Err(error) => failed.push((report, Error::source(&source, error))),
             }
         }
-        self.check(store);
+        set_aside_unfit(bounds.first_future, &mut ready);
+        for (mut report, part, mut series) in ready {
+            for one in &mut series {
+                let before = one.values.len();
+                one.values.retain(|(day, _)| *day < bounds.first_running);
+                report.running_days = report.running_days.max(before - one.values.len());
+                let name = format!("{source}/{}", one.name);
+                let shown = shown(&source, &part.name);
+                self.warn_of_new_unit(&shown, &name, part.unit.as_deref(), store);
+                let record = SeriesRecord::fetched(part.unit.clone(), self.now);
+                self.records.insert(name, record);
+            }
+            let name = format!("{source}/{}", part.name);
+            if self.store(store, report, &series) > 0 {
+                let records = part.answers.iter();
+                self.answers
+                    .extend(records.map(|answer| answer.record(&name, self.now)));
+            }
+            self.rejected
+                .entry(source.clone())
+                .or_default()
+                .extend(part.rejected);
+        }
+        for (report, error) in failed {
+            self.leave_out(report, &error, store);
+        }
+        Ok(())
     }
 
-    fn take_prices(
-        &mut self,
-        mut prices: DailyPrices,
-        body: BodyOrigin,
-        store: &mut Writer,
-        config: &PullConfig,
-        first_running: NaiveDate,
-    ) {
-        prices.set_aside_later_than_refreshed();
-        prices.set_aside_later_than(self.now.date_naive());
-        if prices.dead_market_caps > 0 {
-            self.warnings.push(format!(
-                "Alpha Vantage's market capitalisation equals the volume on {} days; the column \
-                 is not used",
-                prices.dead_market_caps
-            ));
-        }
-        if prices.duplicates > 0 {
-            let problem = format!(
-                "Alpha Vantage gave {} days more than once; the first one counts",
-                prices.duplicates
-            );
-            self.warnings.push(problem);
-        }
-        let bars = prices.bars.len();
-        prices.bars.retain(|bar| bar.date < first_running);
-        let mut report = SeriesReport {
-            source: ALPHA_VANTAGE.to_owned(),
-            series: format!("BTC-{}", config.market),
-            running_days: bars - prices.bars.len(),
-            rejected: prices.rejected.len(),
-            ..SeriesReport::default()
+    fn leave_out(&mut self, mut report: SeriesReport, error: &Error, store: &Writer) {
+        report.status = match error.is_missing() {
+            true => SeriesStatus::Missing,
+            false => SeriesStatus::Failed,
         };
-        for DailySeries { name, values } in prices.series() {
-            let merged = store
-                .log_mut(ALPHA_VANTAGE, name.as_str())
-                .merge(&values, self.now);
-            // One row of the report stands for five columns.
-            report.new_rows = report.new_rows.max(merged.new);
-            report.changed_rows = report.changed_rows.max(merged.changed);
-            let record = self.record(None);
-            self.records
-                .insert(format!("{ALPHA_VANTAGE}/{name}"), record);
-        }
-        fill(
-            &mut report,
-            store.log(ALPHA_VANTAGE, "close").map(|log| log.latest()),
-        );
-        if report.new_rows + report.changed_rows > 0 {
-            report.status = SeriesStatus::Updated;
-            let series = format!("{ALPHA_VANTAGE}/{}", report.series);
-            self.answers.push(body.record(&series, self.now));
-        }
-        self.series.push(report);
-        self.reject(ALPHA_VANTAGE, prices.rejected);
-    }
-
-    fn take_chart(
-        &mut self,
-        chart: &str,
-        mut days: ChartDays,
-        store: &mut Writer,
-        first_running: NaiveDate,
-    ) {
-        days.set_aside_later_than(self.now.date_naive(), chart);
-        let total = days.values.len();
-        days.values.retain(|(day, _)| *day < first_running);
-        let report = SeriesReport {
-            source: BLOCKCHAIN.to_owned(),
-            series: chart.to_owned(),
-            running_days: total - days.values.len(),
-            averaged_days: days.averaged,
-            unordered_points: days.unordered,
-            rejected: days.rejected.len(),
-            ..SeriesReport::default()
-        };
-        let name = format!("{BLOCKCHAIN}/{}", SeriesName::of_chart(chart));
-        self.warn_of_new_unit(chart, &name, days.unit.as_deref(), store);
-        let record = self.record(days.unit);
-        self.records.insert(name, record);
-        if self.store(store, report, &days.values) > 0 {
-            let series = format!("{BLOCKCHAIN}/{chart}");
-            self.answers.extend(
-                days.bodies
-                    .iter()
-                    .map(|body| body.record(&series, self.now)),
-            );
-        }
-        self.reject(BLOCKCHAIN, days.rejected);
-    }
-
-    fn leave_out(&mut self, chart: &str, error: &Error, store: &Writer) {
-        let missing = matches!(
-            error,
-            Error::Status { status: 404, .. } | Error::NoData { .. }
-        );
-        let mut report = SeriesReport {
-            source: BLOCKCHAIN.to_owned(),
-            series: chart.to_owned(),
-            status: if missing {
-                SeriesStatus::Missing
-            } else {
-                SeriesStatus::Failed
-            },
-            ..SeriesReport::default()
-        };
-        fill(
-            &mut report,
-            store.log(BLOCKCHAIN, chart).map(|log| log.latest()),
-        );
+        let days = days_of(store, &report.source, [report.series.as_str()]);
+        fill(&mut report, &days);
         let kept = match report.rows {
             0 => "its column is empty",
             _ => "what was stored before stays",
         };
-        self.told
-            .push(format!("chart {chart} is left out: {error}; {kept}"));
+        self.told.push(format!(
+            "{} is left out: {}; {kept}",
+            shown(&report.source, &report.series),
+            error.with_causes()
+        ));
         self.series.push(report);
     }
 
-    fn warn_of_new_unit(&mut self, chart: &str, name: &str, unit: Option<&str>, store: &Writer) {
+    fn warn_of_new_unit(&mut self, shown: &str, name: &str, unit: Option<&str>, store: &Writer) {
         let manifest = store.manifest();
         let known = manifest.and_then(|manifest| manifest.series.get(name)?.unit.as_deref());
         if let (Some(known), Some(unit)) = (known, unit)
             && known != unit
         {
             self.warnings.push(format!(
-                "the unit of chart {chart} was {known:?} and is {unit:?} now; check its values"
+                "the unit of {shown} was {known:?} and is {unit:?} now; check its values"
             ));
         }
     }
 
-    /// Merges the values of one series and adds it to the report; returns the number of changes.
+    /// Merges the values of a part and adds it to the report; returns the number of changes.
     pub(super) fn store(
         &mut self,
         store: &mut Writer,
         mut report: SeriesReport,
-        values: &[DayValue],
+        series: &[DailySeries],
     ) -> usize {
-        let log = store.log_mut(&report.source, &report.series);
-        let merged = log.merge(values, self.now);
-        (report.new_rows, report.changed_rows) = (merged.new, merged.changed);
-        let changes = merged.new + merged.changed;
+        for one in series {
+            let log = store.log_mut(&report.source, one.name.as_str());
+            let merged = log.merge(&one.values, self.now);
+            // One line of the report stands for all columns of a part.
+            report.new_rows = report.new_rows.max(merged.new);
+            report.changed_rows = report.changed_rows.max(merged.changed);
+        }
+        let changes = report.new_rows + report.changed_rows;
         if changes > 0 {
             report.status = SeriesStatus::Updated;
         }
-        fill(&mut report, Some(log.latest()));
+        let names = series.iter().map(|one| one.name.as_str());
+        let days = days_of(store, &report.source, names);
+        fill(&mut report, &days);
         self.series.push(report);
         changes
+    }
+
+    /// Adds what was stored otherwise to the report.
+    pub(super) fn add(&mut self, report: SeriesReport) {
+        self.series.push(report);
+    }
+
+    /// Adds what was set aside of a source.
+    pub(super) fn reject(&mut self, source: &str, rejected: Vec<Rejected>) {
+        self.rejected
+            .entry(source.to_owned())
+            .or_default()
+            .extend(rejected);
     }
 
     /// Looks at what is stored now, and warns of what is odd.
@@ -225,21 +196,6 @@ impl Update {
                 crate::quarantine::FILE,
                 validate::count_reasons(rejected)
             ));
-        }
-    }
-
-    pub(super) fn reject(&mut self, source: &str, rejected: Vec<Rejected>) {
-        self.rejected
-            .entry(source.to_owned())
-            .or_default()
-            .extend(rejected);
-    }
-
-    fn record(&self, unit: Option<String>) -> SeriesRecord {
-        SeriesRecord {
-            unit,
-            fetched: Some(self.now),
-            ..SeriesRecord::default()
         }
     }
 
@@ -276,7 +232,17 @@ impl Update {
     }
 }
 
-impl BodyOrigin {
+impl SeriesRecord {
+    fn fetched(unit: Option<String>, now: DateTime<Utc>) -> Self {
+        Self {
+            unit,
+            fetched: Some(now),
+            ..Self::default()
+        }
+    }
+}
+
+impl Answer {
     fn record(&self, series: &str, fetched: DateTime<Utc>) -> AnswerRecord {
         AnswerRecord {
             series: series.to_owned(),
@@ -288,6 +254,25 @@ impl BodyOrigin {
     }
 }
 
+/// A part as people call it.
+fn shown(source: &str, part: &str) -> String {
+    match source {
+        BLOCKCHAIN => format!("chart {part}"),
+        _ => format!("{source}/{part}"),
+    }
+}
+
+/// The days on which any of the series has a value.
+fn days_of<'a>(
+    store: &Writer,
+    source: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> BTreeSet<NaiveDate> {
+    let logs = names.into_iter().filter_map(|name| store.log(source, name));
+    logs.flat_map(|log| log.latest().map(|(day, _): DayValue| day))
+        .collect()
+}
+
 impl PullReport {
     pub(super) fn complete(mut self, data_dir: &Path, manifest: &Manifest) -> Self {
         self.data_dir = data_dir.to_owned();
@@ -297,14 +282,30 @@ impl PullReport {
     }
 }
 
-fn fill(report: &mut SeriesReport, latest: Option<impl Iterator<Item = DayValue>>) {
-    for (day, _) in latest.into_iter().flatten() {
-        report.rows += 1;
-        report.first.get_or_insert(day);
-        report.last = Some(day);
-    }
+fn fill(report: &mut SeriesReport, days: &BTreeSet<NaiveDate>) {
+    report.rows = days.len();
+    (report.first, report.last) = (days.first().copied(), days.last().copied());
     if let (Some(first), Some(last)) = (report.first, report.last) {
         let span = usize::try_from((last - first).num_days()).unwrap_or_default() + 1;
         report.missing_days = span.saturating_sub(report.rows);
+    }
+}
+
+/// Moves values that are not fit for use to the rejected ones of their parts.
+fn set_aside_unfit(first_future: NaiveDate, ready: &mut [(SeriesReport, Part, Vec<DailySeries>)]) {
+    let counts: Vec<usize> = ready.iter().map(|(_, _, series)| series.len()).collect();
+    let mut all: Vec<DailySeries> = Vec::new();
+    for (_, _, series) in ready.iter_mut() {
+        all.append(series);
+    }
+    let rejected = validate::set_aside_unfit(&mut all, first_future);
+    let mut all = all.into_iter();
+    for ((report, part, series), count) in ready.iter_mut().zip(counts) {
+        series.extend(all.by_ref().take(count));
+        let of_part = rejected
+            .iter()
+            .filter(|one| series.iter().any(|series| series.name == *one.series));
+        part.rejected.extend(of_part.cloned());
+        report.rejected = part.rejected.len();
     }
 }

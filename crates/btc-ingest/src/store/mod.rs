@@ -1,6 +1,7 @@
 //! The data folder: raw values, processed tables and a manifest, as one state after another.
 
 mod answers;
+mod instants;
 mod layout;
 mod legacy;
 mod log;
@@ -12,11 +13,13 @@ mod writer;
 pub use answers::AnswerRecord;
 pub use manifest::{Manifest, SeriesRecord, TableRecord};
 pub use parquet::{read_parquet, write_parquet};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, rows_as_of};
 
+pub(crate) use instants::{InstantRow, folder as instants_folder};
 pub(crate) use log::{Logs, Revision, SeriesLog};
 pub(crate) use parquet::{
-    CREATED_TIMESTAMP, EVENT_TIMESTAMP, is_storable, nanos, timestamp_type, timestamps,
+    CREATED_TIMESTAMP, EVENT_TIMESTAMP, check_instant, is_storable, nanos, timestamp_type,
+    timestamps,
 };
 pub(crate) use writer::{Commit, Writer};
 

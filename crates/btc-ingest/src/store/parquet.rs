@@ -103,45 +103,37 @@ pub(crate) fn content_hash(batch: &RecordBatch) -> Result<String> {
         sum.update((field.name().len() as u64).to_le_bytes());
         sum.update(field.name());
         // The names of the types are written out here: those of a library may change.
-        let (name, value): (&str, Box<dyn Fn(usize, &mut Sha256) + '_>) = match field.data_type() {
+        match field.data_type() {
             DataType::Date32 => {
-                let values = column.as_primitive::<Date32Type>();
-                (
-                    "date",
-                    Box::new(|row, sum| sum.update(values.value(row).to_le_bytes())),
-                )
+                let values = column.as_primitive::<Date32Type>().iter();
+                add(&mut sum, "date", values, |value, sum| {
+                    sum.update(value.to_le_bytes())
+                });
             }
             DataType::Float64 => {
-                let values = column.as_primitive::<Float64Type>();
-                (
-                    "float64",
-                    Box::new(|row, sum| sum.update(values.value(row).to_bits().to_le_bytes())),
-                )
+                let values = column.as_primitive::<Float64Type>().iter();
+                add(&mut sum, "float64", values, |value, sum| {
+                    sum.update(value.to_bits().to_le_bytes());
+                });
             }
             DataType::UInt64 => {
-                let values = column.as_primitive::<UInt64Type>();
-                (
-                    "uint64",
-                    Box::new(|row, sum| sum.update(values.value(row).to_le_bytes())),
-                )
+                let values = column.as_primitive::<UInt64Type>().iter();
+                add(&mut sum, "uint64", values, |value, sum| {
+                    sum.update(value.to_le_bytes())
+                });
             }
             data_type if *data_type == timestamp_type() => {
-                let values = column.as_primitive::<TimestampNanosecondType>();
-                (
-                    "timestamp(ns, UTC)",
-                    Box::new(|row, sum| sum.update(values.value(row).to_le_bytes())),
-                )
+                let values = column.as_primitive::<TimestampNanosecondType>().iter();
+                add(&mut sum, "timestamp(ns, UTC)", values, |value, sum| {
+                    sum.update(value.to_le_bytes());
+                });
             }
             DataType::Utf8 => {
-                let values = column.as_string::<i32>();
-                (
-                    "utf8",
-                    Box::new(|row, sum| {
-                        let value = values.value(row);
-                        sum.update((value.len() as u64).to_le_bytes());
-                        sum.update(value);
-                    }),
-                )
+                let values = column.as_string::<i32>().iter();
+                add(&mut sum, "utf8", values, |value, sum| {
+                    sum.update((value.len() as u64).to_le_bytes());
+                    sum.update(value);
+                });
             }
             other => {
                 return Err(Error::config(format!(
@@ -149,16 +141,25 @@ pub(crate) fn content_hash(batch: &RecordBatch) -> Result<String> {
                     field.name()
                 )));
             }
-        };
-        sum.update(name);
-        for row in 0..batch.num_rows() {
-            sum.update([u8::from(column.is_valid(row))]);
-            if column.is_valid(row) {
-                value(row, &mut sum);
-            }
         }
     }
     Ok(sum.hex())
+}
+
+/// Adds the name of a type and values of it, each behind a byte that says whether there is one.
+fn add<T>(
+    sum: &mut Sha256,
+    name: &str,
+    values: impl Iterator<Item = Option<T>>,
+    value: impl Fn(T, &mut Sha256),
+) {
+    sum.update(name);
+    for one in values {
+        sum.update([u8::from(one.is_some())]);
+        if let Some(one) = one {
+            value(one, sum);
+        }
+    }
 }
 
 pub(crate) fn timestamp_type() -> DataType {

@@ -1,6 +1,7 @@
 //! Reading one state of a data folder.
 
 use super::answers::{self, AnswerRecord};
+use super::instants::{self, InstantTable};
 use super::layout::{self, Held, Place};
 use super::log::{Logs, Revision, SeriesLog};
 use super::manifest::{MANIFEST, Manifest};
@@ -9,12 +10,14 @@ use super::parquet::{
 };
 use super::{RAW, Revisions, Table};
 use crate::error::{Error, Result};
+use crate::misdated::Misdated;
 use crate::quarantine;
 use crate::series::SeriesName;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::TimestampNanosecondType;
-use std::collections::BTreeMap;
+use chrono::{DateTime, Utc};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// One state of a data folder, which no later write changes. It stays on the disk as long as this
@@ -78,35 +81,20 @@ impl Snapshot {
             return Err(Error::NotPulled { path: folder });
         };
         let batch = concat_batches(&first.schema(), &batches)?;
-        let instant = match revisions {
-            Revisions::All => return Ok(batch),
-            Revisions::Latest => i64::MAX,
-            Revisions::AsOf(instant) => nanos(instant),
-        };
-        let broken = || Error::invalid(&folder, "it is not a processed table");
-        let timestamps = |name: &str| {
-            let column = batch
-                .column_by_name(name)
-                .filter(|c| *c.data_type() == timestamp_type());
-            Ok::<_, Error>(
-                column
-                    .ok_or_else(broken)?
-                    .as_primitive::<TimestampNanosecondType>(),
-            )
-        };
-        let (known, created) = (timestamps(EVENT_TIMESTAMP)?, timestamps(CREATED_TIMESTAMP)?);
-        let visible = |row: usize| known.value(row) <= instant && created.value(row) <= instant;
-        // Rows of a day follow each other in the order of fetching: the last visible one counts.
-        let wanted: BooleanArray = (0..batch.num_rows())
-            .map(|row| {
-                let next = row + 1;
-                let replaced = next < batch.num_rows()
-                    && known.value(next) == known.value(row)
-                    && visible(next);
-                Some(visible(row) && !replaced)
-            })
-            .collect();
-        Ok(filter_record_batch(&batch, &wanted)?)
+        match revisions {
+            Revisions::All => Ok(batch),
+            Revisions::Latest => visible_rows(&batch, i64::MAX, &folder),
+            Revisions::AsOf(instant) => visible_rows(&batch, nanos(instant), &folder),
+        }
+    }
+
+    /// The stretches of days in which two sources of one quantity are a day apart.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn misdated(&self) -> Result<Vec<Misdated>> {
+        Ok(crate::misdated::find(&self.logs()?))
     }
 
     /// The answers that brought new or changed values, in the order of fetching.
@@ -152,6 +140,22 @@ impl Snapshot {
             .into_iter()
             .map(|(source, series)| (source, series.into_iter().map(log).collect()))
             .collect())
+    }
+
+    /// The values of a source at instants; none if it has no such.
+    pub(crate) fn instants(&self, source: &str) -> Result<InstantTable> {
+        let names = self.manifest.tables.keys();
+        let batches: Vec<RecordBatch> = names
+            .filter(|name| instants::source_of(name) == Some(source))
+            .map(|name| self.table(name))
+            .collect::<Result<_>>()?;
+        InstantTable::from_batches(&self.root.join(instants::folder(source)), &batches)
+    }
+
+    /// The sources with values at instants.
+    pub(crate) fn sources_of_instants(&self) -> BTreeSet<&str> {
+        let names = self.manifest.tables.keys();
+        names.filter_map(|name| instants::source_of(name)).collect()
     }
 
     /// The values of a source that were set aside.
@@ -206,4 +210,41 @@ fn source_of_year(name: &str) -> Option<&str> {
     let (source, file) = name.strip_prefix(RAW)?.strip_prefix('/')?.split_once('/')?;
     let year = file.strip_suffix(".parquet")?;
     (!year.is_empty() && year.chars().all(|c| c.is_ascii_digit())).then_some(source)
+}
+
+/// Returns one row per day of a table that was read with [`Revisions::All`], as it was known at
+/// `instant`: what a read of [`Revisions::AsOf`] returns, without reading again.
+///
+/// # Errors
+///
+/// Fails if `all` is not such a table.
+pub fn rows_as_of(all: &RecordBatch, instant: DateTime<Utc>) -> Result<RecordBatch> {
+    visible_rows(all, nanos(instant), Path::new("the table"))
+}
+
+/// The rows that count at an instant, in nanoseconds since 1970.
+fn visible_rows(batch: &RecordBatch, instant: i64, origin: &Path) -> Result<RecordBatch> {
+    let broken = || Error::invalid(origin, "it is not a processed table");
+    let timestamps = |name: &str| {
+        let column = batch
+            .column_by_name(name)
+            .filter(|c| *c.data_type() == timestamp_type());
+        Ok::<_, Error>(
+            column
+                .ok_or_else(broken)?
+                .as_primitive::<TimestampNanosecondType>(),
+        )
+    };
+    let (known, created) = (timestamps(EVENT_TIMESTAMP)?, timestamps(CREATED_TIMESTAMP)?);
+    let visible = |row: usize| known.value(row) <= instant && created.value(row) <= instant;
+    // Rows of a day follow each other in the order of fetching: the last visible one counts.
+    let wanted: BooleanArray = (0..batch.num_rows())
+        .map(|row| {
+            let next = row + 1;
+            let replaced =
+                next < batch.num_rows() && known.value(next) == known.value(row) && visible(next);
+            Some(visible(row) && !replaced)
+        })
+        .collect();
+    Ok(filter_record_batch(batch, &wanted)?)
 }

@@ -1,6 +1,7 @@
 //! Writing the next state of a data folder.
 
 use super::answers::{self, AnswerRecord};
+use super::instants::{self, InstantTable};
 use super::layout::{self, Draft};
 use super::log::{Logs, SeriesLog};
 use super::manifest::{FORMAT_VERSION, MANIFEST, Manifest, SeriesRecord, TableRecord};
@@ -25,6 +26,8 @@ pub(crate) struct Writer {
     /// The state that is there.
     before: Option<Snapshot>,
     pub(crate) logs: Logs,
+    /// Tables of values at instants that this state changes, by source.
+    instants: BTreeMap<String, InstantTable>,
     _lock: Lock,
 }
 
@@ -67,6 +70,7 @@ impl Writer {
             root: root.to_owned(),
             before,
             logs,
+            instants: BTreeMap::new(),
             _lock: lock,
         })
     }
@@ -88,6 +92,18 @@ impl Writer {
             .or_default()
     }
 
+    /// The values of a source at instants, to be changed.
+    pub(crate) fn instants_mut(&mut self, source: &str) -> Result<&mut InstantTable> {
+        let table = match self.instants.remove(source) {
+            Some(table) => table,
+            None => match &self.before {
+                Some(before) => before.instants(source)?,
+                None => InstantTable::default(),
+            },
+        };
+        Ok(self.instants.entry(source.to_owned()).or_insert(table))
+    }
+
     /// Writes all values and the tables made of them as the next state.
     pub(crate) fn commit(self, commit: Commit) -> Result<Manifest> {
         parquet::check_instant(commit.now)?;
@@ -100,6 +116,12 @@ impl Writer {
             for (year, part) in parquet::by_year(&batch)? {
                 let path = format!("{}/{year}.parquet", table.folder());
                 files.insert(path, (part, "all".to_owned()));
+            }
+        }
+        for (source, table) in &self.instants {
+            for (year, part) in table.to_batches()? {
+                let path = format!("{}/{year}.parquet", instants::folder(source));
+                files.insert(path, (part, source.clone()));
             }
         }
 
@@ -137,8 +159,11 @@ impl Writer {
         let mut known: BTreeSet<&str> = BTreeSet::new();
         for (path, record) in self.manifest().into_iter().flat_map(|m| &m.tables) {
             known.insert(path);
-            // What was set aside once and where values came from stays.
-            let stays = path.ends_with(quarantine::FILE) || answers::is_table(path);
+            // What was set aside once and where values came from stays, and values at instants
+            // that get nothing new.
+            let stays = path.ends_with(quarantine::FILE)
+                || answers::is_table(path)
+                || instants::source_of(path).is_some();
             if stays && old.is_some() && !tables.contains_key(path) {
                 draft.keep(path)?;
                 tables.insert(path.clone(), record.clone());

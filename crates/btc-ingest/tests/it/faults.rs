@@ -441,11 +441,10 @@ async fn a_huge_body_without_a_length_is_refused_when_it_has_grown_too_large() {
 
 #[tokio::test]
 async fn no_server_is_a_failure_of_the_connection() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
     let folder = tempfile::tempdir().unwrap();
-    let error = pull_charts(&url, folder.path()).await.unwrap_err();
+    let error = pull_charts(btc_testing::NO_SERVER, folder.path())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Transport { .. }), "{error:?}");
 }
 

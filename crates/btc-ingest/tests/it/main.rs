@@ -4,9 +4,11 @@
 
 mod faults;
 mod files;
+mod imports;
 mod kill;
 mod properties;
 mod pulls;
 mod real_bodies;
 mod service;
 mod snapshots;
+mod sources;

@@ -6,8 +6,8 @@ use btc_ingest::arrow::datatypes::{
     DataType, Date32Type, Field, Float64Type, Schema, SchemaRef, TimestampNanosecondType,
 };
 use btc_ingest::{
-    Result, Revisions, Source, Table, alpha_vantage, blockchain, pull_source, read_parquet,
-    read_table, write_parquet,
+    Fetched, Revisions, Source, SourceError, Table, Window, alpha_vantage, blockchain, pull_source,
+    read_parquet, read_table, write_parquet,
 };
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ struct Fixed(BTreeMap<u8, (Option<f64>, Option<f64>)>);
 
 const FIRST: &str = "2021-12-01";
 
-#[async_trait::async_trait]
+#[btc_ingest::async_trait]
 impl Source for Fixed {
     fn name(&self) -> &str {
         "fixed"
@@ -35,7 +35,8 @@ impl Source for Fixed {
         ]))
     }
 
-    async fn fetch(&self, days: RangeInclusive<NaiveDate>) -> Result<RecordBatch> {
+    async fn fetch(&self, window: &Window<'_>) -> Result<Fetched, SourceError> {
+        let days = window.days("close");
         let date = |offset: u8| day(FIRST) + Days::new(offset.into());
         let rows: Vec<_> = self
             .0
@@ -51,7 +52,7 @@ impl Source for Fixed {
             Arc::new(rows.iter().map(|(_, row)| row.0).collect::<Float64Array>()),
             Arc::new(rows.iter().map(|(_, row)| row.1).collect::<Float64Array>()),
         ];
-        Ok(RecordBatch::try_new(self.schema(), columns)?)
+        Ok(RecordBatch::try_new(self.schema(), columns)?.into())
     }
 }
 

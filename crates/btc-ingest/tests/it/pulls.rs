@@ -5,8 +5,8 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Float64Type, TimestampNanosecondType};
 use btc_ingest::{
     AlphaVantage, ApiKey, BlockchainCharts, ChartFormat, DEFAULT_CHARTS, Error, HttpConfig,
-    Progress, ProgressEvent, Revisions, SeriesStatus, Source, Table, arrow, last_complete_day,
-    pull, pull_sample, read_table,
+    Progress, ProgressEvent, Revisions, SeriesStatus, Source, Table, Window, arrow,
+    last_complete_day, pull, pull_sample, read_table,
 };
 use chrono::{DateTime, Days, NaiveDate};
 use std::path::Path;
@@ -307,7 +307,9 @@ async fn a_source_works_alone() {
     let http = crate::service::fast();
     let charts = BlockchainCharts::new(&service.url(), &["hash-rate".into()], &http).unwrap();
     let days = day("2021-02-01")..=day("2022-05-30");
-    let batch = charts.fetch(days.clone()).await.unwrap();
+    let window = |days| Window::of(days, noon(day("2022-06-01")));
+    let fetched = charts.fetch(&window(days.clone())).await.unwrap();
+    let batch = fetched.into_batch().unwrap();
     assert_eq!(batch.schema(), charts.schema());
     assert_eq!(batch.num_rows(), 484);
     assert_eq!(
@@ -318,25 +320,27 @@ async fn a_source_works_alone() {
     let csv = BlockchainCharts::new(&service.url(), &["hash-rate".into()], &http).unwrap();
     let csv = csv.with_format(ChartFormat::Csv);
     assert_eq!(
-        csv.fetch(days.clone()).await.unwrap(),
+        csv.fetch(&window(days.clone()))
+            .await
+            .unwrap()
+            .into_batch()
+            .unwrap(),
         batch,
         "CSV holds the same values"
     );
     let whole = charts
-        .fetch(day("2009-01-03")..=day("2022-05-30"))
+        .fetch(&window(day("2009-01-03")..=day("2022-05-30")))
         .await
+        .unwrap()
+        .into_batch()
         .unwrap();
     assert_eq!(whole.slice(31, 484), batch, "the parts are the whole");
 
     let key = ApiKey::new("k").unwrap();
     let source = AlphaVantage::new(&service.url(), key, "USD", &http).unwrap();
-    let batch = source.fetch(days).await.unwrap();
-    assert_eq!(batch.num_rows(), 484);
-    let running = source
-        .fetch(day("2022-06-01")..=day("2022-06-01"))
-        .await
-        .unwrap();
-    assert_eq!(running.num_rows(), 0);
+    let fetched = source.fetch(&window(days)).await.unwrap();
+    assert_eq!(fetched.running_day, Some(day("2022-06-01")));
+    assert_eq!(fetched.into_batch().unwrap().num_rows(), 484);
 }
 
 #[tokio::test]

@@ -4,24 +4,23 @@ use crate::service::{contents, day, noon};
 use btc_ingest::arrow::array::{ArrayRef, AsArray, Date32Array, Float64Array, RecordBatch};
 use btc_ingest::arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use btc_ingest::{
-    DataFolder, Error, FileProblemKind, Result, Revisions, Snapshot, Source, Table, pull_source,
-    read_parquet, read_table, verify,
+    DataFolder, Error, Fetched, FileProblemKind, Revisions, Snapshot, Source, SourceError, Table,
+    Window, pull_source, read_parquet, read_table, verify,
 };
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use std::fs;
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const DAYS: i32 = 40;
+const DAYS: i32 = 24;
 
 /// A source whose every value is the same number.
 #[derive(Debug)]
 struct Constant(f64);
 
-#[async_trait::async_trait]
+#[btc_ingest::async_trait]
 impl Source for Constant {
     fn name(&self) -> &str {
         "constant"
@@ -35,12 +34,12 @@ impl Source for Constant {
         ]))
     }
 
-    async fn fetch(&self, _: RangeInclusive<NaiveDate>) -> Result<RecordBatch> {
+    async fn fetch(&self, _: &Window<'_>) -> Result<Fetched, SourceError> {
         // From December 2020 on, so that two years have tables.
         let days = Date32Array::from_iter_values(18_610..18_610 + DAYS);
         let values: ArrayRef = Arc::new(Float64Array::from(vec![self.0; DAYS as usize]));
         let columns = vec![Arc::new(days) as ArrayRef, Arc::clone(&values), values];
-        Ok(RecordBatch::try_new(self.schema(), columns)?)
+        Ok(RecordBatch::try_new(self.schema(), columns)?.into())
     }
 }
 
@@ -377,4 +376,4 @@ fn the_fingerprint_is_of_values_and_the_same_everywhere() {
     assert_eq!(hash(one.path()), FINGERPRINT);
 }
 
-const FINGERPRINT: &str = "2d8310f6a85ceaba7d37bdf5145304c67ca93c54cfaea88482ead7939632f8c5";
+const FINGERPRINT: &str = "528c1c7415e3878b84a9ed5e3e85bcbdde897c98f57f9474a10bb222757933d9";

@@ -168,7 +168,29 @@ pub(super) fn train_where(
         calibrated.map_err(|error| named.error(error))?;
         forecasters.push(forecaster);
     }
+    share_scores(&mut forecasters);
     Ok(forecasters)
+}
+
+/// Gives series that are too short for scores of their own those of all others, which are in
+/// units of what each series' changes are expected to be.
+fn share_scores(forecasters: &mut [Forecaster]) {
+    let mut pooled: Vec<Vec<f64>> = Vec::new();
+    for forecaster in &*forecasters {
+        for (step, own) in forecaster.manifest.conformal().enumerate() {
+            pooled.resize_with(pooled.len().max(step + 1), Vec::new);
+            pooled[step].extend(own.scores());
+        }
+    }
+    for forecaster in forecasters {
+        let shared = forecaster.manifest.conformal().zip(&pooled);
+        let shared = shared.map(|(own, pooled)| match own.scores() {
+            [] => Conformal::new(own.scale, pooled.clone()),
+            _ => own.clone(),
+        });
+        let shared: Vec<Conformal> = shared.collect();
+        forecaster.manifest.set_conformal(shared);
+    }
 }
 
 /// The figures of the best epoch, whose weights are kept.

@@ -13,6 +13,7 @@ use crate::bundle::NewerFields;
 use crate::forecast::interval::{Conformal, Spread};
 use crate::forecast::{Forecast, Quantiles, Step};
 use crate::network::NetworkConfig;
+use crate::nn::kernels::numbers;
 use crate::nn::layers::Mode;
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
@@ -74,6 +75,11 @@ impl Manifest {
         earlier
             .map(|step| (&step.target, &step.conformal))
             .chain([(&self.target, &self.conformal)])
+    }
+
+    /// The scores of each step, nearest first.
+    pub(crate) fn conformal(&self) -> impl Iterator<Item = &Conformal> {
+        self.steps().map(|(_, conformal)| conformal)
     }
 
     /// Sets the scores of each step, nearest first.
@@ -341,7 +347,7 @@ impl Forecaster {
     fn output(&self, series: &Series, end: usize) -> Result<Vec<f32>> {
         let x = series.windows(&[end], self.timesteps(), &self.device)?;
         let output = self.network.forward(&x, &mut Mode::Evaluate)?;
-        Ok(output.flatten_all()?.to_vec1()?)
+        Ok(numbers(&output)?)
     }
 
     /// The values forecast from row `end`, step by step.

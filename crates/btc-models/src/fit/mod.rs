@@ -29,6 +29,7 @@ use resident::Resident;
 use windows::{End, Ends, PanelSeries, Windows};
 
 use crate::network::NetworkConfig;
+use crate::nn::kernels::{numbers, with_slope};
 use crate::nn::layers::Mode;
 use crate::nn::network::Network;
 use crate::nn::optimizer::Trainer;
@@ -191,15 +192,12 @@ impl Training<'_> {
                 let ends: Vec<End> = chosen.iter().map(|at| ends.train[*at]).collect();
                 let (x, targets) = self.windows.batch(&ends)?;
                 let output = self.network.forward(&x, &mut Mode::Train(&mut dropping))?;
-                let values: Vec<f32> = output.flatten_all()?.to_vec1()?;
-                let (loss, slope) = self.loss.evaluate(&values, &targets);
+                let (loss, slope) = self.loss.evaluate(&numbers(&output)?, &targets);
                 if !loss.is_finite() {
                     return Err(Error::Diverged { epoch });
                 }
                 sum += loss * ends.len() as f64;
-                // A product whose gradient with respect to the output is the loss's.
-                let slope = Tensor::from_vec(slope, output.shape(), self.windows.device)?;
-                let gradients = output.mul(&slope)?.sum_all()?.backward()?;
+                let gradients = with_slope(&output, slope)?.backward()?;
                 let progress = TrainingProgress::new(epoch * batches + batch, steps, &history);
                 let rate = config.schedule.rate(config.lr, &progress);
                 trainer.step(&gradients, rate, config.clip_norm)?;
@@ -265,7 +263,7 @@ impl Training<'_> {
                 None => windows.batch(ends)?,
             };
             let output = self.network.forward(&x, &mut Mode::Evaluate)?;
-            let outputs: Vec<f32> = output.flatten_all()?.to_vec1()?;
+            let outputs = numbers(&output)?;
             loss += self.loss.evaluate(&outputs, &targets).0 * ends.len() as f64;
             let mut outputs = outputs.chunks(self.loss.outputs());
             for &End { part, row } in ends {

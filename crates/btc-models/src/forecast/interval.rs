@@ -77,6 +77,11 @@ impl Conformal {
         Self { scale, scores }
     }
 
+    /// The scores, increasing.
+    pub(crate) fn scores(&self) -> &[f64] {
+        &self.scores
+    }
+
     pub(crate) fn is_valid(&self) -> bool {
         self.scores.is_sorted()
             && self

@@ -70,8 +70,8 @@ struct Cnn {
 
 impl Network for Cnn {
     fn forward(&self, x: &Tensor, _: &mut Mode<'_>) -> Result<Tensor> {
-        let y = self.activation.apply(&self.convolution.forward(x)?)?;
-        self.head.forward(&y.flatten_from(1)?)
+        let y = self.convolution.activated(x, self.activation)?;
+        self.head.forward_flat(&y)
     }
 
     #[cfg(feature = "onnx")]

@@ -67,7 +67,7 @@ impl Network for EncoderDecoder {
             .broadcast_as((batch, self.timesteps, units))?
             .contiguous()?;
         let states = self.decoder.forward(&repeated, Output::Sequence)?;
-        self.head.forward(&states.flatten_from(1)?)
+        self.head.forward_flat(&states)
     }
 
     #[cfg(feature = "onnx")]

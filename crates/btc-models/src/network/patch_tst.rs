@@ -212,7 +212,7 @@ impl Network for PatchTst {
                 .forward(&dropout(&inner, self.dropout, mode)?)?;
             x = (x + dropout(&inner, self.dropout, mode)?)?;
         }
-        self.head.forward(&self.norm.forward(&x)?.flatten_from(1)?)
+        self.head.forward_flat(&self.norm.forward(&x)?)
     }
 
     #[cfg(feature = "onnx")]

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::nn::layers::{Linear, Map, Mode, Output, Recurrent, dropout, map};
+use crate::nn::layers::{Linear, Map, Mode, Output, Recurrent};
 use crate::nn::network::Network;
 #[cfg(feature = "onnx")]
 use crate::onnx::{Graph, Value};
@@ -19,8 +19,9 @@ pub(super) struct RecurrentHead {
 impl Network for RecurrentHead {
     fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let h = self.recurrent.forward(x, Output::Last)?;
-        let h = map(&h, Map::LeakyRelu(self.negative_slope))?;
-        self.head.forward(&dropout(&h, self.dropout, mode)?)
+        let function = Map::LeakyRelu(self.negative_slope);
+        self.head
+            .forward_dropped(&h, function, self.dropout, mode)
     }
 
     #[cfg(feature = "onnx")]

@@ -113,7 +113,7 @@ impl Network for Tcn {
         for block in &self.blocks {
             let mut y = x.clone();
             for convolution in &block.convolutions {
-                y = self.activation.apply(&convolution.forward(&y)?)?;
+                y = convolution.activated(&y, self.activation)?;
                 y = dropout(&y, self.dropout, mode)?;
             }
             let residual = match &block.residual {

@@ -14,7 +14,7 @@ pub(crate) enum Channel {
     /// The value that a column known ahead has `step` steps later.
     Ahead {
         /// The column, and what is made of it.
-        feature: Feature,
+        feature: Box<Feature>,
         /// Steps from the row to the value.
         step: usize,
     },
@@ -69,7 +69,7 @@ impl Channel {
                 .iter()
                 .map(|part| known(part, name, &transform, config));
             let known: Vec<f64> = known.flatten().collect();
-            let feature = Feature::fit(name, transform, &known, config);
+            let feature = Box::new(Feature::fit(name, transform, &known, config));
             channels.extend(steps.clone().map(|step| Self::Ahead {
                 feature: feature.clone(),
                 step,
@@ -112,7 +112,7 @@ impl Channel {
                 let transform = feature.transform.clone();
                 let known = known(part, &feature.name, &transform, config);
                 Self::Ahead {
-                    feature: Feature::fit(&feature.name, transform, &known, config),
+                    feature: Box::new(Feature::fit(&feature.name, transform, &known, config)),
                     step: *step,
                 }
             }

@@ -214,7 +214,7 @@ impl Preprocessor {
             }
             let constant = match scaling {
                 PanelScaling::Shared => is_constant(columns.iter().flatten()),
-                PanelScaling::PerSeries => columns.iter().all(|values| is_constant(values)),
+                PanelScaling::PerSeries => columns.iter().all(is_constant),
             };
             if !is_target && constant {
                 unused.push((name.clone(), Unused::Constant));

@@ -130,10 +130,30 @@ fn what_is_wrong_with_one_series_names_it() {
         "{short}"
     );
     // It begins when training is over.
-    let late = fit(walk(2, 80, 30, 1.0));
+    let late = fit(walk(2, 88, 16, 1.0));
     assert!(matches!(late, Error::SeriesTooShort { .. }), "{late}");
     let negative = fit(walk(2, 0, 90, -1.0));
     assert!(matches!(negative, Error::NotPositive { .. }), "{negative}");
+}
+
+/// The first rows of a series tell nothing of its errors, and a young one has no others.
+#[test]
+fn a_young_series_has_the_intervals_of_the_others() {
+    let panel = Panel::new([
+        ("old", walk(1, 0, 120, 1.0)),
+        ("young", walk(2, 85, 35, 9.0)),
+    ]);
+    let panel = panel.unwrap();
+    let config = TrainConfig::default().with_epochs(1).with_steps(2);
+    let forecasts = trained(&panel, &config).forecast(&panel).unwrap();
+    for (name, forecast) in forecasts {
+        for step in forecast.steps() {
+            let intervals = step.quantiles.intervals();
+            assert!(!intervals.is_empty(), "{name}");
+            let around = |i: &btc_models::Interval| i.low < step.point && step.point < i.high;
+            assert!(intervals.iter().all(around), "{name}: {intervals:?}");
+        }
+    }
 }
 
 /// Each series goes on in its own way, and only what never changes says in which.

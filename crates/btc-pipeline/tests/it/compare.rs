@@ -268,6 +268,21 @@ fn no_column_vanishes() {
     predict(&client, &PredictConfig::new("model"), &wide).unwrap();
 }
 
+/// The MAE relative to naive of ten origins, of which those before `split` have the older fit.
+fn relative(
+    [older, newer]: [Forecaster; 2],
+    frame: &btc_models::SeriesFrame,
+    first: usize,
+    split: usize,
+) -> f64 {
+    let end = first + 10;
+    let mut made = older.forecast_at(frame, first..split).unwrap();
+    made.extend(newer.forecast_at(frame, split..end).unwrap());
+    let points: Vec<f64> = made.iter().map(|forecast| forecast.point()).collect();
+    let close = frame.target();
+    metrics::relative_mae(&close[first + 1..=end], &points, &close[first..end])
+}
+
 #[test]
 fn each_block_is_forecast_by_a_fit_on_the_rows_before_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -289,20 +304,12 @@ fn each_block_is_forecast_by_a_fit_on_the_rows_before_it() {
     let known = |row: usize| frame.series.known_at()[row];
     assert_eq!(older.training_range().end, known(first));
     assert_eq!(newer.training_range().end, known(first + 5));
-    let relative = |frame: &btc_models::SeriesFrame, first: usize, split: usize, end: usize| {
-        let mut made = older.forecast_at(frame, first..split).unwrap();
-        made.extend(newer.forecast_at(frame, split..end).unwrap());
-        let points: Vec<f64> = made.iter().map(|forecast| forecast.point()).collect();
-        let close = frame.target();
-        metrics::relative_mae(&close[first + 1..=end], &points, &close[first..end])
-    };
     assert_eq!(
         outcome.relative_mae,
-        relative(&frame.series, first, first + 5, first + 10)
+        relative([older, newer], &frame.series, first, first + 5)
     );
 
-    // Three days earlier in the table the window begins before the newest fit ended... and three
-    // days later each origin has the newest fit of its time.
+    // Of a trial that is judged anew three days later, each origin has the newest fit of its time.
     let shorter = series(&table.slice(0, table.num_rows() - 3));
     let early: Arc<dyn Storage> = Arc::new(InMemoryStorage::new());
     let client = TrackingClient::in_memory(&project.artifacts()).unwrap();
@@ -313,14 +320,16 @@ fn each_block_is_forecast_by_a_fit_on_the_rows_before_it() {
     };
     let outcome = run_search(&client, early, &frame, &later).unwrap();
     assert_eq!(outcome.judged_anew, 1);
-    if outcome.best_trial == 0 {
-        let (older, newer) = (
-            bundle(&client, "0", &format!("{FOLDS}/0")),
-            bundle(&client, "0", BUNDLE),
-        );
-        assert_eq!(newer.training_range().end, known(first + 2));
-        assert_eq!(older.training_range().end, known(first - 3));
-    }
+    let fits = |trial: &str| {
+        [format!("{FOLDS}/0"), BUNDLE.to_owned()].map(|path| bundle(&client, trial, &path))
+    };
+    let ends = |trial: &str| fits(trial).map(|fit| fit.training_range().end);
+    assert_eq!(ends("0"), [known(first - 3), known(first + 2)]);
+    assert_eq!(ends("1"), [known(first), known(first + 5)]);
+    let error = |trial: &str, split: usize| relative(fits(trial), &frame.series, first, split);
+    let errors = [error("0", first + 2), error("1", first + 5)];
+    assert_eq!(outcome.relative_mae, errors[outcome.best_trial]);
+    assert!(outcome.relative_mae <= errors[1 - outcome.best_trial]);
 }
 
 /// The table without some rows.
@@ -421,6 +430,11 @@ fn every_network_reports_its_error_relative_to_naive_to_the_pruner() {
             (reported - measured).abs() < 1e-6,
             "{model_type}: {reported} {measured}"
         );
+        // The network's own loss is another number.
+        let run = trial.system_attrs["mlflow_run_id"].as_str().unwrap();
+        let losses = client.metric_history(run, "val_loss").unwrap();
+        let loss = losses.iter().find(|loss| loss.step == best as i64).unwrap();
+        assert!((reported - loss.value).abs() > 1e-3, "{model_type}");
     }
 }
 

@@ -12,13 +12,12 @@ use btc_pipeline::{
     frequency_of, with_frequency,
 };
 use btc_track::TrackingClient;
-use btc_tune::InMemoryStorage;
 use chrono::{DateTime, Datelike, TimeDelta, Utc, Weekday};
 
 use crate::{project, table};
 
 /// A column `load` with a value at each of the instants.
-fn loads(instants: &[DateTime<Utc>]) -> RecordBatch {
+pub(crate) fn loads(instants: &[DateTime<Utc>]) -> RecordBatch {
     let times = instants.iter().map(DateTime::timestamp);
     let load = (0..instants.len()).map(|row| 50.0 + (row * 37 % 11) as f64);
     let columns: [(&str, ArrayRef); 2] = [
@@ -31,7 +30,7 @@ fn loads(instants: &[DateTime<Utc>]) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
-fn steps(rows: i64, step: TimeDelta) -> Vec<DateTime<Utc>> {
+pub(crate) fn steps(rows: i64, step: TimeDelta) -> Vec<DateTime<Utc>> {
     let start: DateTime<Utc> = "2024-01-01T00:00:00Z".parse().unwrap();
     let step = i32::try_from(step.num_seconds()).unwrap();
     (0..rows)
@@ -43,8 +42,7 @@ fn steps(rows: i64, step: TimeDelta) -> Vec<DateTime<Utc>> {
 fn workflow(folder: &std::path::Path, table: RecordBatch) -> Workflow {
     let source = TableFn::new(move || Ok(table.clone()));
     let client = TrackingClient::in_memory(folder).unwrap();
-    let mut workflow = Workflow::new("load", source, client, Arc::new(InMemoryStorage::new()))
-        .with_target_column("load");
+    let mut workflow = Workflow::new("load", source, client).with_target_column("load");
     workflow.search.space = Arc::new(SearchSpace {
         model_types: vec![ModelType::NLinear],
         timesteps: Some(6),
@@ -65,7 +63,7 @@ fn predicted(
     workflow.register(whole)?;
     let kept: BooleanArray = (0..whole.num_rows()).map(|row| Some(keep(row))).collect();
     let part = arrow::compute::filter_record_batch(whole, &kept).unwrap();
-    workflow.predict(&part, None)
+    workflow.predict(&part)
 }
 
 #[test]
@@ -122,7 +120,7 @@ fn a_workflow_takes_the_frequency_that_it_is_given() {
         Frequency::days(1)
     );
     // The version was trained on business days.
-    let error = given.predict(&whole, None).unwrap_err();
+    let error = given.predict(&whole).unwrap_err();
     assert!(
         matches!(
             error,
@@ -169,14 +167,14 @@ fn an_hour_that_is_missing_is_named_as_an_hour() {
     let steps: Vec<i64> = [one, two]
         .iter()
         .map(|table| {
-            let id = workflow.predict(table, None).unwrap().run_id;
+            let id = workflow.predict(table).unwrap().run_id;
             let history = workflow.client().metric_history(&id, "forecast").unwrap();
             history[0].step
         })
         .collect();
     assert_eq!(steps[1], steps[0] + 1);
 
-    workflow.refuse_holes = true;
+    workflow.predict.refuse_holes = true;
     let gap = arrow::compute::filter_record_batch(
         &whole,
         &(0..400)
@@ -185,7 +183,7 @@ fn an_hour_that_is_missing_is_named_as_an_hour() {
     )
     .unwrap();
     assert!(matches!(
-        workflow.predict(&gap, None).unwrap_err(),
+        workflow.predict(&gap).unwrap_err(),
         Error::Holes { missing } if missing == [hours[398]]
     ));
 }

@@ -8,7 +8,7 @@ use btc_pipeline::{
     Error, Event, Observer, SearchConfig, SearchOutcome, StudyConfig, TrainingFrame, open_study,
     search,
 };
-use btc_track::{RunQuery, RunStatus, TrackingClient};
+use btc_track::{ActiveRun, RunQuery, RunSpec, RunStatus, TrackingClient};
 use btc_tune::{InMemoryStorage, Storage, TrialState};
 
 use crate::{config, project, series, table};
@@ -152,4 +152,56 @@ fn a_search_interrupted_before_a_trial_completed_says_so() {
         Err(Error::Interrupted)
     ));
     assert!(setting.complete().is_empty());
+}
+
+#[test]
+fn runs_of_trials_that_ended_without_them_are_ended_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path());
+    let setting = Setting {
+        client: TrackingClient::in_memory(folder.path()).unwrap(),
+        storage: Arc::new(InMemoryStorage::new()),
+        frame: series(&table(&project)),
+        jobs: 1,
+    };
+    // The process of trial 0 died, and the study has failed it; that of trial 1 goes on elsewhere.
+    let study = open_study(
+        setting.storage.clone(),
+        "search",
+        &StudyConfig {
+            pruner: btc_tune::PrunerKind::None,
+            ..StudyConfig::default()
+        },
+    )
+    .unwrap();
+    let died = study.ask().unwrap();
+    study.tell(&died, btc_tune::Outcome::Failed).unwrap();
+    let goes_on = study.ask().unwrap();
+    assert_eq!((died.number(), goes_on.number()), (0, 1));
+    let experiment = setting.client.get_or_create_experiment("search").unwrap();
+    let start = |tags: &[(&str, &str)]| {
+        let tags = tags.iter().map(|(key, value)| (*key, (*value).to_owned()));
+        let spec = RunSpec::named("of a process").with_tags(tags);
+        let run = ActiveRun::start(&setting.client, &experiment.experiment_id, spec).unwrap();
+        let id = run.id().to_owned();
+        // A process that dies ends no run.
+        std::mem::forget(run);
+        id
+    };
+    let orphan = start(&[("study", "search"), ("number", "0")]);
+    let others = [
+        start(&[("study", "search"), ("number", "1")]),
+        start(&[("study", "another"), ("number", "0")]),
+        start(&[("study", "search"), ("number", "77")]),
+        start(&[("study", "search")]),
+        start(&[]),
+    ];
+    setting.search(1, None).unwrap();
+    let ended = setting.client.run(&orphan).unwrap();
+    assert_eq!(ended.info.status, RunStatus::Killed);
+    assert_eq!(ended.tag("state"), Some("FAIL"));
+    for other in others {
+        let run = setting.client.run(&other).unwrap();
+        assert_eq!(run.info.status, RunStatus::Running, "{:?}", run.data.tags);
+    }
 }

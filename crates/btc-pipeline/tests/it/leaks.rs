@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+use btc_models::candle_core::Device;
 use btc_pipeline::{PredictConfig, frame, predict, register_best};
 use btc_track::TrackingClient;
 use btc_tune::InMemoryStorage;
@@ -10,13 +11,16 @@ use proptest::prelude::*;
 
 use crate::{config, project, register_config, run_search, series, table};
 
-/// `table` with every number from row `from` on replaced by `value`.
+/// `table` with every number from row `from` on replaced: by `value` and the row.
 fn corrupted(table: &RecordBatch, from: usize, value: f64) -> RecordBatch {
     let columns = table.columns().iter().map(|column| -> ArrayRef {
         match column.as_any().downcast_ref::<Float64Array>() {
             Some(numbers) => {
                 let changed = numbers.iter().enumerate();
-                let changed = changed.map(|(row, old)| if row < from { old } else { Some(value) });
+                let changed = changed.map(|(row, old)| match row < from {
+                    true => old,
+                    false => Some(value + row as f64),
+                });
                 Arc::new(changed.collect::<Float64Array>())
             }
             None => column.clone(),
@@ -37,10 +41,10 @@ fn a_search_does_not_look_at_the_hold_out() {
         (outcome.best_trial, outcome.best_mape.to_bits())
     };
     let first_unseen = table.num_rows() - 60;
-    assert_eq!(
-        found(&table),
-        found(&corrupted(&table, first_unseen, 123.0))
-    );
+    let seen = found(&table);
+    assert_eq!(seen, found(&corrupted(&table, first_unseen, 123.0)));
+    // The row before is the last target that selects.
+    assert_ne!(seen, found(&corrupted(&table, first_unseen - 1, 123.0)));
 }
 
 #[test]
@@ -52,13 +56,8 @@ fn selection_does_not_look_beyond_its_own_targets() {
     // The fit sees rows before the selection set only: a change after the first
     // origin changes the score, not the weights.
     let fitted = |table: &RecordBatch| {
-        let client = TrackingClient::open(
-            &project
-                .root()
-                .join(format!("{}.db", table.get_array_memory_size())),
-            &project.artifacts(),
-        )
-        .unwrap();
+        let artifacts = tempfile::tempdir().unwrap();
+        let client = TrackingClient::in_memory(artifacts.path()).unwrap();
         run_search(
             &client,
             Arc::new(InMemoryStorage::new()),
@@ -74,9 +73,12 @@ fn selection_does_not_look_beyond_its_own_targets() {
             .local_path(&format!("{}/model", run.info.artifact_uri));
         std::fs::read(bundle.unwrap().join("weights.safetensors")).unwrap()
     };
-    assert_eq!(
-        fitted(&table),
-        fitted(&corrupted(&table, first_selected, 321.0))
+    let weights = fitted(&table);
+    assert_eq!(weights, fitted(&corrupted(&table, first_selected, 321.0)));
+    // Rows well before it are trained on.
+    assert_ne!(
+        weights,
+        fitted(&corrupted(&table, first_selected - 400, 321.0))
     );
 }
 
@@ -91,7 +93,7 @@ proptest! {
         let storage = Arc::new(InMemoryStorage::new());
         run_search(&client, storage, &series(&table), &config(1)).unwrap();
         register_best(&client, &register_config(), &table).unwrap();
-        let forecaster = btc_pipeline::load_version(&client, "model", None).unwrap().1;
+        let forecaster = btc_pipeline::load_version(&client, "model", None, &Device::Cpu).unwrap().1;
 
         let rows = table.num_rows() - cut;
         let truncated = btc_pipeline::frame_of(&table.slice(0, rows), &forecaster.feature_names());

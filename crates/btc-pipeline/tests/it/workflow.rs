@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 use btc_pipeline::{
-    CHAMPION, Error, ErrorKind, PredictConfig, RegisterConfig, StudyConfig, TrainingFrame, Verdict,
-    forecast_experiment, predict, register_best,
+    CHAMPION, Error, ErrorKind, LeftOut, PredictConfig, RegisterConfig, StudyConfig, TrainingFrame,
+    Verdict, forecast_experiment, predict, register_best,
 };
 use btc_track::{RunQuery, TrackingClient};
 use btc_tune::{InMemoryStorage, PrunerKind, SamplerKind, TrialState};
@@ -279,6 +279,63 @@ fn a_window_other_than_the_models_is_an_error() {
 }
 
 #[test]
+fn a_model_of_another_horizon_or_column_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (client, table) = registered(folder.path());
+    let seven = std::num::NonZeroUsize::new(7);
+    let other = PredictConfig {
+        horizon: seven,
+        ..predict_config()
+    };
+    let error = predict(&client, &other, &table).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::OtherHorizon {
+                trained: 1,
+                asked: 7,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    let other = PredictConfig {
+        target_column: Some("volume".into()),
+        ..predict_config()
+    };
+    let error = predict(&client, &other, &table).unwrap_err();
+    assert!(matches!(error, Error::OtherColumn { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    let same = PredictConfig {
+        horizon: std::num::NonZeroUsize::new(1),
+        target_column: Some("close".into()),
+        ..predict_config()
+    };
+    assert_eq!(
+        predict(&client, &same, &table).unwrap().target_column,
+        "close"
+    );
+
+    // Nothing is registered as what it is not.
+    let other = RegisterConfig {
+        horizon: seven,
+        ..register_config()
+    };
+    let Err(Error::NothingToRegister { left_out, .. }) = register_best(&client, &other, &table)
+    else {
+        panic!("a model of the next day was registered for the next week")
+    };
+    let all_other = |one: &LeftOut| {
+        matches!(
+            one.reason,
+            btc_pipeline::Exclusion::OtherHorizon { horizon: 1 }
+        )
+    };
+    assert!(left_out.len() == 2 && left_out.iter().all(all_other));
+}
+
+#[test]
 fn a_bundle_that_was_tampered_with_is_passed_over_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (client, table) = registered(folder.path());
@@ -306,4 +363,36 @@ fn data_that_is_too_short_is_said_to_be() {
         &config(1),
     );
     assert!(matches!(error, Err(Error::TooShort { .. })));
+}
+
+#[test]
+fn two_who_register_one_run_at_once_get_one_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path());
+    let table = table(&project);
+    let open = || TrackingClient::open(&project.tracking(), &project.artifacts()).unwrap();
+    let client = open();
+    let storage = Arc::new(InMemoryStorage::new());
+    run_search(&client, storage, &series(&table), &config(1)).unwrap();
+    let start = std::sync::Barrier::new(3);
+    let registered = std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..3)
+            .map(|_| {
+                // Each as a process of its own would.
+                let (client, start, table) = (open(), &start, &table);
+                scope.spawn(move || {
+                    start.wait();
+                    register_best(&client, &register_config(), table).unwrap()
+                })
+            })
+            .collect();
+        racers
+            .into_iter()
+            .map(|racer| racer.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(client.model_versions("model").unwrap().len(), 1);
+    assert!(registered.iter().all(|one| one.version == 1));
+    let first = registered.iter().filter(|one| !one.already_registered);
+    assert_eq!(first.count(), 1);
 }

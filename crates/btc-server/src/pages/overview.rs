@@ -266,7 +266,12 @@ fn study_table(summaries: &[StudySummary]) -> Markup {
                             td {
                                 @for direction in &study.directions { (direction_name(*direction)) " " }
                             }
-                            td.number { (study.n_trials) }
+                            td.number {
+                                @match study.unreadable {
+                                    Some(_) => span.bad { "cannot be read" },
+                                    None => (study.n_trials),
+                                }
+                            }
                             td.number { (study.best_value.map_or_else(|| "-".into(), number)) }
                             td {
                                 @match study.datetime_start {

@@ -1,14 +1,17 @@
+//! Artifacts in a folder of this machine.
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use btc_files::{NewFile, Sha256, create_dirs};
 
-use super::{ArtifactPath, ArtifactRepository, ArtifactUri, Written};
+use super::{ArtifactPath, ArtifactRepository, ArtifactUri, Upload, Written};
 use crate::entity::FileInfo;
 use crate::error::{Error, Result};
 
-/// Folders of the repository itself; no artifact path starts with them.
+/// Folders of the repository itself, and of its earlier versions; no artifact
+/// path starts with them.
 const UPLOADS: &str = ".uploads";
 const DIGESTS: &str = ".sha256";
 
@@ -69,45 +72,37 @@ impl LocalArtifacts {
         Ok(place)
     }
 
-    // A "#" is in no artifact path, so the two never collide.
-    fn digest_place(&self, relative: &ArtifactPath) -> PathBuf {
-        self.root
-            .join(DIGESTS)
-            .join(format!("{}#sha256", relative.as_str()))
-    }
-
-    fn write_relative(&self, relative: &ArtifactPath, content: &mut dyn Read) -> Result<Written> {
+    fn draft(&self, relative: &ArtifactPath) -> Result<LocalUpload> {
         if relative.is_root() {
             return Err(Error::invalid("the artifact path is empty"));
         }
         let place = self.place(relative)?;
-        if place.is_dir() {
-            return Err(Error::invalid(format!(
-                "the artifact {:?} is a folder already",
-                relative.as_str()
-            )));
+        match fs::symlink_metadata(&place) {
+            Ok(metadata) if metadata.is_dir() => {
+                return Err(Error::invalid(format!(
+                    "the artifact {:?} is a folder already",
+                    relative.as_str()
+                )));
+            }
+            Ok(metadata) if !metadata.is_file() => return Err(not_plain(relative)),
+            _ => {}
         }
-        let failed = |source| Error::Artifact {
-            action: "write",
-            path: place.clone(),
-            source,
-        };
-        let folder = place.parent().unwrap_or(&self.root);
         let uploads = self.root.join(UPLOADS);
-        fs::create_dir_all(&uploads).map_err(failed)?;
-        let mut file = NewFile::create_in(&uploads, &place).map_err(failed)?;
-        let (size, sha256) = copy(content, &mut file).map_err(failed)?;
+        let failed = Error::artifact("write", &place);
+        let draft =
+            fs::create_dir_all(&uploads).and_then(|()| NewFile::create_in(&uploads, &place));
+        Ok(LocalUpload {
+            draft: draft.map_err(failed)?,
+            place,
+            hasher: Sha256::default(),
+            size: 0,
+        })
+    }
 
-        let digest_place = self.digest_place(relative);
-        let digests = digest_place.parent().unwrap_or(&self.root);
-        create_dirs(digests).map_err(failed)?;
-        let mut digest = NewFile::create_in(&uploads, &digest_place).map_err(failed)?;
-        digest.write_all(sha256.as_bytes()).map_err(failed)?;
-
-        create_dirs(folder).map_err(failed)?;
-        digest.finish().map_err(failed)?;
-        file.finish().map_err(failed)?;
-        Ok(Written { size, sha256 })
+    fn write_relative(&self, relative: &ArtifactPath, content: &mut dyn Read) -> Result<Written> {
+        let mut upload = Box::new(self.draft(relative)?);
+        copy(content, &mut upload).map_err(Error::artifact("write", &upload.place))?;
+        upload.finish()
     }
 
     /// Copies a folder. One that is new appears whole or not at all.
@@ -131,21 +126,10 @@ impl LocalArtifacts {
         if !files.exists() {
             return Ok(());
         }
-        let staged_digests = staging.path().join(DIGESTS).join(target.as_str());
-        let digests = self.root.join(DIGESTS).join(target.as_str());
-        let parents = [place.parent(), digests.parent()];
-        for parent in parents.into_iter().flatten() {
-            create_dirs(parent).map_err(failed)?;
-        }
-        // Leftovers of a folder that was deleted must not block the move.
-        let _ = fs::remove_dir_all(&digests);
-        fs::rename(staged_digests, &digests).map_err(failed)?;
+        let parent = place.parent().unwrap_or(&self.root);
+        create_dirs(parent).map_err(failed)?;
         fs::rename(&files, &place).map_err(failed)?;
-        parents
-            .into_iter()
-            .flatten()
-            .try_for_each(btc_files::sync_dir)
-            .map_err(failed)
+        btc_files::sync_dir(parent).map_err(failed)
     }
 
     fn copy_folder(&self, local: &Path, target: &ArtifactPath) -> Result<()> {
@@ -164,7 +148,7 @@ impl LocalArtifacts {
             let kind = entry.file_type().map_err(Error::artifact("read", &path))?;
             if kind.is_dir() {
                 self.copy_folder(&path, &target)?;
-            } else if path.is_file() {
+            } else {
                 self.copy_file(&path, &target)?;
             }
         }
@@ -172,7 +156,9 @@ impl LocalArtifacts {
     }
 
     fn copy_file(&self, local: &Path, target: &ArtifactPath) -> Result<()> {
-        let mut file = File::open(local).map_err(Error::artifact("read", local))?;
+        let mut file = open_plain(local)
+            .map_err(Error::artifact("read", local))?
+            .ok_or_else(|| Error::invalid(format!("{} is no plain file", local.display())))?;
         self.write_relative(target, &mut file).map(|_| ())
     }
 }
@@ -193,6 +179,10 @@ impl ArtifactRepository for LocalArtifacts {
                 ))
             })?;
         self.copy_file(local, &target.join(&ArtifactPath::parse(name)?))
+    }
+
+    fn begin(&self, uri: &str, path: &str) -> Result<Box<dyn Upload>> {
+        Ok(Box::new(self.draft(&self.relative(uri, path)?)?))
     }
 
     fn write(&self, uri: &str, path: &str, content: &mut dyn Read) -> Result<Written> {
@@ -253,28 +243,24 @@ impl ArtifactRepository for LocalArtifacts {
         let relative = self.relative(uri, path)?;
         let place = self.place(&relative)?;
         let missing = || Error::not_found("artifact", relative.as_str());
-        let file = match File::open(&place) {
-            Ok(file) => file,
+        let failed = Error::artifact("read", &place);
+        let file = match open_plain(&place) {
+            Ok(Some(file)) => file,
+            Ok(None) if place.is_dir() => return Err(missing()),
+            Ok(None) => return Err(not_plain(&relative)),
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::InvalidFilename
                 ) =>
             {
                 return Err(missing());
             }
-            Err(source) => {
-                return Err(Error::Artifact {
-                    action: "read",
-                    path: place,
-                    source,
-                });
-            }
+            Err(error) => return Err(failed(error)),
         };
-        let metadata = file.metadata().map_err(Error::artifact("read", &place))?;
-        if !metadata.is_file() {
-            return Err(missing());
-        }
+        let metadata = file.metadata().map_err(failed)?;
         Ok((Box::new(file), Some(metadata.len())))
     }
 
@@ -297,31 +283,7 @@ impl ArtifactRepository for LocalArtifacts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failed(error)),
         }
-        // What was recorded about the files goes with them; a leftover would
-        // only be overwritten by the next upload of that name.
-        let _ = fs::remove_file(self.digest_place(&relative));
-        let _ = fs::remove_dir_all(self.root.join(DIGESTS).join(relative.as_str()));
         Ok(())
-    }
-
-    fn sha256(&self, uri: &str, path: &str) -> Result<Option<String>> {
-        let place = self.digest_place(&self.relative(uri, path)?);
-        match fs::read_to_string(&place) {
-            Ok(text) => Ok(Some(text)),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(source) => Err(Error::Artifact {
-                action: "read",
-                path: place,
-                source,
-            }),
-        }
     }
 
     fn local_path(&self, uri: &str) -> Option<PathBuf> {
@@ -330,20 +292,71 @@ impl ArtifactRepository for LocalArtifacts {
     }
 }
 
-fn copy(from: &mut dyn Read, to: &mut impl Write) -> io::Result<(u64, String)> {
-    let mut hasher = Sha256::default();
-    let mut buffer = vec![0; 64 * 1024];
-    let mut size = 0;
-    loop {
-        let n = match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        hasher.update(&buffer[..n]);
-        to.write_all(&buffer[..n])?;
-        size += n as u64;
+/// A draft on its way to its place.
+struct LocalUpload {
+    draft: NewFile,
+    place: PathBuf,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl Write for LocalUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.draft.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        self.size += n as u64;
+        Ok(n)
     }
-    Ok((size, hasher.hex()))
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.draft.flush()
+    }
+}
+
+impl Upload for LocalUpload {
+    fn finish(self: Box<Self>) -> Result<Written> {
+        let Self {
+            draft,
+            place,
+            hasher,
+            size,
+        } = *self;
+        let failed = |source| Error::Artifact {
+            action: "write",
+            path: place.clone(),
+            source,
+        };
+        // A place below the root has a parent.
+        create_dirs(place.parent().unwrap_or(&place)).map_err(failed)?;
+        draft.finish().map_err(failed)?;
+        Ok(Written {
+            size,
+            sha256: hasher.hex(),
+        })
+    }
+}
+
+fn not_plain(path: &ArtifactPath) -> Error {
+    Error::invalid(format!("the artifact {:?} is no plain file", path.as_str()))
+}
+
+/// Opens a plain file; none if something else is there. A pipe is not waited for.
+fn open_plain(path: &Path) -> io::Result<Option<File>> {
+    if !fs::metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    let file = File::open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
+fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => to.write_all(&buffer[..n])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -1,9 +1,13 @@
+//! Paths and URIs of artifacts, which never leave their root.
+
+use percent_encoding::percent_decode;
+
 use crate::error::{Error, Result};
 
 /// How deep and long a path may be; file systems have limits of their own.
 const MAX_DEPTH: usize = 64;
-const MAX_PATH_LENGTH: usize = 1024;
-const MAX_PART_LENGTH: usize = 200;
+const MAX_PATH_LENGTH: usize = 3072;
+const MAX_PART_LENGTH: usize = 255;
 
 /// A relative path with `/` that stays below its root, in every spelling.
 ///
@@ -13,6 +17,7 @@ const MAX_PART_LENGTH: usize = 200;
 /// assert_eq!(ArtifactPath::parse("model/MLmodel")?.as_str(), "model/MLmodel");
 /// assert!(ArtifactPath::parse("../secret").is_err());
 /// assert!(ArtifactPath::parse("a/%252e%252e/b").is_err());
+/// assert!(ArtifactPath::parse("r_10:00 50%+ #1.txt").is_ok());
 /// # Ok::<(), btc_track::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,17 +31,19 @@ impl ArtifactPath {
     /// `InvalidParameter` for anything that could name a place outside, also
     /// after decoding percent signs again.
     pub fn parse(path: &str) -> Result<Self> {
-        // Whoever decodes the name later must not find another path in it.
-        let mut text = path.to_owned();
-        for _ in 0..8 {
-            check(&text, path)?;
-            let decoded = decode(&text).ok_or_else(|| refuse(path, "has a broken escape"))?;
-            if decoded == text {
-                return Ok(Self(path.trim_end_matches('/').to_owned()));
+        check(path)?;
+        // Whoever decodes the name later must not find a way out in it. Each
+        // round makes the text shorter.
+        let mut text = path.as_bytes().to_vec();
+        while let Some(decoded) = decode(&text) {
+            let climbs = |part: &[u8]| part == b".." || part.starts_with(b"..;");
+            let separators = |byte: &u8| matches!(byte, b'/' | b'\\');
+            if decoded.split(separators).any(climbs) || decoded.first().is_some_and(separators) {
+                return Err(refuse(path, "does not stay below its root"));
             }
             text = decoded;
         }
-        Err(refuse(path, "is escaped too often"))
+        Ok(Self(path.trim_end_matches('/').to_owned()))
     }
 
     /// The path, without a slash at either end.
@@ -65,34 +72,34 @@ fn refuse(path: &str, why: &str) -> Error {
     Error::invalid(format!("the artifact path {shown:?} {why}"))
 }
 
-fn check(text: &str, path: &str) -> Result<()> {
+/// Only what can escape is refused, and what no file system can keep.
+fn check(path: &str) -> Result<()> {
     // One slash at the end names a folder.
-    let text = text
+    let text = path
         .strip_suffix('/')
         .filter(|text| !text.is_empty())
-        .unwrap_or(text);
+        .unwrap_or(path);
     if text.is_empty() {
         return Ok(());
     }
     if text.len() > MAX_PATH_LENGTH {
         return Err(refuse(path, "is too long"));
     }
-    if text.contains(['\\', '#']) || text.contains(char::is_control) {
+    // A backslash separates folders elsewhere.
+    if text.contains('\\') || text.contains(char::is_control) {
         return Err(refuse(
             path,
-            "has a character that is not allowed in a file name",
+            "has a backslash or a control character, which no file name here may have",
         ));
     }
-    let mut parts = text.split('/');
-    if parts.clone().count() > MAX_DEPTH {
+    if text.split('/').count() > MAX_DEPTH {
         return Err(refuse(path, "is too deep"));
     }
-    // A drive letter or a scheme is absolute for some programs.
-    if parts.next().is_some_and(|first| first.contains(':')) {
-        return Err(refuse(path, "is not relative"));
+    if cfg!(windows) && text.contains(':') {
+        return Err(refuse(path, "has a colon, which names a drive here"));
     }
     for part in text.split('/') {
-        if part.is_empty() || part == "." || part.starts_with("..") {
+        if part.is_empty() || matches!(part, "." | "..") || part.starts_with("..;") {
             return Err(refuse(path, "does not stay below its root"));
         }
         if part.len() > MAX_PART_LENGTH {
@@ -102,26 +109,11 @@ fn check(text: &str, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Decodes percent escapes once; a percent sign that starts none stays.
-fn decode(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let hex = |b: Option<&u8>| b.and_then(|b| (*b as char).to_digit(16));
-        match (bytes[i], hex(bytes.get(i + 1)), hex(bytes.get(i + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                i += 3;
-            }
-            (byte, _, _) => {
-                decoded.push(byte);
-                i += 1;
-            }
-        }
-    }
-    // Overlong UTF-8 is not valid UTF-8.
-    String::from_utf8(decoded).ok()
+/// Decodes percent escapes once; none if there are none. A percent sign that
+/// starts none stays.
+fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let decoded: Vec<u8> = percent_decode(text).collect();
+    (decoded.len() < text.len()).then_some(decoded)
 }
 
 /// A URI below which artifacts lie, or that names a model.
@@ -192,5 +184,67 @@ impl ArtifactUri {
             authority: authority.to_owned(),
             path,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_stay_are_accepted_as_they_are() {
+        for name in [
+            "r_10:00.txt",
+            "C:x",
+            "100%",
+            "100%25",
+            "a%20b",
+            "a%2fb",
+            "a+b #1?.txt",
+            "images/loss#train%step%1%timestamp%1702571934123%uuid.png",
+            "..hidden",
+            "...",
+            "a..b/c..",
+            " leading and trailing ",
+            "日本語/ünï/😀",
+            "%",
+            "%zz",
+            "%ff",
+        ] {
+            assert_eq!(ArtifactPath::parse(name).unwrap().as_str(), name);
+        }
+        let longest = "ü".repeat(127);
+        assert!(ArtifactPath::parse(&longest).is_ok());
+        assert!(ArtifactPath::parse(&format!("{longest}üü")).is_err());
+    }
+
+    #[test]
+    fn ways_out_are_refused_in_every_spelling() {
+        for name in [
+            "..",
+            "../x",
+            "a/../b",
+            "a/..",
+            "/x",
+            "//x",
+            "a//b",
+            ".",
+            "a/./b",
+            "%2e%2e",
+            "%2e%2e/x",
+            "%252e%252e%252fx",
+            "%25252e%25252e/x",
+            "..%2fx",
+            "a%2f..%2f..%2fx",
+            "%2fetc",
+            "..%5cx",
+            "a\\b",
+            "..;/x",
+            "%2e.;/x",
+            "a\0b",
+            "a\nb",
+        ] {
+            assert!(ArtifactPath::parse(name).is_err(), "{name:?}");
+        }
     }
 }

@@ -1,3 +1,5 @@
+//! What every store does with experiments.
+
 use super::models::version;
 use super::{EXISTS, INVALID, MISSING, Store, fails};
 use crate::entity::*;
@@ -158,21 +160,31 @@ pub(super) fn purge_removes_what_was_deleted(store: &Store) -> Result<()> {
         [gone_uri],
         "a registered version keeps its files"
     );
-    assert_eq!(purged.run_ids.len(), 2);
+    assert_eq!(purged.run_ids, [gone.clone()]);
+    assert_eq!(purged.kept, [registered.clone()]);
     fails(MISSING, store.tracking().run(&gone));
     store.tracking().run(&kept)?;
+    // Folders are named until they are gone.
+    assert_eq!(
+        store.tracking().purge(now + 1)?.artifact_uris,
+        purged.artifact_uris
+    );
+    store.tracking().artifacts_deleted(&purged.artifact_uris)?;
+    assert!(store.tracking().purge(now + 1)?.artifact_uris.is_empty());
+    // Without the version, what it needed goes too.
+    store.registry().delete_model_version("btc", 1)?;
+    let purged = store.tracking().purge(now + 1)?;
+    assert_eq!(purged.run_ids, [registered]);
+    assert_eq!(purged.artifact_uris, [registered_uri]);
     store
         .tracking()
         .change_experiment(&experiment, &ExperimentChange::Delete)?;
     let purged = store.tracking().purge(now + 1)?;
     assert_eq!(
-        (purged.run_ids, purged.experiment_ids),
+        (purged.run_ids.clone(), purged.experiment_ids.clone()),
         (vec![kept], vec![experiment])
     );
     // The name is free again, the id is not.
-    assert_ne!(
-        store.experiment("price")?,
-        purged.artifact_uris.len().to_string()
-    );
+    assert_ne!(store.experiment("price")?, purged.experiment_ids[0]);
     Ok(())
 }

@@ -93,6 +93,10 @@ const CASES: &[(&str, Case)] = &[
         models::models_have_aliases_and_stages,
     ),
     (
+        "one run is one version, however many register it",
+        models::one_run_is_one_version_however_many_register_it,
+    ),
+    (
         "a failed version leaves no model",
         models::a_failed_version_leaves_no_model,
     ),

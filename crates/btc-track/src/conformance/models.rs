@@ -1,3 +1,5 @@
+//! What every store does with logged and registered models.
+
 use super::{EXISTS, INVALID, MISSING, Store, fails};
 use crate::entity::*;
 use crate::error::Result;
@@ -173,7 +175,7 @@ pub(super) fn models_have_aliases_and_stages(store: &Store) -> Result<()> {
     let new = NewModelVersion {
         create_model: true,
         aliases: vec!["champion".into()],
-        ..version("btc", "runs:/x/model")
+        ..version("btc", "mlflow-artifacts:/0/x/model")
     };
     assert_eq!(registry.create_model_version(&new)?.aliases, ["champion"]);
     assert_eq!(registry.create_model_version(&new)?.version, 2);
@@ -189,8 +191,22 @@ pub(super) fn models_have_aliases_and_stages(store: &Store) -> Result<()> {
         ["best", "champion"]
     );
     fails(MISSING, store.client.set_alias("btc", "x", 9));
-    for alias in ["latest", "v1", "7", ""] {
+    for alias in ["latest", "Latest", "v1", "V12", "", "a/b", "a b", "a.b"] {
         fails(INVALID, store.client.set_alias("btc", alias, 1));
+    }
+    fails(INVALID, store.client.set_alias("btc", &"a".repeat(256), 1));
+    for alias in ["v", "7", "ünï-1_x"] {
+        store.client.set_alias("btc", alias, 1)?;
+        store.client.delete_alias("btc", alias)?;
+    }
+    let tag = |length| RegisteredModelChange::SetTag(Tag::new("long", "x".repeat(length)));
+    registry.change_registered_model("btc", &tag(100_000))?;
+    fails(
+        INVALID,
+        registry.change_registered_model("btc", &tag(100_001)),
+    );
+    for latest in ["latest", "Latest"] {
+        assert_eq!(registry.model_version_by_alias("btc", latest)?.version, 2);
     }
     fails(INVALID, registry.model_version_by_alias("btc", "nobody"));
     fails(MISSING, registry.model_version_by_alias("eth", "champion"));
@@ -223,13 +239,78 @@ pub(super) fn models_have_aliases_and_stages(store: &Store) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn one_run_is_one_version_however_many_register_it(store: &Store) -> Result<()> {
+    let new = |tag: &str| NewModelVersion {
+        create_model: true,
+        run_id: Some("0123456789abcdef0123456789abcdef".into()),
+        tags: vec![Tag::new("by", tag)],
+        aliases: vec!["champion".into()],
+        ..version("btc", "mlflow-artifacts:/0/run/artifacts/model")
+    };
+    let start = std::sync::Barrier::new(4);
+    let registered: Vec<Result<_>> = std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..4)
+            .map(|racer| {
+                let (new, start) = (new(&racer.to_string()), &start);
+                scope.spawn(move || {
+                    start.wait();
+                    store.registry().register_model_version(&new)
+                })
+            })
+            .collect();
+        let join = |racer: std::thread::ScopedJoinHandle<'_, _>| racer.join().expect("no panic");
+        racers.into_iter().map(join).collect()
+    });
+    let mut new_ones = 0;
+    let left = store.client.model_versions("btc")?;
+    assert_eq!(left.len(), 1);
+    for outcome in registered {
+        let (version, was_there) = outcome?;
+        assert_eq!(
+            version.version, left[0].version,
+            "all get the one that stays"
+        );
+        new_ones += usize::from(!was_there);
+    }
+    assert_eq!(new_ones, 1, "one of them made it");
+    assert_eq!(left[0].aliases, ["champion"]);
+
+    // Later, too, and what is new is added.
+    let (again, was_there) = store.registry().register_model_version(&new("later"))?;
+    assert_eq!((again.version, was_there), (left[0].version, true));
+    assert_eq!(again.tag("by"), Some("later"));
+    // Another folder of the run is another version.
+    let other = NewModelVersion {
+        source: "mlflow-artifacts:/0/run/artifacts/other".into(),
+        ..new("other")
+    };
+    let (other, was_there) = store.registry().register_model_version(&other)?;
+    assert!(!was_there && other.version != again.version);
+    Ok(())
+}
+
 pub(super) fn a_failed_version_leaves_no_model(store: &Store) -> Result<()> {
     let new = NewModelVersion {
         create_model: true,
         aliases: vec!["latest".into()],
-        ..version("btc", "runs:/x/model")
+        ..version("btc", "mlflow-artifacts:/0/x/model")
     };
     fails(INVALID, store.registry().create_model_version(&new));
     fails(MISSING, store.registry().registered_model("btc"));
+    // A source that names nothing makes no version, with MLflow's codes.
+    for (code, source) in [
+        (INVALID, "runs:/00000000000000000000000000000000/model"),
+        (MISSING, "models:/nothing/1"),
+        (MISSING, "models:/nothing@champion"),
+        (MISSING, "models:/m-00000000000000000000000000000000"),
+    ] {
+        let new = NewModelVersion {
+            aliases: Vec::new(),
+            source: source.into(),
+            ..new.clone()
+        };
+        fails(code, store.registry().create_model_version(&new));
+        fails(MISSING, store.registry().registered_model("btc"));
+    }
     Ok(())
 }

@@ -1,3 +1,5 @@
+//! How every store filters, orders and pages runs.
+
 use super::{INVALID, Store, fails};
 use crate::entity::*;
 use crate::error::Result;

@@ -1,3 +1,5 @@
+//! What every store keeps of a run: metrics, parameters, tags, inputs.
+
 use super::{INVALID, MISSING, Store, fails};
 use crate::entity::*;
 use crate::error::Result;
@@ -268,7 +270,7 @@ pub(super) fn deleted_runs_take_nothing(store: &Store) -> Result<()> {
         INVALID,
         store.tracking().update_run(&run, &RunUpdate::default()),
     );
-    fails(INVALID, store.tracking().log_inputs(&run, &[]));
+    fails(INVALID, store.tracking().log_inputs(&run, &[], &[]));
     fails(INVALID, store.tracking().log_outputs(&run, &[]));
     assert_eq!(store.tracking().run(&run)?.tag("t"), Some("1"));
     store
@@ -297,8 +299,11 @@ pub(super) fn inputs_and_outputs_are_kept(store: &Store) -> Result<()> {
         tags: vec![Tag::new("mlflow.data.context", "training")],
     };
     let inputs = [input("prices", "1"), input("prices", "2")];
-    store.tracking().log_inputs(&run, &inputs)?;
-    store.tracking().log_inputs(&run, &inputs[..1])?;
+    let models = ["m-2".to_owned(), "m-1".to_owned()];
+    store.tracking().log_inputs(&run, &inputs, &models)?;
+    store
+        .tracking()
+        .log_inputs(&run, &inputs[..1], &models[..1])?;
     let output = ModelOutput {
         model_id: "m-1".into(),
         step: 3,
@@ -308,10 +313,11 @@ pub(super) fn inputs_and_outputs_are_kept(store: &Store) -> Result<()> {
         .log_outputs(&run, std::slice::from_ref(&output))?;
     let recorded = store.tracking().run(&run)?;
     assert_eq!(recorded.inputs, inputs);
+    assert_eq!(recorded.model_inputs, ["m-1", "m-2"]);
     assert_eq!(recorded.outputs, [output]);
     fails(
         INVALID,
-        store.tracking().log_inputs(&run, &[input("", "1")]),
+        store.tracking().log_inputs(&run, &[input("", "1")], &[]),
     );
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `MLproject` files: named entry points with typed parameters.
 
 mod run;
+mod shell;
 
 pub use run::{ProjectRun, ProjectRunConfig, run_project};
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use shell::Shell;
 
 /// The name of the file in a project's folder.
 pub const FILE_NAME: &str = "MLproject";
@@ -265,17 +267,23 @@ impl EntryPoint {
     }
 
     /// Replaces each `{name}`; `{{` and `}}` are braces.
+    ///
+    /// A value is one literal piece of text for the shell wherever its
+    /// placeholder stands, inside quotes too.
     fn substitute(&self, values: &BTreeMap<String, String>) -> Result<String> {
         let mut command = String::new();
+        let mut shell = Shell::default();
         let mut rest = self.command.as_str();
         while let Some(i) = rest.find(['{', '}']) {
             command += &rest[..i];
+            shell.read(&rest[..i]);
             let brace = &rest[i..];
             if let Some(after) = brace
                 .strip_prefix("{{")
                 .or_else(|| brace.strip_prefix("}}"))
             {
                 command += &brace[..1];
+                shell.read(&brace[..1]);
                 rest = after;
                 continue;
             }
@@ -295,7 +303,15 @@ impl EntryPoint {
                     self.name
                 ))
             })?;
-            command += &quote(value);
+            command += &shell.quote(value).ok_or_else(|| {
+                Error::invalid(format!(
+                    "the command of entry point {:?} uses {{{name}}} where the shell would read \
+                     its value as code: in backticks, arithmetic, $'...' or a here-document; \
+                     put it into quotes or $(...)",
+                    self.name
+                ))
+            })?;
+            shell.word();
             rest = after;
         }
         Ok(command + rest)
@@ -342,7 +358,7 @@ fn is_uri(text: &str) -> bool {
 }
 
 /// A text as one word of the shell.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();

@@ -1,3 +1,5 @@
+//! Runs an entry point of a project as a recorded run.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,7 +9,7 @@ use crate::active_run::{ActiveRun, RunSpec};
 use crate::client::TrackingClient;
 use crate::entity::{RunId, RunStatus};
 use crate::error::{Error, Result};
-use crate::provenance::git_commit;
+use crate::provenance::commit_without;
 
 /// How a project is run.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,8 @@ pub struct ProjectRunConfig {
     /// Further environment variables of the command, such as
     /// `MLFLOW_TRACKING_URI`.
     pub environment: Vec<(String, String)>,
+    /// Environment variables of this process that the command must not see.
+    pub secrets: Vec<String>,
     /// Log what the machine does this often while the command runs; see
     /// [`ActiveRun::with_system_metrics`].
     #[cfg(feature = "system-metrics")]
@@ -73,7 +77,7 @@ pub fn run_project(
         .with_tag("mlflow.project.entryPoint", &entry.name)
         .with_tag("mlflow.project.backend", "local")
         .with_tag("mlflow.project.env", "local");
-    if let Some(commit) = git_commit(&project.folder) {
+    if let Some(commit) = commit_without(&project.folder, &config.secrets) {
         spec = spec.with_tag("mlflow.source.git.commit", commit);
     }
     let run = ActiveRun::start(client, &config.experiment_id, spec)?;
@@ -109,7 +113,11 @@ fn execute(
     run_id: &str,
     config: &ProjectRunConfig,
 ) -> Result<Option<i32>> {
-    let status = Command::new("bash")
+    let mut shell = Command::new("bash");
+    for name in &config.secrets {
+        shell.env_remove(name);
+    }
+    let status = shell
         .args(["-c", command])
         .current_dir(folder)
         .env("MLFLOW_RUN_ID", run_id)

@@ -1,3 +1,5 @@
+//! Whether an object satisfies a filter, and which of two comes first.
+
 use std::cmp::Ordering;
 
 use super::{Clause, Comparator, Filter, Literal, OrderBy};

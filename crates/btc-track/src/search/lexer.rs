@@ -1,3 +1,5 @@
+//! The words of a filter.
+
 use crate::error::{Error, Result};
 
 #[derive(Debug, Clone, PartialEq)]

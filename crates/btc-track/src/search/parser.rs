@@ -1,3 +1,5 @@
+//! The grammar of filters and orders.
+
 use super::lexer::{Spanned, Token, error, tokens};
 use super::{Clause, Comparator, Filter, Key, Literal, OrderBy, Subject};
 use crate::error::Result;
@@ -5,6 +7,8 @@ use crate::error::Result;
 /// Bounds the work of one search; nobody writes more by hand.
 const MAX_CLAUSES: usize = 100;
 const MAX_LENGTH: usize = 64 * 1024;
+/// The longest pattern, in bytes; SQLite's own limit is higher, escapes included.
+const MAX_PATTERN: usize = 10_000;
 
 pub(super) fn filter(subject: Subject, text: &str) -> Result<Filter> {
     let mut parser = Parser::new(subject, text)?;
@@ -221,6 +225,15 @@ impl<'a> Parser<'a> {
                 _ => Err(error("expected a number without quotes", position)),
             },
             _ => match self.take("a text in quotes")?.token {
+                Token::Single(text) | Token::Double(text)
+                    if matches!(comparator, Comparator::Like | Comparator::ILike)
+                        && text.len() > MAX_PATTERN =>
+                {
+                    Err(error(
+                        format!("a pattern has at most {MAX_PATTERN} bytes"),
+                        position,
+                    ))
+                }
                 Token::Single(text) | Token::Double(text) => Ok(Literal::Text(text.to_owned())),
                 _ => Err(error("expected a text in quotes", position)),
             },

@@ -9,10 +9,10 @@ use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use bytes::BytesMut;
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use super::endpoint::{answer, blocking, on, refuse};
 use crate::artifact::ArtifactPath;
@@ -20,14 +20,13 @@ use crate::client::TrackingClient;
 use crate::entity::FileInfo;
 use crate::error::{Error, Result};
 use crate::proto::FileInfoMessage;
+use crate::store::RegistryStore;
 
 /// Below this URI lies everything that the proxy serves.
 const ROOT: &str = "mlflow-artifacts:/";
-const CHUNK: usize = 64 * 1024;
-/// Chunks that may wait between the network and the disk.
-const QUEUE: usize = 8;
-/// How long either side may keep the other waiting.
-const STALLED: Duration = Duration::from_secs(60);
+const CHUNK: usize = 256 * 1024;
+/// How long a client may keep an upload waiting for its next piece.
+const STALLED: Duration = Duration::from_secs(30);
 
 pub(super) fn routes() -> Router<TrackingClient> {
     let one = get(download).put(upload).delete(delete);
@@ -67,15 +66,28 @@ fn list(client: &TrackingClient, request: List) -> Result<Value> {
 
 async fn download(State(client): State<TrackingClient>, Path(path): Path<String>) -> Response {
     let name = path.clone();
-    let opened = blocking(move || client.artifacts.open(ROOT, &path)).await;
-    let (file, size) = match opened {
+    let opened = blocking(move || {
+        let (file, size) = client.artifacts.open(ROOT, &path)?;
+        Ok((
+            next_chunk(file).map_err(Error::artifact("read", path))?,
+            size,
+        ))
+    })
+    .await;
+    let (first, size) = match opened {
         Ok(opened) => opened,
         Err(error) => return error.into_response(),
     };
-    let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(QUEUE);
-    tokio::task::spawn_blocking(move || send_file(file, &sender));
-    let stream = futures::stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|chunk| (chunk, receiver))
+    // A thread is taken for each chunk only, so a client that does not read
+    // holds none.
+    let stream = futures::stream::try_unfold(Next::Chunk(first), |next| async {
+        let chunk = match next {
+            Next::Chunk(chunk) => chunk,
+            Next::Read(file) => tokio::task::spawn_blocking(|| next_chunk(file))
+                .await
+                .map_err(io::Error::other)??,
+        };
+        Ok::<_, io::Error>(chunk.map(|(bytes, file)| (bytes, Next::Read(file))))
     });
     let mut response = Body::from_stream(stream).into_response();
     let headers = response.headers_mut();
@@ -106,24 +118,28 @@ fn content_type(path: &str) -> header::HeaderValue {
     })
 }
 
-fn send_file(mut file: Box<dyn Read + Send>, sender: &mpsc::Sender<io::Result<Bytes>>) {
-    loop {
-        let mut buffer = vec![0; CHUNK];
-        let chunk = match file.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(n) => {
-                buffer.truncate(n);
-                Ok(Bytes::from(buffer))
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Err(error),
-        };
-        let failed = chunk.is_err();
-        // An error means that nobody reads any more.
-        if sender.blocking_send(chunk).is_err() || failed {
-            return;
+type File = Box<dyn Read + Send>;
+/// A chunk and the file behind it; none at the end.
+type Chunk = Option<(Bytes, File)>;
+
+enum Next {
+    Chunk(Chunk),
+    Read(File),
+}
+
+fn next_chunk(mut file: File) -> io::Result<Chunk> {
+    let mut buffer = vec![0; CHUNK];
+    let mut filled = 0;
+    while filled < CHUNK {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
+    buffer.truncate(filled);
+    Ok((filled > 0).then(|| (Bytes::from(buffer), file)))
 }
 
 async fn upload(
@@ -132,69 +148,67 @@ async fn upload(
     body: Body,
 ) -> Response {
     // A bad name is refused before the body is read.
-    if let Err(error) = ArtifactPath::parse(&path) {
+    let (registry, name) = (client.registry.clone(), path.clone());
+    if let Err(error) = blocking(move || writable(&*registry, &name)).await {
         return error.into_response();
     }
-    let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(QUEUE);
-    let writer = tokio::spawn(blocking(move || {
-        let mut content = ChannelReader {
-            receiver,
-            chunk: Bytes::new(),
-            done: false,
-        };
-        client.artifacts.write(ROOT, &path, &mut content)
-    }));
+    match receive(client, path, body).await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Writes a body to a file that appears whole or not at all.
+async fn receive(client: TrackingClient, path: String, body: Body) -> Result<()> {
+    let (artifacts, name) = (client.artifacts.clone(), path.clone());
+    let mut upload = blocking(move || artifacts.begin(ROOT, &name)).await?;
+    let failed = |error| Error::artifact("write", path.clone())(error);
     let mut stream = body.into_data_stream();
+    let mut waiting = BytesMut::new();
     loop {
         let chunk = match tokio::time::timeout(STALLED, stream.next()).await {
-            Ok(None) => {
-                // An empty chunk is the end; a closed channel is a broken upload.
-                let _ = sender.send(Ok(Bytes::new())).await;
-                break;
-            }
-            Ok(Some(Ok(chunk))) if chunk.is_empty() => continue,
-            Ok(Some(Ok(chunk))) => Ok(chunk),
-            Ok(Some(Err(error))) => Err(io::Error::other(error)),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            Ok(chunk) => chunk
+                .transpose()
+                .map_err(|error| failed(io::Error::other(error)))?,
+            Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
         };
-        let failed = chunk.is_err();
-        // The writer has given up; its error is the answer.
-        if sender.send(chunk).await.is_err() || failed {
+        let last = chunk.is_none();
+        waiting.extend_from_slice(&chunk.unwrap_or_default());
+        // As with downloads, a thread is taken only for what is there.
+        if waiting.len() >= CHUNK || (last && !waiting.is_empty()) {
+            let bytes = waiting.split().freeze();
+            let (returned, written) = tokio::task::spawn_blocking(move || {
+                let written = upload.write_all(&bytes);
+                (upload, written)
+            })
+            .await
+            .map_err(|error| failed(io::Error::other(error)))?;
+            upload = returned;
+            written.map_err(&failed)?;
+        }
+        if last {
             break;
         }
     }
-    drop(sender);
-    match writer.await {
-        Ok(Ok(_)) => StatusCode::OK.into_response(),
-        Ok(Err(error)) => error.into_response(),
-        Err(error) => Error::Store {
-            action: "finish the upload".into(),
-            source: Box::new(error),
-        }
-        .into_response(),
-    }
+    blocking(move || {
+        // A version may have been registered meanwhile.
+        writable(&*client.registry, &path)?;
+        upload.finish().map(|_| ())
+    })
+    .await
 }
 
-/// The chunks of an upload as a file; it ends well only with an empty chunk.
-struct ChannelReader {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
-    chunk: Bytes,
-    done: bool,
-}
-
-impl Read for ChannelReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.chunk.is_empty() && !self.done {
-            match self.receiver.blocking_recv() {
-                Some(Ok(chunk)) if chunk.is_empty() => self.done = true,
-                Some(Ok(chunk)) => self.chunk = chunk,
-                Some(Err(error)) => return Err(error),
-                None => return Err(io::ErrorKind::UnexpectedEof.into()),
-            }
-        }
-        let n = self.chunk.len().min(buffer.len());
-        buffer[..n].copy_from_slice(&self.chunk.split_to(n));
-        Ok(n)
+/// Refuses a path whose files a registered version needs as they are.
+fn writable(registry: &dyn RegistryStore, path: &str) -> Result<()> {
+    let path = ArtifactPath::parse(path)?;
+    let uri = format!("{ROOT}{}", path.as_str());
+    match registry.pinned_at(&uri)? {
+        None => Ok(()),
+        Some((model, version)) => Err(Error::ContentPinned {
+            path: path.as_str().to_owned(),
+            model,
+            version,
+        }),
     }
 }
 
@@ -205,11 +219,14 @@ async fn delete(
 ) -> Response {
     let deleted = blocking(move || {
         // Folders of whole experiments are purged, not deleted by hand.
-        if ArtifactPath::parse(&path)?.is_root() {
-            return Err(Error::invalid(
-                "the root of all artifacts cannot be deleted",
-            ));
+        let parts = ArtifactPath::parse(&path)?;
+        let parts: Vec<&str> = parts.as_str().split('/').collect();
+        if matches!(parts[..], [_] | [_, "models"]) {
+            return Err(Error::invalid(format!(
+                "{path:?} holds the artifacts of many runs; delete those of one run or model"
+            )));
         }
+        writable(&*client.registry, &path)?;
         client.artifacts.delete(ROOT, &path)
     })
     .await;

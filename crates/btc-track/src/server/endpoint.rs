@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,11 +13,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::MAX_BODY;
 use crate::client::TrackingClient;
 use crate::error::{Error, Result};
+use crate::store::deadline;
 
 /// Deeper JSON is refused before anything recurses into it.
 const MAX_DEPTH: usize = 64;
+/// How long a request waits for its turn at the store.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Query keys whose values are lists, even if there is one value only.
 const LISTS: [&str; 4] = ["order_by", "experiment_ids", "stages", "run_ids"];
 
@@ -32,8 +38,8 @@ where
                         method: Method,
                         RawQuery(query): RawQuery,
                         headers: HeaderMap,
-                        body: Result<Bytes, BytesRejection>| async move {
-        let request = match read(&method, query, &headers, body) {
+                        body: Body| async move {
+        let request = match read(&method, query, &headers, whole(body).await) {
             Ok(request) => request,
             Err(response) => return *response,
         };
@@ -61,8 +67,8 @@ where
                         method: Method,
                         RawQuery(query): RawQuery,
                         headers: HeaderMap,
-                        body: Result<Bytes, BytesRejection>| async move {
-        let request = match read(&method, query, &headers, body) {
+                        body: Body| async move {
+        let request = match read(&method, query, &headers, whole(body).await) {
             Ok(request) => request,
             Err(response) => return *response,
         };
@@ -74,6 +80,9 @@ where
 }
 
 /// Runs a function that may wait for the disk.
+///
+/// What it writes begins within [`PATIENCE`] or not at all, so the answer tells
+/// what has happened; nobody stops waiting for it before.
 pub(super) async fn blocking<R: Send + 'static>(
     function: impl FnOnce() -> Result<R> + Send + 'static,
 ) -> Result<R> {
@@ -81,30 +90,61 @@ pub(super) async fn blocking<R: Send + 'static>(
         action: "finish the request".into(),
         source: Box::new(error),
     };
+    let until = Instant::now() + PATIENCE;
+    let function = move || {
+        // All threads may have been busy until now.
+        if until <= Instant::now() {
+            return Err(Error::Busy {
+                action: "begin the request",
+            });
+        }
+        deadline::until(until, function)
+    };
     tokio::task::spawn_blocking(function)
         .await
         .map_err(failed)?
+}
+
+/// A body once it has arrived.
+async fn whole(body: Body) -> Result<Bytes, Box<Response>> {
+    let refuse = |status, code, message| Err(Box::new(refuse(status, code, message)));
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => {
+            let too_long = error.into_inner().is::<http_body_util::LengthLimitError>();
+            let status = if too_long {
+                StatusCode::PAYLOAD_TOO_LARGE
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            refuse(
+                status,
+                "INVALID_PARAMETER_VALUE",
+                "the body is too long or broken off",
+            )
+        }
+        Err(_) => refuse(
+            StatusCode::REQUEST_TIMEOUT,
+            "REQUEST_LIMIT_EXCEEDED",
+            "the body took too long to arrive",
+        ),
+    }
 }
 
 fn read<T: DeserializeOwned>(
     method: &Method,
     query: Option<String>,
     headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Bytes, Box<Response>>,
 ) -> Result<T, Box<Response>> {
-    let body = body.map_err(|rejection| {
-        let status = rejection.status();
-        Box::new(refuse(
-            status,
-            "INVALID_PARAMETER_VALUE",
-            "the body is too long or broken off",
-        ))
-    })?;
-    let from_query = *method == Method::GET || (*method == Method::DELETE && body.is_empty());
-    let result = if from_query {
-        read_query(&query.unwrap_or_default())
-    } else {
-        read_body(headers, &body)
+    let body = body?;
+    let query = query.unwrap_or_default();
+    let result = match *method {
+        // As MLflow has it: export tools send the parameters of a GET as a body.
+        Method::GET if query.is_empty() && !body.is_empty() => read_json(&body),
+        Method::GET => read_query(&query),
+        Method::DELETE if body.is_empty() => read_query(&query),
+        _ => read_body(headers, &body),
     };
     result.map_err(|error| Box::new(error.into_response()))
 }
@@ -128,7 +168,36 @@ fn read_query<T: DeserializeOwned>(query: &str) -> Result<T> {
             }
         }
     }
-    serde_json::from_value(Value::Object(fields)).map_err(wrong)
+    read_fields(Value::Object(fields))
+}
+
+/// Fields of MLflow's requests that have no meaning here: a job of Databricks,
+/// what the path of the request says already, and the next page of lists that
+/// have one page.
+const WITHOUT_MEANING: [&str; 4] = ["deployment_job_id", "model_id", "tag_key", "page_token"];
+
+/// Reads a request; a field that nobody reads is refused, so that nothing a
+/// client says gets lost.
+fn read_fields<'de, T, D>(deserializer: D) -> Result<T>
+where
+    T: DeserializeOwned,
+    D: serde::Deserializer<'de, Error = serde_json::Error>,
+{
+    let mut unknown = None;
+    let request = serde_ignored::deserialize(deserializer, |path| {
+        // Optional things have a question mark in their paths.
+        let path = path.to_string().replace(".?", "").replace("?.", "");
+        if !WITHOUT_MEANING.contains(&path.as_str()) {
+            unknown.get_or_insert(path);
+        }
+    });
+    match (request, unknown) {
+        (Err(error), _) => Err(wrong(error)),
+        (Ok(_), Some(path)) => Err(Error::invalid(format!(
+            "the request has the field {path:?}, which this endpoint does not know"
+        ))),
+        (Ok(request), None) => Ok(request),
+    }
 }
 
 /// Decodes a query.
@@ -158,6 +227,10 @@ fn read_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T>
             "the request needs the Content-Type application/json",
         ));
     }
+    read_json(body)
+}
+
+fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     let body = if body.iter().all(u8::is_ascii_whitespace) {
         b"{}"
     } else {
@@ -171,7 +244,10 @@ fn read_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T>
             "the body is nested deeper than {MAX_DEPTH}"
         )));
     }
-    serde_json::from_slice(body).map_err(wrong)
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let request = read_fields(&mut deserializer)?;
+    deserializer.end().map_err(wrong)?;
+    Ok(request)
 }
 
 fn wrong(error: serde_json::Error) -> Error {
@@ -233,6 +309,7 @@ impl IntoResponse for Error {
         let code = self.code();
         let status = match code {
             "RESOURCE_DOES_NOT_EXIST" => StatusCode::NOT_FOUND,
+            "TEMPORARILY_UNAVAILABLE" => StatusCode::SERVICE_UNAVAILABLE,
             "INTERNAL_ERROR" => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };

@@ -1,3 +1,5 @@
+//! The endpoints of experiments.
+
 use axum::Router;
 use axum::http::Method;
 use axum::routing::MethodRouter;
@@ -124,6 +126,7 @@ fn search(client: &TrackingClient, request: Search) -> Result<Found> {
     let page = client.tracking.search_experiments(&SearchQuery {
         filter: request.filter.unwrap_or_default(),
         order_by: request.order_by.unwrap_or_default(),
+        datasets: Vec::new(),
         view: view(request.view_type)?,
         max_results: max_results(required("max_results", request.max_results)?)?,
         page_token: request.page_token.filter(|token| !token.is_empty()),

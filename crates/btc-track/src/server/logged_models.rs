@@ -1,3 +1,5 @@
+//! The endpoints of logged models.
+
 use axum::Router;
 use axum::extract::Path;
 use axum::http::Method;
@@ -151,12 +153,21 @@ fn log_params(client: &TrackingClient, Path(id): Path<String>, request: Params) 
 struct OrderField {
     field_name: Option<String>,
     ascending: Option<bool>,
+    dataset_name: Option<String>,
+    dataset_digest: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DatasetField {
+    dataset_name: Option<String>,
+    dataset_digest: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Search {
     experiment_ids: Option<Vec<String>>,
     filter: Option<String>,
+    datasets: Option<Vec<DatasetField>>,
     max_results: Option<Int64>,
     order_by: Option<Vec<OrderField>>,
     page_token: Option<String>,
@@ -174,6 +185,12 @@ fn search(client: &TrackingClient, request: Search) -> Result<Found> {
     let mut order_by = Vec::new();
     for field in request.order_by.unwrap_or_default() {
         let name = required_text("field_name", field.field_name)?;
+        if field.dataset_name.or(field.dataset_digest).is_some() {
+            return Err(Error::invalid(
+                "an ordering by a metric on one data set is not supported; \
+                 name the data set in \"datasets\"",
+            ));
+        }
         let direction = if field.ascending.unwrap_or(true) {
             "ASC"
         } else {
@@ -181,11 +198,19 @@ fn search(client: &TrackingClient, request: Search) -> Result<Found> {
         };
         order_by.push(format!("{name} {direction}"));
     }
+    let mut datasets = Vec::new();
+    for dataset in request.datasets.unwrap_or_default() {
+        datasets.push(DatasetFilter {
+            name: required_text("dataset_name", dataset.dataset_name)?,
+            digest: dataset.dataset_digest,
+        });
+    }
     let query = SearchQuery {
         filter: request.filter.unwrap_or_default(),
         order_by,
+        datasets,
         view: ViewType::ActiveOnly,
-        max_results: max_results(request.max_results.unwrap_or(Int64(100)))?,
+        max_results: max_results(request.max_results.unwrap_or(Int64(50)))?,
         page_token: request.page_token.filter(|token| !token.is_empty()),
     };
     let ids = request.experiment_ids.unwrap_or_default();

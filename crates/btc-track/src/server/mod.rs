@@ -21,9 +21,7 @@ mod runs;
 mod serve;
 
 pub use endpoint::Failure;
-pub use serve::serve;
-
-use std::time::Duration;
+pub use serve::{Limits, serve, serve_with};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -38,8 +36,6 @@ use crate::client::TrackingClient;
 
 /// The largest JSON body; a data set's profile may have 16 MiB.
 const MAX_BODY: usize = 32 * 1024 * 1024;
-/// How long a request other than a transfer of files may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Everything an MLflow client asks for, with `/health` and `/version`.
 pub fn router(client: TrackingClient) -> Router {
@@ -71,7 +67,7 @@ pub fn api_router(client: TrackingClient) -> Router {
         .with_state(client)
 }
 
-/// Refuses long bodies before they are sent, and slow ones.
+/// Refuses long bodies before they are sent.
 async fn bounded(request: Request, next: Next) -> Response {
     let length = request
         .headers()
@@ -88,17 +84,7 @@ async fn bounded(request: Request, next: Next) -> Response {
             &message,
         );
     }
-    match tokio::time::timeout(TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let message = "the request took too long";
-            endpoint::refuse(
-                StatusCode::REQUEST_TIMEOUT,
-                "REQUEST_LIMIT_EXCEEDED",
-                message,
-            )
-        }
-    }
+    next.run(request).await
 }
 
 async fn server_info() -> Response {

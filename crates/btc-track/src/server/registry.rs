@@ -1,3 +1,5 @@
+//! The endpoints of registered models and their versions.
+
 use axum::Router;
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
@@ -227,6 +229,7 @@ impl Search {
         Ok(SearchQuery {
             filter: self.filter.unwrap_or_default(),
             order_by: self.order_by.unwrap_or_default(),
+            datasets: Vec::new(),
             view: ViewType::ActiveOnly,
             // The client asks for more versions than a page here has.
             max_results: max_results(self.max_results.unwrap_or(Int64(default)))?.min(MAX_PAGE),
@@ -264,7 +267,7 @@ struct Versions {
 fn search_versions(client: &TrackingClient, request: Search) -> Result<Versions> {
     let page = client
         .registry
-        .search_model_versions(&request.query(10_000)?)?;
+        .search_model_versions(&request.query(200_000)?)?;
     Ok(Versions {
         model_versions: all(page.items),
         next_page_token: page.next_page_token,
@@ -315,27 +318,34 @@ struct CreateVersion {
 
 fn create_version(client: &TrackingClient, request: CreateVersion) -> Result<OneVersion> {
     let source = required_text("source", request.source)?;
-    let parsed = ArtifactUri::parse(&source)?;
+    let tags: Vec<Tag> = all(request.tags.unwrap_or_default());
     let mut model_id = request.model_id.filter(|id| !id.is_empty());
-    if model_id.is_none() && parsed.scheme == "models" && parsed.path.as_str().starts_with("m-") {
-        model_id = parsed.path.as_str().split('/').next().map(str::to_owned);
-    }
     let mut run_id = request.run_id.filter(|id| !id.is_empty());
-    if let (None, Some(model_id)) = (&run_id, &model_id) {
-        run_id = client.tracking.logged_model(model_id)?.source_run_id;
+    // The source of a prompt is any text.
+    if !is_prompt(&tags) {
+        let parsed = ArtifactUri::parse(&source)?;
+        let first = parsed.path.as_str().split('/').next().map(str::to_owned);
+        let names_model = first.as_deref().is_some_and(|id| id.starts_with("m-"));
+        if model_id.is_none() && parsed.scheme == "models" && names_model {
+            model_id.clone_from(&first);
+        }
+        if let (None, Some(model_id)) = (&run_id, &model_id) {
+            run_id = client.tracking.logged_model(model_id)?.source_run_id;
+        }
+        if run_id.is_none() && parsed.scheme == "runs" {
+            run_id = first;
+        }
     }
-    if run_id.is_none() && parsed.scheme == "runs" {
-        run_id = parsed.path.as_str().split('/').next().map(str::to_owned);
-    }
-    let version = client.registry.create_model_version(&NewModelVersion {
+    let version = client.create_model_version(&NewModelVersion {
         name: required_text("name", request.name)?,
         create_model: false,
         source,
         run_id,
         model_id,
         run_link: request.run_link.unwrap_or_default(),
+        content: None,
         description: request.description.unwrap_or_default(),
-        tags: all(request.tags.unwrap_or_default()),
+        tags,
         aliases: Vec::new(),
     })?;
     Ok(OneVersion {
@@ -356,7 +366,7 @@ fn download_uri(client: &TrackingClient, request: Named) -> Result<Value> {
     let version = client
         .registry
         .model_version(&request.name()?, request.version()?)?;
-    Ok(json!({ "artifact_uri": client.download_uri(&version.source)? }))
+    Ok(json!({ "artifact_uri": client.verify_version(&version)? }))
 }
 
 fn change_version(

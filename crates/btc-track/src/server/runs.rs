@@ -1,3 +1,5 @@
+//! The endpoints of runs.
+
 use axum::Router;
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
@@ -16,9 +18,10 @@ const MAX_METRICS: usize = 1000;
 const MAX_PARAMS: usize = 100;
 const MAX_TAGS: usize = 100;
 const MAX_BATCH: usize = 1000;
+/// With fewer values of a history their even spread is all there is room for.
+const MIN_WITH_EXTREMES: usize = 10;
 /// What the client asks for in one page.
 const HISTORY_PAGE: usize = 25_000;
-const LOGGED_MODELS_TAG: &str = "mlflow.log-model.history";
 
 pub(super) fn routes() -> Router<TrackingClient> {
     let get = [Method::GET];
@@ -284,12 +287,17 @@ fn log_batch(client: &TrackingClient, request: LogBatch) -> Result<Value> {
 struct LogInputs {
     run_id: Option<String>,
     datasets: Option<Vec<DatasetInputMessage>>,
+    models: Option<Vec<ModelInputMessage>>,
 }
 
 fn log_inputs(client: &TrackingClient, request: LogInputs) -> Result<Value> {
     let id = required_text("run_id", request.run_id)?;
     let inputs: Vec<DatasetInput> = all(request.datasets.unwrap_or_default());
-    client.tracking.log_inputs(&id, &inputs)?;
+    let models = request.models.unwrap_or_default().into_iter();
+    let models: Vec<String> = models
+        .map(|model| required_text("model_id", model.model_id))
+        .collect::<Result<_>>()?;
+    client.tracking.log_inputs(&id, &inputs, &models)?;
     Ok(json!({}))
 }
 
@@ -323,20 +331,7 @@ fn log_model(client: &TrackingClient, request: LogModel) -> Result<Value> {
             return Err(Error::invalid(format!("model_json has no {field:?}")));
         }
     }
-    let run = client.tracking.run(&id)?;
-    let known = run
-        .tag(LOGGED_MODELS_TAG)
-        .and_then(|tag| serde_json::from_str(tag).ok());
-    let mut models: Vec<Value> = known.unwrap_or_default();
-    models.push(model);
-    let tags = vec![Tag::new(LOGGED_MODELS_TAG, json!(models).to_string())];
-    client.tracking.log_batch(
-        &id,
-        &Batch {
-            tags,
-            ..Batch::default()
-        },
-    )?;
+    client.tracking.record_model(&id, &model)?;
     Ok(json!({}))
 }
 
@@ -394,8 +389,11 @@ fn history(client: &TrackingClient, request: History) -> Result<HistoryPage> {
     let id = run_id(request.run_id, request.run_uuid)?;
     let key = required_text("metric_key", request.metric_key)?;
     let token = request.page_token.filter(|token| !token.is_empty());
-    // Without a page size the answer is everything.
-    let Some(size) = request.max_results else {
+    // Without a page size the answer is everything, or everything that is left.
+    let size = request
+        .max_results
+        .or(token.is_some().then_some(Int64(HISTORY_PAGE as i64)));
+    let Some(size) = size else {
         let metrics = crate::client::all_pages(|token| {
             client
                 .tracking
@@ -420,10 +418,14 @@ fn history(client: &TrackingClient, request: History) -> Result<HistoryPage> {
 struct BulkHistory {
     run_ids: Option<Vec<String>>,
     metric_key: Option<String>,
+    start_step: Option<Int64>,
+    end_step: Option<Int64>,
     max_results: Option<Int64>,
 }
 
-/// Histories of several runs, downsampled so that no extreme is lost.
+/// Histories of several runs with as many evenly spread values each as were
+/// asked for, the first and the last among them and, unless they are few, both
+/// extremes.
 fn bulk_history(client: &TrackingClient, request: BulkHistory) -> Result<HistoryPage> {
     let key = required_text("metric_key", request.metric_key)?;
     let ids = required("run_ids", request.run_ids)?;
@@ -433,27 +435,73 @@ fn bulk_history(client: &TrackingClient, request: BulkHistory) -> Result<History
             ids.len()
         )));
     }
+    let steps = match (request.start_step, request.end_step) {
+        (None, None) => None,
+        (Some(start), Some(end)) if start.0 <= end.0 => Some(start.0..=end.0),
+        (Some(start), Some(end)) => {
+            return Err(Error::invalid(format!(
+                "end_step {} is before start_step {}",
+                end.0, start.0
+            )));
+        }
+        _ => {
+            return Err(Error::invalid(
+                "start_step and end_step are given together or not at all",
+            ));
+        }
+    };
     let points = max_results(request.max_results.unwrap_or(Int64(320)))?.min(MAX_PAGE);
     let mut metrics = Vec::new();
     for id in ids {
-        // A bucket gives up to four values.
-        for bucket in client
-            .tracking
-            .metric_buckets(&id, &key, points.div_ceil(4))?
-        {
-            let mut values = vec![bucket.first, bucket.min, bucket.max, bucket.last];
-            values.sort_by_key(|metric| (metric.step, metric.timestamp));
-            values.dedup();
-            metrics.extend(values.into_iter().map(|metric| MetricMessage {
-                run_id: Some(id.clone()),
-                ..metric.into()
-            }));
-        }
+        // The last value is one more, and so are the extremes if there is room.
+        let extremes = MIN_WITH_EXTREMES <= points;
+        let reserved = if extremes { 3 } else { 1 };
+        let count = points.saturating_sub(reserved).max(1);
+        let buckets = match &steps {
+            None => client.tracking.metric_buckets(&id, &key, count)?,
+            Some(steps) => {
+                let mut history = client.metric_history(&id, &key)?;
+                history.retain(|metric| steps.contains(&metric.step));
+                downsample(&key, history, count)?
+            }
+        };
+        metrics.extend(
+            representatives(&buckets, extremes)
+                .into_iter()
+                .map(|metric| MetricMessage {
+                    run_id: Some(id.clone()),
+                    ..metric.into()
+                }),
+        );
     }
     Ok(HistoryPage {
         metrics,
         next_page_token: None,
     })
+}
+
+/// The first value of each bucket, the last of all and, if wished, the extremes
+/// of all, by step.
+fn representatives(buckets: &[MetricBucket], extremes: bool) -> Vec<Metric> {
+    let by_value = |a: &&Metric, b: &&Metric| a.value.total_cmp(&b.value);
+    let wanted = |metric: &&Metric| extremes && !metric.value.is_nan();
+    let min = buckets
+        .iter()
+        .map(|b| &b.min)
+        .filter(wanted)
+        .min_by(by_value);
+    let max = buckets
+        .iter()
+        .map(|b| &b.max)
+        .filter(wanted)
+        .max_by(by_value);
+    let last = buckets.last().map(|b| &b.last);
+    let first = buckets.iter().map(|b| &b.first);
+    let mut values: Vec<Metric> = first.chain(last).chain(min).chain(max).cloned().collect();
+    values.sort_by_key(|metric| (metric.step, metric.timestamp));
+    // NaN is no equal of itself, so values are compared by their bits.
+    values.dedup_by_key(|metric| (metric.step, metric.timestamp, metric.value.to_bits()));
+    values
 }
 
 #[derive(Deserialize)]

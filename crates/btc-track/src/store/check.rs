@@ -6,12 +6,18 @@ use crate::entity::*;
 use crate::error::{Error, Result};
 use crate::store::*;
 
-/// The longest name of a metric, parameter or tag, in bytes.
+/// The longest name of a metric, parameter or tag, in characters.
 pub const MAX_KEY_LENGTH: usize = 250;
 /// The longest value of a parameter, in characters.
 pub const MAX_PARAM_LENGTH: usize = 6000;
-/// The longest value of a tag, in characters.
+/// The longest value of a tag of a run or logged model, in characters.
 pub const MAX_TAG_LENGTH: usize = 8000;
+/// The longest value of a tag of an experiment, in characters.
+pub const MAX_EXPERIMENT_TAG_LENGTH: usize = 20_000;
+/// The longest value of a tag of a registered model or its version, in characters.
+pub const MAX_REGISTRY_TAG_LENGTH: usize = 100_000;
+const MAX_ALIAS_LENGTH: usize = 255;
+const MAX_USER_LENGTH: usize = 256;
 /// The longest name of an experiment, run or model, in characters.
 pub(crate) const MAX_NAME_LENGTH: usize = 500;
 const MAX_TEXT_LENGTH: usize = 5000;
@@ -22,6 +28,8 @@ pub(crate) const MAX_PAGE: usize = 50_000;
 
 /// The name of a run is also a tag, as in MLflow.
 pub(crate) const RUN_NAME_TAG: &str = "mlflow.runName";
+/// The logged models of a run, as clients before MLflow 3 record them.
+pub(crate) const LOGGED_MODELS_TAG: &str = "mlflow.log-model.history";
 pub(crate) const CONTEXT_TAG: &str = "mlflow.data.context";
 
 /// The value as it is stored: infinities become the largest finite numbers, as
@@ -39,12 +47,7 @@ pub(crate) fn check_key(what: &str, key: &str) -> Result<()> {
     if key.is_empty() {
         return Err(Error::invalid(format!("the name of a {what} is empty")));
     }
-    if key.len() > MAX_KEY_LENGTH {
-        return Err(Error::invalid(format!(
-            "the name of a {what} has {} bytes, at most {MAX_KEY_LENGTH} are allowed",
-            key.len()
-        )));
-    }
+    check_length(&format!("the name of a {what}"), key, MAX_KEY_LENGTH)?;
     if let Some(c) = key.chars().find(|&c| !allowed(c)) {
         return Err(Error::invalid(format!(
             "the {what} name {key:?} has a {c:?}; \
@@ -60,7 +63,12 @@ pub(crate) fn check_key(what: &str, key: &str) -> Result<()> {
     Ok(())
 }
 
+/// Every text that is stored: its length, and no NUL, which not every database
+/// can keep.
 fn check_length(what: &str, text: &str, most: usize) -> Result<()> {
+    if text.contains('\0') {
+        return Err(Error::invalid(format!("{what} has a NUL character")));
+    }
     // Bytes bound characters, so most texts need no counting.
     if text.len() > most && text.chars().count() > most {
         return Err(Error::invalid(format!(
@@ -71,17 +79,45 @@ fn check_length(what: &str, text: &str, most: usize) -> Result<()> {
     Ok(())
 }
 
+/// A run's list of logged models with another one at its end. What is no list
+/// is replaced.
+pub(crate) fn with_model(known: Option<&str>, model: &serde_json::Value) -> String {
+    let known = known.and_then(|text| serde_json::from_str(text).ok());
+    let mut models: Vec<serde_json::Value> = known.unwrap_or_default();
+    models.push(model.clone());
+    serde_json::json!(models).to_string()
+}
+
 pub(crate) fn check_tag(tag: &Tag) -> Result<()> {
     check_key("tag", &tag.key)?;
-    check_length(
-        &format!("the value of tag {:?}", tag.key),
-        &tag.value,
-        MAX_TAG_LENGTH,
-    )
+    // It grows with every model, and a copy must be able to take it over.
+    if tag.key == LOGGED_MODELS_TAG {
+        return Ok(());
+    }
+    // A run's name is kept in one place, with one limit.
+    if tag.key == RUN_NAME_TAG {
+        return check_run_name(Some(&tag.value));
+    }
+    check_tag_value(tag, MAX_TAG_LENGTH)
+}
+
+fn check_tag_value(tag: &Tag, most: usize) -> Result<()> {
+    let what = format_args!("the value of tag {:?}", tag.key).to_string();
+    check_length(&what, &tag.value, most)
 }
 
 pub(crate) fn check_tags(tags: &[Tag]) -> Result<()> {
     tags.iter().try_for_each(check_tag)
+}
+
+fn check_experiment_tag(tag: &Tag) -> Result<()> {
+    check_key("tag", &tag.key)?;
+    check_tag_value(tag, MAX_EXPERIMENT_TAG_LENGTH)
+}
+
+fn check_registry_tag(tag: &Tag) -> Result<()> {
+    check_key("tag", &tag.key)?;
+    check_tag_value(tag, MAX_REGISTRY_TAG_LENGTH)
 }
 
 pub(crate) fn check_param(param: &Param) -> Result<()> {
@@ -105,11 +141,6 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     if name.trim().is_empty() {
         return Err(Error::invalid(format!("the name of the {what} is empty")));
     }
-    if name.contains('\0') {
-        return Err(Error::invalid(format!(
-            "the name of the {what} has a NUL character"
-        )));
-    }
     check_length(&format!("the name of the {what}"), name, MAX_NAME_LENGTH)
 }
 
@@ -129,9 +160,19 @@ pub(crate) fn check_description(text: &str) -> Result<()> {
 
 /// Aliases must not look like the other ways to name a version.
 pub(crate) fn check_alias(alias: &str) -> Result<()> {
-    check_key("alias", alias)?;
-    let number = alias.strip_prefix(['v', 'V']).unwrap_or(alias);
-    if alias == "latest" || number.bytes().all(|b| b.is_ascii_digit()) {
+    if alias.is_empty() {
+        return Err(Error::invalid("the alias is empty"));
+    }
+    check_length("the alias", alias, MAX_ALIAS_LENGTH)?;
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    if let Some(c) = alias.chars().find(|&c| !allowed(c)) {
+        return Err(Error::invalid(format!(
+            "the alias {alias:?} has a {c:?}; allowed are letters, digits, _ and -"
+        )));
+    }
+    let number = alias.strip_prefix(['v', 'V']).unwrap_or_default();
+    let is_version = !number.is_empty() && number.chars().all(char::is_numeric);
+    if is_version || alias.eq_ignore_ascii_case("latest") {
         return Err(Error::invalid(format!("the alias {alias:?} is reserved")));
     }
     Ok(())
@@ -179,7 +220,7 @@ pub(crate) fn new_id() -> String {
     rand::rngs::OsRng
         .try_fill_bytes(&mut bytes)
         .expect("every supported operating system hands out random bytes");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 /// Sorted by key, the last of equal keys winning.
@@ -198,6 +239,14 @@ pub(crate) fn run_tags(new: &NewRun, id: &str) -> Vec<Tag> {
     let mut tags = distinct_tags(&new.tags);
     let given = new.run_name.clone().filter(|name| !name.is_empty());
     let tagged = tags.iter().position(|tag| tag.key == RUN_NAME_TAG);
+    // An empty tag names nothing.
+    let tagged = tagged.filter(|&i| {
+        let named = !tags[i].value.is_empty();
+        if !named {
+            tags.remove(i);
+        }
+        named
+    });
     match (given, tagged) {
         (Some(name), Some(i)) => tags[i].value = name,
         (None, Some(_)) => {}
@@ -245,7 +294,7 @@ pub(crate) fn check_model_change(change: &RegisteredModelChange) -> Result<()> {
     match change {
         RegisteredModelChange::Rename(name) => check_model_name(name),
         RegisteredModelChange::Description(text) => check_description(text),
-        RegisteredModelChange::SetTag(tag) => check_tag(tag),
+        RegisteredModelChange::SetTag(tag) => check_registry_tag(tag),
         RegisteredModelChange::SetAlias(alias, _) => check_alias(alias),
         RegisteredModelChange::DeleteTag(_) | RegisteredModelChange::DeleteAlias(_) => Ok(()),
     }
@@ -254,8 +303,10 @@ pub(crate) fn check_model_change(change: &RegisteredModelChange) -> Result<()> {
 pub(crate) fn check_new_version(new: &NewModelVersion) -> Result<()> {
     check_model_name(&new.name)?;
     check_description(&new.description)?;
-    check_tags(&new.tags)?;
-    check_location(&new.source)?;
+    new.tags.iter().try_for_each(check_registry_tag)?;
+    if !is_prompt(&new.tags) {
+        check_location(&new.source)?;
+    }
     new.aliases.iter().try_for_each(|alias| check_alias(alias))
 }
 
@@ -274,7 +325,7 @@ pub(crate) fn check_input(input: &DatasetInput) -> Result<()> {
 
 pub(crate) fn check_new_experiment(new: &NewExperiment) -> Result<()> {
     check_name("experiment", &new.name)?;
-    check_tags(&new.tags)?;
+    new.tags.iter().try_for_each(check_experiment_tag)?;
     new.artifact_location
         .as_deref()
         .map_or(Ok(()), check_location)
@@ -283,14 +334,26 @@ pub(crate) fn check_new_experiment(new: &NewExperiment) -> Result<()> {
 pub(crate) fn check_experiment_change(change: &ExperimentChange) -> Result<()> {
     match change {
         ExperimentChange::Rename(name) => check_name("experiment", name),
-        ExperimentChange::SetTag(tag) => check_tag(tag),
+        ExperimentChange::SetTag(tag) => check_experiment_tag(tag),
         _ => Ok(()),
     }
 }
 
 pub(crate) fn check_new_run(new: &NewRun) -> Result<()> {
     check_tags(&new.tags)?;
-    check_run_name(new.run_name.as_deref())
+    check_length("the user", &new.user_id, MAX_USER_LENGTH)?;
+    let given = new.run_name.as_deref().filter(|name| !name.is_empty());
+    let tagged = new.tags.iter().rfind(|tag| tag.key == RUN_NAME_TAG);
+    if let (Some(name), Some(tag)) = (given, tagged)
+        && name != tag.value
+    {
+        return Err(Error::invalid(format!(
+            "the run is called {name:?} and its tag {RUN_NAME_TAG} says {:?}; give one of them, \
+             or both alike",
+            tag.value
+        )));
+    }
+    check_run_name(given)
 }
 
 pub(crate) fn check_run_update(update: &RunUpdate) -> Result<()> {
@@ -332,26 +395,13 @@ pub(crate) fn check_logged_model_change(change: &LoggedModelChange) -> Result<()
 pub(crate) fn check_new_model(new: &NewRegisteredModel) -> Result<()> {
     check_model_name(&new.name)?;
     check_description(&new.description)?;
-    check_tags(&new.tags)
+    new.tags.iter().try_for_each(check_registry_tag)
 }
 
 pub(crate) fn check_version_change(change: &ModelVersionChange) -> Result<()> {
     match change {
         ModelVersionChange::Description(text) => check_description(text),
-        ModelVersionChange::SetTag(tag) => check_tag(tag),
+        ModelVersionChange::SetTag(tag) => check_registry_tag(tag),
         _ => Ok(()),
     }
-}
-
-/// The folders below which no registered version lies.
-pub(crate) fn unused_uris(
-    uris: std::collections::BTreeSet<String>,
-    sources: &[String],
-) -> Vec<String> {
-    let used = |uri: &String| {
-        sources
-            .iter()
-            .any(|s| s == uri || s.strip_prefix(uri).is_some_and(|s| s.starts_with('/')))
-    };
-    uris.into_iter().filter(|uri| !used(uri)).collect()
 }

@@ -1,19 +1,29 @@
 //! Where runs and models are kept.
 
 mod check;
+#[cfg(any(feature = "server", feature = "sqlite"))]
+pub(crate) mod deadline;
 mod memory;
+mod once;
 mod page;
 #[cfg(feature = "rest")]
 mod rest;
+mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
 pub(crate) use check::*;
-pub use check::{MAX_KEY_LENGTH, MAX_PARAM_LENGTH, MAX_TAG_LENGTH, finite};
+pub use check::{
+    MAX_EXPERIMENT_TAG_LENGTH, MAX_KEY_LENGTH, MAX_PARAM_LENGTH, MAX_REGISTRY_TAG_LENGTH,
+    MAX_TAG_LENGTH, finite,
+};
 pub use memory::MemoryStore;
 pub(crate) use page::*;
 #[cfg(feature = "rest")]
 pub use rest::{RestArtifacts, RestConfig, RestStore};
+pub(crate) use source::{
+    InUse, PROMPT_TAG, Sources, Which, is_prompt, location_of, place, resolve, with_parents,
+};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Durability, SqliteStore};
 
@@ -180,6 +190,26 @@ impl RunQuery {
     }
 }
 
+/// A data set on which metrics of logged models were measured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DatasetFilter {
+    /// Its name.
+    pub name: String,
+    /// Its digest; none means any.
+    pub digest: Option<String>,
+}
+
+impl DatasetFilter {
+    /// Whether a metric was measured on it.
+    pub fn is_of(&self, metric: &ModelMetric) -> bool {
+        metric.dataset_name == self.name
+            && self
+                .digest
+                .as_ref()
+                .is_none_or(|digest| metric.dataset_digest == *digest)
+    }
+}
+
 /// A search of anything but runs.
 #[derive(Debug, Clone)]
 pub struct SearchQuery {
@@ -187,6 +217,8 @@ pub struct SearchQuery {
     pub filter: String,
     /// Such as `name DESC`.
     pub order_by: Vec<String>,
+    /// Of logged models: only metrics on these data sets count; empty means all.
+    pub datasets: Vec<DatasetFilter>,
     /// Active or deleted things, where they can be deleted.
     pub view: ViewType,
     /// At most so many a page.
@@ -200,6 +232,7 @@ impl Default for SearchQuery {
         Self {
             filter: String::new(),
             order_by: Vec::new(),
+            datasets: Vec::new(),
             view: ViewType::ActiveOnly,
             max_results: 1000,
             page_token: None,
@@ -271,8 +304,15 @@ pub struct Purged {
     pub run_ids: Vec<RunId>,
     /// The experiments that are gone.
     pub experiment_ids: Vec<String>,
-    /// The artifact folders nobody refers to any more.
+    /// The artifact folders nobody refers to any more, those of an earlier
+    /// purge included as long as [`TrackingStore::artifacts_deleted`] has not
+    /// named them.
     pub artifact_uris: Vec<String>,
+    /// Deleted runs and logged models that stay, because a registered version
+    /// needs their files.
+    pub kept: Vec<String>,
+    /// Folders that could not be deleted, and why.
+    pub left: Vec<(String, String)>,
 }
 
 /// Keeps experiments, runs and logged models.
@@ -311,10 +351,23 @@ pub trait TrackingStore: Debug + Send + Sync {
     /// `ParamChanged` if a parameter has another value already; `Inactive`
     /// if the run is deleted.
     fn log_batch(&self, id: &str, batch: &Batch) -> Result<()>;
+    /// Adds the description of a logged model, as clients before MLflow 3 send
+    /// it, to the list in the run's tag `mlflow.log-model.history`. The list
+    /// may grow beyond what other tags may hold.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is no such run, `Inactive` if it is deleted.
+    fn record_model(&self, id: &str, model: &serde_json::Value) -> Result<()>;
     /// Removes a tag of a run.
     fn delete_run_tag(&self, id: &str, key: &str) -> Result<()>;
-    /// Adds data sets to the inputs of a run.
-    fn log_inputs(&self, id: &str, inputs: &[DatasetInput]) -> Result<()>;
+    /// Adds data sets, and logged models by their ids, to the inputs of a run.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParameter` if a data set has no name or digest; `Inactive` if
+    /// the run is deleted.
+    fn log_inputs(&self, id: &str, inputs: &[DatasetInput], models: &[String]) -> Result<()>;
     /// Adds models to the outputs of a run.
     fn log_outputs(&self, id: &str, outputs: &[ModelOutput]) -> Result<()>;
     /// Searches runs; ties are broken by run id, so that pages never overlap.
@@ -345,10 +398,27 @@ pub trait TrackingStore: Debug + Send + Sync {
     ) -> Result<Page<LoggedModel>>;
 
     /// Removes for good what was deleted before `deleted_before` (milliseconds
-    /// since 1970 UTC); the caller deletes the artifacts.
+    /// since 1970 UTC), except what a registered version needs. The caller
+    /// deletes the artifacts and says so with
+    /// [`artifacts_deleted`](Self::artifacts_deleted).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParameter` if another program removes things from this store.
     fn purge(&self, deleted_before: i64) -> Result<Purged>;
-    /// What [`TrackingStore::purge`] would remove.
+    /// What [`TrackingStore::purge`] would remove; nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`purge`](Self::purge).
     fn purgeable(&self, deleted_before: i64) -> Result<Purged>;
+    /// Notes that purged artifact folders are gone; until then every purge
+    /// names them again.
+    ///
+    /// # Errors
+    ///
+    /// As [`purge`](Self::purge).
+    fn artifacts_deleted(&self, uris: &[String]) -> Result<()>;
 }
 
 /// A registered model to be created.
@@ -394,6 +464,8 @@ pub struct NewModelVersion {
     pub model_id: Option<String>,
     /// A link to the run.
     pub run_link: String,
+    /// The hash of the files that the source names; none pins nothing.
+    pub content: Option<String>,
     /// Free text.
     pub description: String,
     /// Its tags.
@@ -441,6 +513,15 @@ pub trait RegistryStore: Debug + Send + Sync {
 
     /// Creates a version, numbered one higher than any before it.
     fn create_model_version(&self, new: &NewModelVersion) -> Result<ModelVersion>;
+    /// Creates a version unless there is one of the same run and source; that one, the oldest if
+    /// there are several, gets the tags and aliases. Says whether it was there.
+    ///
+    /// However many callers register one run at once, one version stays, and all of them get it.
+    /// Stores with transactions do it in one. Without, as here, a caller who finds that another
+    /// was earlier deletes its own version, so that for a moment there may be two.
+    fn register_model_version(&self, new: &NewModelVersion) -> Result<(ModelVersion, bool)> {
+        once::register(self, new)
+    }
     /// A version of a registered model.
     fn model_version(&self, name: &str, version: u64) -> Result<ModelVersion>;
     /// The version an alias points to.
@@ -457,4 +538,11 @@ pub trait RegistryStore: Debug + Send + Sync {
     /// Searches versions of all models, by name and then the newest first
     /// unless ordered otherwise.
     fn search_model_versions(&self, query: &SearchQuery) -> Result<Page<ModelVersion>>;
+    /// A version with pinned content whose files lie at an artifact URI, below
+    /// it or above it, as name and number.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    fn pinned_at(&self, uri: &str) -> Result<Option<(String, u64)>>;
 }

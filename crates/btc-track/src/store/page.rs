@@ -12,19 +12,20 @@ pub(crate) fn tag_value(tags: &[Tag], key: &str) -> Vec<Scalar> {
         .collect()
 }
 
-/// Filters, orders and cuts a page out of things that are all in memory.
+/// Orders things that are all in memory and cuts a page out of them.
 ///
-/// The page token is the key of the last thing of the page before, so a page
-/// goes on behind it even if things were added meanwhile.
+/// The page token holds the values that the last thing of the page before was
+/// ordered by, so a page goes on behind it even if things were added or removed
+/// meanwhile, that thing itself included.
 pub(crate) fn page_in_memory<T>(
     mut items: Vec<T>,
     order: &[OrderBy],
-    lookup: impl Fn(&T, &crate::search::Key) -> Vec<Scalar>,
+    lookup: impl Fn(&T, &Key) -> Vec<Scalar>,
     id: impl Fn(&T) -> String,
     max_results: usize,
     page_token: Option<&str>,
 ) -> Result<Page<T>> {
-    let first = |item: &T, key: &crate::search::Key| lookup(item, key).into_iter().next();
+    let first = |item: &T, key: &Key| lookup(item, key).into_iter().next();
     items.sort_by(|left, right| {
         crate::search::compare_ordered(order, |key| first(left, key), |key| first(right, key))
             .then_with(|| id(left).cmp(&id(right)))
@@ -32,20 +33,26 @@ pub(crate) fn page_in_memory<T>(
     let start = match page_token {
         None => 0,
         Some(token) => {
-            let last = crate::store::decode_token(token)?;
-            items
-                .iter()
-                .position(|item| id(item) == last)
-                .ok_or_else(|| Error::invalid("the page token does not belong to this search"))?
-                + 1
+            let (values, last) = read_position(token, order.len())?;
+            let value = |key: &Key| {
+                let place = order.iter().position(|order| order.key == *key)?;
+                values[place].clone()
+            };
+            items.partition_point(|item| {
+                crate::search::compare_ordered(order, |key| first(item, key), value)
+                    .then_with(|| id(item).cmp(&last))
+                    .is_le()
+            })
         }
     };
     let rest = items.len().saturating_sub(start);
     let items: Vec<T> = items.into_iter().skip(start).take(max_results).collect();
-    let next_page_token = if rest > max_results {
-        items.last().map(|item| encode_token(&id(item)))
-    } else {
-        None
+    let next_page_token = match items.last() {
+        Some(last) if rest > max_results => {
+            let values = order.iter().map(|order| first(last, &order.key));
+            Some(write_position(values, &id(last)))
+        }
+        _ => None,
     };
     Ok(Page {
         items,
@@ -53,23 +60,45 @@ pub(crate) fn page_in_memory<T>(
     })
 }
 
+/// Numbers travel by their bits, which are exact.
+fn write_position(values: impl Iterator<Item = Option<Scalar>>, id: &str) -> String {
+    let values: Vec<serde_json::Value> = values
+        .map(|value| match value {
+            None => serde_json::Value::Null,
+            Some(Scalar::Number(number)) => number.to_bits().into(),
+            Some(Scalar::Text(text)) => text.into(),
+        })
+        .collect();
+    encode_token(&serde_json::json!([values, id]).to_string())
+}
+
+fn read_position(token: &str, keys: usize) -> Result<(Vec<Option<Scalar>>, String)> {
+    let foreign = || Error::invalid("the page token does not belong to this search");
+    let (values, id): (Vec<serde_json::Value>, String) =
+        serde_json::from_str(&decode_token(token)?).map_err(|_| foreign())?;
+    let values: Option<Vec<Option<Scalar>>> = values
+        .into_iter()
+        .map(|value| match value {
+            serde_json::Value::Null => Some(None),
+            serde_json::Value::String(text) => Some(Some(Scalar::Text(text))),
+            value => {
+                let bits = value.as_u64()?;
+                Some(Some(Scalar::Number(f64::from_bits(bits))))
+            }
+        })
+        .collect();
+    let values = values.filter(|values| values.len() == keys);
+    Ok((values.ok_or_else(foreign)?, id))
+}
+
 /// Makes an opaque token of a text.
 pub(crate) fn encode_token(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(text)
 }
 
 /// Reads a token made by [`encode_token`].
 pub(crate) fn decode_token(token: &str) -> Result<String> {
-    let bytes: Option<Vec<u8>> = token
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| {
-            let text = std::str::from_utf8(pair)
-                .ok()
-                .filter(|text| text.len() == 2)?;
-            u8::from_str_radix(text, 16).ok()
-        })
-        .collect();
+    let bytes = hex::decode(token).ok();
     bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or_else(|| Error::invalid("the page token is not one of ours"))
@@ -81,9 +110,30 @@ pub(crate) fn page_logged_models(
     order: &[OrderBy],
     query: &SearchQuery,
 ) -> Result<Page<LoggedModel>> {
+    let has_metrics = filter
+        .clauses
+        .iter()
+        .any(|clause| matches!(clause.key, Key::Metric(_)));
+    // Data sets limit the metrics that are compared; without a comparison they
+    // ask for any metric.
+    let measured = |m: &LoggedModel| {
+        let on_them = |metric: &ModelMetric| query.datasets.iter().any(|d| d.is_of(metric));
+        query.datasets.is_empty() || has_metrics || m.metrics.iter().any(on_them)
+    };
+    let lookup = |m: &LoggedModel, key: &Key| match key {
+        Key::Metric(name) if !query.datasets.is_empty() => m
+            .metrics
+            .iter()
+            .filter(|metric| metric.metric.key == *name)
+            .filter(|metric| query.datasets.iter().any(|d| d.is_of(metric)))
+            .map(|metric| Scalar::Number(metric.metric.value))
+            .collect(),
+        _ => lookup_model(m, key),
+    };
     let kept = models
         .into_iter()
-        .filter(|m| crate::search::matches(filter, |key| lookup_model(m, key)));
+        .filter(measured)
+        .filter(|m| crate::search::matches(filter, |key| lookup(m, key)));
     let token = query.page_token.as_deref();
     let id = |m: &LoggedModel| m.model_id.clone();
     page_in_memory(
@@ -160,8 +210,10 @@ pub(crate) fn page_registered_models(
     check_max_results(query.max_results)?;
     let filter = Filter::parse(Subject::RegisteredModel, &query.filter)?;
     let order = OrderBy::parse_all(Subject::RegisteredModel, &query.order_by)?;
+    let (filter, prompts) = for_prompts(filter);
     let kept = models
         .into_iter()
+        .filter(|m| is_prompt(&m.tags) == prompts)
         .filter(|m| crate::search::matches(&filter, |key| lookup_registered(m, key)))
         .collect();
     let id = |m: &RegisteredModel| m.name.clone();
@@ -183,23 +235,44 @@ pub(crate) fn page_model_versions(
     check_max_results(query.max_results)?;
     let filter = Filter::parse(Subject::ModelVersion, &query.filter)?;
     let mut order = OrderBy::parse_all(Subject::ModelVersion, &query.order_by)?;
-    if order.is_empty() {
-        order.push(OrderBy {
-            key: Key::Attribute("name"),
-            descending: false,
-        });
-        order.push(OrderBy {
-            key: Key::Attribute("version_number"),
-            descending: true,
-        });
-    }
+    then_by(&mut order, "name", false);
+    then_by(&mut order, "version_number", true);
+    let (filter, prompts) = for_prompts(filter);
     let kept = versions
         .into_iter()
+        .filter(|v| is_prompt(&v.tags) == prompts)
         .filter(|v| crate::search::matches(&filter, |key| lookup_version(v, key)))
         .collect();
     let id = |v: &ModelVersion| format!("{}/{:0>20}", v.name, v.version);
     let token = query.page_token.as_deref();
     page_in_memory(kept, &order, lookup_version, id, query.max_results, token)
+}
+
+/// Orders by one more key, unless it is among them.
+fn then_by(order: &mut Vec<OrderBy>, name: &'static str, descending: bool) {
+    let key = Key::Attribute(name);
+    if !order.iter().any(|order| order.key == key) {
+        order.push(OrderBy { key, descending });
+    }
+}
+
+/// MLflow keeps prompts among the registered models. A search gives them if it
+/// asks for them, and otherwise gives none; the comparison that says so is
+/// taken out of the filter.
+pub(crate) fn for_prompts(mut filter: Filter) -> (Filter, bool) {
+    use crate::search::{Comparator, Literal};
+    let is_mark = |key: &Key| matches!(key, Key::Tag(tag) if tag == PROMPT_TAG);
+    let asks = filter
+        .clauses
+        .iter()
+        .find(|clause| is_mark(&clause.key))
+        .is_some_and(|clause| match (&clause.comparator, &clause.literal) {
+            (Comparator::Eq, Literal::Text(text)) => text.eq_ignore_ascii_case("true"),
+            (Comparator::Ne, Literal::Text(text)) => text.eq_ignore_ascii_case("false"),
+            _ => false,
+        });
+    filter.clauses.retain(|clause| !is_mark(&clause.key));
+    (filter, asks)
 }
 
 /// Cuts a history into buckets with equally many values each.
@@ -268,11 +341,10 @@ pub(crate) fn page_experiments(
     let filter = Filter::parse(Subject::Experiment, &query.filter)?;
     let mut order = OrderBy::parse_all(Subject::Experiment, &query.order_by)?;
     if order.is_empty() {
-        order.push(OrderBy {
-            key: Key::Attribute("last_update_time"),
-            descending: true,
-        });
+        then_by(&mut order, "creation_time", true);
+        then_by(&mut order, "experiment_id", false);
     }
+    then_by(&mut order, "experiment_id", true);
     let kept = experiments
         .into_iter()
         .filter(|e| query.view.shows(e.lifecycle_stage))
@@ -284,7 +356,11 @@ pub(crate) fn page_experiments(
     page_in_memory(
         kept,
         &order,
-        lookup_experiment,
+        // Ids are ordered as the numbers they are.
+        |e, key| match (key, e.experiment_id.parse::<f64>()) {
+            (Key::Attribute("experiment_id"), Ok(number)) => vec![Scalar::Number(number)],
+            _ => lookup_experiment(e, key),
+        },
         id,
         query.max_results,
         token,
@@ -304,13 +380,9 @@ fn lookup_experiment(experiment: &Experiment, key: &Key) -> Vec<Scalar> {
     }
 }
 
-/// The default is the newest first.
+/// The newest first among equals.
 pub(crate) fn logged_model_order(order_by: &[String]) -> Result<Vec<OrderBy>> {
-    if order_by.is_empty() {
-        return Ok(vec![OrderBy {
-            key: Key::Attribute("creation_timestamp"),
-            descending: true,
-        }]);
-    }
-    OrderBy::parse_all(Subject::LoggedModel, order_by)
+    let mut order = OrderBy::parse_all(Subject::LoggedModel, order_by)?;
+    then_by(&mut order, "creation_timestamp", true);
+    Ok(order)
 }

@@ -156,9 +156,128 @@ fn the_best_of_a_server_is_registered_from_here() {
 
 #[test]
 fn a_server_that_is_not_there_is_an_error() {
-    let client = TrackingClient::rest("http://127.0.0.1:1", &RestConfig::default()).unwrap();
+    let client = TrackingClient::rest(btc_testing::NO_SERVER, &RestConfig::default()).unwrap();
     let error = client.get_or_create_experiment("price").unwrap_err();
     assert_eq!(error.code(), "INTERNAL_ERROR");
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
     assert!(TrackingClient::rest("ftp://x", &RestConfig::default()).is_err());
+}
+
+#[test]
+fn a_copy_keeps_logged_models_inputs_and_odd_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = TrackingClient::in_memory(&folder.path().join("original")).unwrap();
+    let experiment = from
+        .get_or_create_experiment("price")
+        .unwrap()
+        .experiment_id;
+    let new_run = NewRun {
+        experiment_id: experiment.clone(),
+        ..Default::default()
+    };
+    let runs: Vec<RunInfo> = (0..3)
+        .map(|_| from.tracking.create_run(&new_run).unwrap().info)
+        .collect();
+    for name in ["r_10:00.txt", "100%+#1 ü.txt"] {
+        let uri = &runs[1].artifact_uri;
+        from.artifacts.write(uri, name, &mut &b"x"[..]).unwrap();
+    }
+    let new = NewLoggedModel {
+        experiment_id: experiment,
+        name: "lm".into(),
+        source_run_id: Some(runs[0].run_id.clone()),
+        params: vec![Param::new("p", "1")],
+        ..Default::default()
+    };
+    let model = from.tracking.create_logged_model(&new).unwrap();
+    from.artifacts
+        .write(&model.artifact_uri, "weights", &mut &b"w"[..])
+        .unwrap();
+    let batch = Batch {
+        model_metrics: vec![ModelMetric {
+            model_id: model.model_id.clone(),
+            metric: Metric::new("m", 0.5, 1, 0),
+            dataset_name: "d".into(),
+            dataset_digest: "1".into(),
+            run_id: None,
+        }],
+        ..Default::default()
+    };
+    from.tracking.log_batch(&runs[0].run_id, &batch).unwrap();
+    let ready = LoggedModelChange::Status(LoggedModelStatus::Ready);
+    from.tracking
+        .change_logged_model(&model.model_id, &ready)
+        .unwrap();
+    let ids = [model.model_id.clone()];
+    from.tracking
+        .log_inputs(&runs[1].run_id, &[], &ids)
+        .unwrap();
+    let output = ModelOutput {
+        model_id: model.model_id.clone(),
+        step: 1,
+    };
+    from.tracking
+        .log_outputs(&runs[0].run_id, &[output])
+        .unwrap();
+    let version = NewModelVersion {
+        name: "btc".into(),
+        create_model: true,
+        source: format!("models:/{}", model.model_id),
+        run_id: Some(runs[0].run_id.clone()),
+        model_id: Some(model.model_id.clone()),
+        ..Default::default()
+    };
+    from.create_model_version(&version).unwrap();
+    for run in &runs {
+        let end = RunUpdate {
+            status: Some(RunStatus::Finished),
+            ..Default::default()
+        };
+        from.tracking.update_run(&run.run_id, &end).unwrap();
+    }
+
+    let inner = TrackingClient::in_memory(&folder.path().join("copy")).unwrap();
+    let server = Server::start(inner.clone());
+    let uri = format!("http://{}", server.address);
+    let to = TrackingClient::rest(&uri, &RestConfig::default()).unwrap();
+    for _ in 0..2 {
+        let copied = copy(&from, &to, &CopySelection::default()).unwrap();
+        assert_eq!(copied.skipped_files, [""; 0]);
+        assert_eq!(copied.runs.len(), 3);
+        let id = &copied.logged_models[&model.model_id];
+        let found = inner.tracking.logged_model(id).unwrap();
+        assert_eq!(
+            (found.name.as_str(), found.status),
+            ("lm", LoggedModelStatus::Ready)
+        );
+        assert_eq!(found.params, [Param::new("p", "1")]);
+        assert_eq!(
+            found.source_run_id,
+            Some(copied.runs[&runs[0].run_id].clone())
+        );
+        assert_eq!(found.metrics.len(), 1);
+        assert_eq!(found.metrics[0].dataset_name, "d");
+        let copies: Vec<Run> = runs
+            .iter()
+            .map(|run| inner.run(&copied.runs[&run.run_id]).unwrap())
+            .collect();
+        assert_eq!(copies[1].model_inputs, [id.clone()]);
+        assert_eq!(copies[0].outputs[0].model_id, *id);
+        let files = inner
+            .artifacts
+            .list(&copies[1].info.artifact_uri, "")
+            .unwrap();
+        let names: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(names, ["100%+#1 ü.txt", "r_10:00.txt"]);
+        assert!(
+            copies
+                .iter()
+                .all(|run| run.info.status == RunStatus::Finished)
+        );
+        let versions = inner.model_versions("btc").unwrap();
+        assert_eq!(versions.len(), 1);
+        assert_eq!(versions[0].model_id.as_ref(), Some(id));
+        inner.verify_version(&versions[0]).unwrap();
+        assert!(versions[0].content.is_some());
+    }
 }

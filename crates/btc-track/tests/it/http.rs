@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use btc_track::TrackingClient;
+use btc_track::server::Limits;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -18,6 +19,10 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(client: TrackingClient) -> Self {
+        Self::start_with(client, Limits::default().with_connections(64))
+    }
+
+    pub(crate) fn start_with(client: TrackingClient, limits: Limits) -> Self {
         let (address_sender, address) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
@@ -33,7 +38,7 @@ impl Server {
                 let stop = async {
                     let _ = stopped.await;
                 };
-                btc_track::server::serve(listener, router, 64, stop)
+                btc_track::server::serve_with(listener, router, limits, stop)
                     .await
                     .unwrap();
             });

@@ -64,6 +64,11 @@ impl FloatDistribution {
                 "low must be above 0 on a logarithmic scale, not {low}"
             ));
         }
+        if !(high - low).is_finite() {
+            return invalid(format!(
+                "the width of {low} to {high} is beyond the largest number; choose narrower bounds"
+            ));
+        }
         let mut high = high;
         if let Some(step) = step {
             if log {

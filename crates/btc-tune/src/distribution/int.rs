@@ -52,13 +52,25 @@ impl IntDistribution {
     pub(crate) fn build(low: i64, high: i64, log: bool, step: i64) -> Result<Self> {
         // Beyond 2^53 neighbouring integers share one f64, which is what storages keep.
         const LARGEST: u64 = 1 << 53;
+        if low.unsigned_abs() > LARGEST || high.unsigned_abs() > LARGEST {
+            return Err(Error::InvalidDistribution {
+                reason: format!("bounds must lie within ±2^53, not {low} and {high}"),
+            });
+        }
+        Self::read(low, high, log, step)
+    }
+
+    /// As `build`, for what another program has stored, which may be wider.
+    pub(crate) fn read(low: i64, high: i64, log: bool, step: i64) -> Result<Self> {
+        // The width of these bounds is an i64 too.
+        const WIDEST: u64 = 1 << 62;
         let invalid = |reason: String| Err(Error::InvalidDistribution { reason });
         if low > high {
             return invalid(format!("low must not exceed high, but {low} > {high}"));
         }
-        if low.unsigned_abs() > LARGEST || high.unsigned_abs() > LARGEST {
+        if low.unsigned_abs() >= WIDEST || high.unsigned_abs() >= WIDEST {
             return invalid(format!(
-                "bounds must lie within ±2^53, not {low} and {high}"
+                "bounds must lie within ±2^62, not {low} and {high}"
             ));
         }
         if step < 1 {

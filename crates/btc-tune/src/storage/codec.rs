@@ -10,7 +10,7 @@ use crate::distribution::{
 };
 use crate::error::{Error, Result};
 
-/// Marks, while parsing, a text that stands for a bare `NaN` or `Infinity` of Python.
+/// Marks, in a line that is to be written, a text that stands for a bare `NaN` or `Infinity`.
 const MARK: char = '\u{E000}';
 
 /// Writes a distribution as Optuna writes it, key order and spacing included.
@@ -55,7 +55,7 @@ pub(crate) fn decode_distribution(text: &str) -> Result<Distribution> {
         what: format!("the distribution {text:?}"),
         reason,
     };
-    let value = parse_marked(text).map_err(|error| malformed(error.to_string()))?;
+    let (value, mark) = parse_python(text).map_err(|error| malformed(error.to_string()))?;
     let (name, attributes) = match (
         value.get("name"),
         value.get("attributes"),
@@ -73,14 +73,17 @@ pub(crate) fn decode_distribution(text: &str) -> Result<Distribution> {
     let get = |key: &str| attributes.get(key).filter(|value| !value.is_null());
     let float = |key: &str| {
         get(key)
-            .and_then(number)
+            .and_then(|value| number(value, mark))
             .ok_or_else(|| malformed(format!("{key:?} is no number")))
     };
     let int = |key: &str| {
-        get(key)
-            .and_then(number)
-            .filter(|value| value.fract() == 0.0 && value.abs() < 2_f64.powi(62))
-            .map(|value| value as i64)
+        let exact = get(key).and_then(Value::as_i64);
+        exact
+            .or_else(|| {
+                // A float that is whole; those beyond are capped and refused with their bounds.
+                let value = get(key).and_then(|value| number(value, mark))?;
+                (value.fract() == 0.0).then_some(value as i64)
+            })
             .ok_or_else(|| malformed(format!("{key:?} is no integer")))
     };
     let log = || get("log").and_then(Value::as_bool).unwrap_or(false);
@@ -92,70 +95,81 @@ pub(crate) fn decode_distribution(text: &str) -> Result<Distribution> {
             Ok(None)
         }
     };
-    Ok(match name.as_str() {
-        "FloatDistribution" | "float" => Distribution::Float(FloatDistribution::build(
-            float("low")?,
-            float("high")?,
-            log(),
-            optional_float("step")?,
-        )?),
-        "UniformDistribution" => {
-            Distribution::Float(FloatDistribution::new(float("low")?, float("high")?)?)
-        }
-        "LogUniformDistribution" => {
-            Distribution::Float(FloatDistribution::log(float("low")?, float("high")?)?)
-        }
-        "DiscreteUniformDistribution" => Distribution::Float(FloatDistribution::stepped(
-            float("low")?,
-            float("high")?,
-            float("q")?,
-        )?),
-        "IntDistribution" | "int" => Distribution::Int(IntDistribution::build(
-            int("low")?,
-            int("high")?,
-            log(),
-            optional_int("step")?,
-        )?),
-        "IntUniformDistribution" => Distribution::Int(IntDistribution::stepped(
-            int("low")?,
-            int("high")?,
-            optional_int("step")?,
-        )?),
-        "IntLogUniformDistribution" => {
-            Distribution::Int(IntDistribution::log(int("low")?, int("high")?)?)
-        }
-        "CategoricalDistribution" | "categorical" => {
-            let Some(Value::Array(choices)) = attributes.get("choices") else {
-                return Err(malformed("\"choices\" is no list".to_owned()));
-            };
-            let choices: Option<Vec<Choice>> = choices.iter().map(decode_choice).collect();
-            let choices = choices.ok_or_else(|| {
-                malformed("a choice is no null, truth value, number or text".to_owned())
-            })?;
-            Distribution::Categorical(CategoricalDistribution::new(choices)?)
-        }
-        other => return Err(malformed(format!("the kind {other:?} is unknown"))),
+    let read = || {
+        Ok(match name.as_str() {
+            "FloatDistribution" | "float" => Distribution::Float(FloatDistribution::build(
+                float("low")?,
+                float("high")?,
+                log(),
+                optional_float("step")?,
+            )?),
+            "UniformDistribution" => {
+                Distribution::Float(FloatDistribution::new(float("low")?, float("high")?)?)
+            }
+            "LogUniformDistribution" => {
+                Distribution::Float(FloatDistribution::log(float("low")?, float("high")?)?)
+            }
+            "DiscreteUniformDistribution" => Distribution::Float(FloatDistribution::stepped(
+                float("low")?,
+                float("high")?,
+                float("q")?,
+            )?),
+            "IntDistribution" | "int" => Distribution::Int(IntDistribution::read(
+                int("low")?,
+                int("high")?,
+                log(),
+                optional_int("step")?,
+            )?),
+            "IntUniformDistribution" => Distribution::Int(IntDistribution::read(
+                int("low")?,
+                int("high")?,
+                false,
+                optional_int("step")?,
+            )?),
+            "IntLogUniformDistribution" => {
+                Distribution::Int(IntDistribution::read(int("low")?, int("high")?, true, 1)?)
+            }
+            "CategoricalDistribution" | "categorical" => {
+                let Some(Value::Array(choices)) = attributes.get("choices") else {
+                    return Err(malformed("\"choices\" is no list".to_owned()));
+                };
+                let choices: Option<Vec<Choice>> = choices
+                    .iter()
+                    .map(|choice| decode_choice(choice, mark))
+                    .collect();
+                let choices = choices.ok_or_else(|| {
+                    malformed("a choice is no null, truth value, number or text".to_owned())
+                })?;
+                Distribution::Categorical(CategoricalDistribution::new(choices)?)
+            }
+            other => return Err(malformed(format!("the kind {other:?} is unknown"))),
+        })
+    };
+    // A rule that is broken in a file is a fault of the file.
+    read().map_err(|error: Error| match error {
+        Error::InvalidDistribution { reason } => malformed(reason),
+        error => error,
     })
 }
 
-fn number(value: &Value) -> Option<f64> {
+fn number(value: &Value, mark: Option<char>) -> Option<f64> {
     match value {
-        Value::String(text) => marked_float(text),
+        Value::String(text) => marked_float(text, mark),
         value => value.as_f64(),
     }
 }
 
-fn decode_choice(value: &Value) -> Option<Choice> {
+fn decode_choice(value: &Value, mark: Option<char>) -> Option<Choice> {
     match value {
-        Value::String(text) => {
-            Some(marked_float(text).map_or_else(|| Choice::from(text.as_str()), Choice::Float))
-        }
+        Value::String(text) => Some(
+            marked_float(text, mark).map_or_else(|| Choice::from(text.as_str()), Choice::Float),
+        ),
         value => Choice::from_json(value),
     }
 }
 
-fn marked_float(text: &str) -> Option<f64> {
-    match text.strip_prefix(MARK)? {
+fn marked_float(text: &str, mark: Option<char>) -> Option<f64> {
+    match text.strip_prefix(mark?)? {
         "NaN" => Some(f64::NAN),
         "Infinity" => Some(f64::INFINITY),
         "-Infinity" => Some(f64::NEG_INFINITY),
@@ -166,8 +180,21 @@ fn marked_float(text: &str) -> Option<f64> {
 /// Writes JSON as Python does: `", "` and `": "` between, ASCII only, `1e-05`.
 pub(crate) fn encode_json(value: &Value) -> String {
     let mut text = String::new();
-    write_json(value, &mut text);
+    write_separated(value, ", ", ": ", None, &mut text);
     text
+}
+
+/// A value of somebody else, none of whose texts is taken for a [`bare_float`].
+pub(crate) fn own_text(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.starts_with(MARK) => Value::from(format!("{MARK}{text}")),
+        Value::Array(values) => values.iter().map(own_text).collect(),
+        Value::Object(members) => {
+            let member = |(key, value): (&String, &Value)| (key.clone(), own_text(value));
+            Value::Object(members.iter().map(member).collect())
+        }
+        value => value.clone(),
+    }
 }
 
 /// A float that is written bare even where JSON has no number for it.
@@ -179,16 +206,12 @@ pub(crate) fn bare_float(value: f64) -> Value {
     }
 }
 
-/// Writes JSON without blanks.
+/// Writes JSON without blanks, and a [`bare_float`] bare.
 pub(crate) fn write_compact(value: &Value, out: &mut String) {
-    write_separated(value, ",", ":", out);
+    write_separated(value, ",", ":", Some(MARK), out);
 }
 
-fn write_json(value: &Value, out: &mut String) {
-    write_separated(value, ", ", ": ", out);
-}
-
-fn write_separated(value: &Value, comma: &str, colon: &str, out: &mut String) {
+fn write_separated(value: &Value, comma: &str, colon: &str, mark: Option<char>, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
@@ -196,9 +219,13 @@ fn write_separated(value: &Value, comma: &str, colon: &str, out: &mut String) {
             Some(float) if number.is_f64() => out.push_str(&python_float(float)),
             _ => out.push_str(&number.to_string()),
         },
-        Value::String(text) => match marked_float(text) {
+        Value::String(text) => match marked_float(text, mark) {
             Some(float) => out.push_str(&python_float(float)),
-            None => write_text(text, out),
+            // A second mark is that of `own_text`.
+            None => {
+                let own = mark.and_then(|mark| text.strip_prefix(mark));
+                write_text(own.unwrap_or(text), out);
+            }
         },
         Value::Array(values) => {
             out.push('[');
@@ -206,7 +233,7 @@ fn write_separated(value: &Value, comma: &str, colon: &str, out: &mut String) {
                 if i > 0 {
                     out.push_str(comma);
                 }
-                write_separated(value, comma, colon, out);
+                write_separated(value, comma, colon, mark, out);
             }
             out.push(']');
         }
@@ -218,7 +245,7 @@ fn write_separated(value: &Value, comma: &str, colon: &str, out: &mut String) {
                 }
                 write_text(key, out);
                 out.push_str(colon);
-                write_separated(value, comma, colon, out);
+                write_separated(value, comma, colon, mark, out);
             }
             out.push('}');
         }
@@ -251,14 +278,16 @@ fn write_text(text: &str, out: &mut String) {
 
 /// Reads JSON as Python writes it; bare `NaN` and infinities become texts.
 pub(crate) fn decode_json(text: &str) -> Result<Value> {
-    let mut value = parse_marked(text).map_err(|error| Error::Malformed {
+    let (mut value, mark) = parse_python(text).map_err(|error| Error::Malformed {
         what: format!(
             "the attribute {:?}",
             text.chars().take(80).collect::<String>()
         ),
         reason: error.to_string(),
     })?;
-    unmark(&mut value);
+    if let Some(mark) = mark {
+        unmark(&mut value, mark);
+    }
     Ok(value)
 }
 
@@ -273,28 +302,38 @@ pub(crate) fn decode_object(text: &str) -> Result<Map<String, Value>> {
     }
 }
 
-fn unmark(value: &mut Value) {
+fn unmark(value: &mut Value, mark: char) {
     match value {
-        Value::String(text) if text.starts_with(MARK) => {
+        Value::String(text) if text.starts_with(mark) => {
             text.remove(0);
         }
-        Value::Array(values) => values.iter_mut().for_each(unmark),
-        Value::Object(members) => members.values_mut().for_each(unmark),
+        Value::Array(values) => values.iter_mut().for_each(|value| unmark(value, mark)),
+        Value::Object(members) => members.values_mut().for_each(|value| unmark(value, mark)),
         _ => {}
     }
 }
 
-fn parse_marked(text: &str) -> serde_json::Result<Value> {
+/// Reads JSON as Python writes it. Where bare words had to be quoted, they begin
+/// with the mark that is returned, which no text of the input has.
+fn parse_python(text: &str) -> serde_json::Result<(Value, Option<char>)> {
     let strict = serde_json::from_str(text);
     // The usual text is strict JSON; only on failure is Python's dialect worth the second look.
     if strict.is_ok() || !(text.contains("NaN") || text.contains("Infinity")) {
-        return strict;
+        return Ok((strict?, None));
     }
-    serde_json::from_str(&mark(text))
+    let lower = text.to_ascii_lowercase();
+    let is_free =
+        |c: &char| !text.contains(*c) && !lower.contains(&format!("\\u{:04x}", *c as u32));
+    match ('\u{E000}'..='\u{F8FF}').find(is_free) {
+        Some(free) => Ok((serde_json::from_str(&mark(text, free))?, Some(free))),
+        // A text with every private character is none that Python's bare words need.
+        None => Ok((strict?, None)),
+    }
 }
 
-/// Quotes the bare words `NaN`, `Infinity` and `-Infinity` outside of texts.
-fn mark(text: &str) -> String {
+/// Quotes the bare words `NaN`, `Infinity` and `-Infinity` outside of texts,
+/// with `mark` before them.
+fn mark(text: &str, mark: char) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text;
     let mut inside = false;
@@ -305,7 +344,7 @@ fn mark(text: &str) -> String {
                 .find(|w| rest.starts_with(w));
             if let Some(word) = word {
                 out.push('"');
-                out.push(MARK);
+                out.push(mark);
                 out.push_str(word);
                 out.push('"');
                 rest = &rest[word.len()..];
@@ -358,6 +397,54 @@ mod tests {
         assert_eq!(value["a"], "NaN");
         assert_eq!(value["b"][0], "-Infinity");
         assert_eq!(value["NaN"], "say \"NaN\"");
+    }
+
+    #[test]
+    fn texts_that_look_like_marks_stay_as_they_are() {
+        for text in [
+            "\u{E000}abc",
+            "\u{E000}NaN",
+            "\u{E000}\u{E000}Infinity",
+            "\\ue000",
+        ] {
+            let value = serde_json::json!({ text: [text, 1.5] });
+            assert_eq!(decode_json(&encode_json(&value)).unwrap(), value);
+            let mut line = String::new();
+            write_compact(&own_text(&value), &mut line);
+            assert_eq!(decode_json(&line).unwrap(), value);
+            // Also beside words of Python.
+            let dialect = format!("[NaN, {}]", encode_json(&value));
+            assert_eq!(
+                decode_json(&dialect).unwrap(),
+                serde_json::json!(["NaN", value])
+            );
+            let choices = CategoricalDistribution::new(vec![Choice::from(text)]).unwrap();
+            let choices = Distribution::Categorical(choices);
+            assert_eq!(
+                decode_distribution(&encode_distribution(&choices)).unwrap(),
+                choices
+            );
+        }
+    }
+
+    #[test]
+    fn wide_integers_of_others_are_read() {
+        let text = |high: &str| {
+            format!(
+                "{{\"name\": \"IntDistribution\", \"attributes\": {{\"log\": false, \
+                 \"step\": 1, \"low\": 0, \"high\": {high}}}}}"
+            )
+        };
+        let read = decode_distribution(&text("1152921504606846975")).unwrap();
+        let Distribution::Int(read) = read else {
+            panic!("{read:?}")
+        };
+        assert_eq!(read.high(), (1 << 60) - 1);
+        for high in ["9223372036854775807", "1e300", "NaN"] {
+            let error = decode_distribution(&text(high)).unwrap_err();
+            assert!(matches!(error, Error::Malformed { .. }), "{error}");
+        }
+        assert!(IntDistribution::new(0, 1 << 60).is_err());
     }
 
     #[test]

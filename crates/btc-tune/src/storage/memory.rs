@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::records::Records;
+use super::records::{Records, unknown_study};
 use super::{AttrScope, Heartbeat, NewTrial, Storage, TrialUpdate};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::frozen::{FrozenStudy, FrozenTrial, StudyDirection, StudyId, TrialId};
 use crate::sync::lock;
 
@@ -58,9 +58,7 @@ impl Storage for InMemoryStorage {
     fn create_trial(&self, study: StudyId, trial: NewTrial) -> Result<Arc<FrozenTrial>> {
         lock(&self.records)
             .create_trial(study, None, trial)?
-            .ok_or_else(|| Error::UnknownTrial {
-                trial: "created just now".to_owned(),
-            })
+            .ok_or_else(|| unknown_study(study))
     }
 
     fn create_trial_numbered(

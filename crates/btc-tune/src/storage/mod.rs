@@ -193,6 +193,15 @@ pub trait Storage: Debug + Send + Sync {
     /// [`Error::UnknownStudy`].
     fn study(&self, study: StudyId) -> Result<FrozenStudy>;
 
+    /// Returns the name of a study, also of one that cannot be read otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownStudy`].
+    fn study_name(&self, study: StudyId) -> Result<String> {
+        Ok(self.study(study)?.name)
+    }
+
     /// Returns all studies in the order of their creation.
     ///
     /// # Errors
@@ -283,16 +292,26 @@ pub trait Storage: Debug + Send + Sync {
     /// [`Error::UnknownStudy`].
     fn stale_trials(&self, study: StudyId, limit: DateTime<Utc>) -> Result<Vec<TrialId>>;
 
-    /// Returns one line about each study, in the order of their creation.
+    /// Returns one line about each study, in the order of their creation. One that cannot be read
+    /// says so and hides no other.
     ///
     /// # Errors
     ///
     /// [`Error::Storage`] if the storage cannot be read.
     fn studies(&self) -> Result<Vec<StudySummary>> {
-        self.study_ids()?
-            .into_iter()
-            .map(|id| summary(self, id))
-            .collect()
+        let mut studies = Vec::new();
+        for id in self.study_ids()? {
+            match summary(self, id) {
+                Ok(summary) => studies.push(summary),
+                // Deleted since the identifiers were listed.
+                Err(Error::UnknownStudy { .. }) => {}
+                Err(error @ Error::Malformed { .. }) => {
+                    studies.push(StudySummary::unreadable(id, self.study_name(id)?, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(studies)
     }
 }
 
@@ -312,6 +331,7 @@ fn summary<S: Storage + ?Sized>(storage: &S, id: StudyId) -> Result<StudySummary
         best_trial: best,
         datetime_start: trials.iter().filter_map(|trial| trial.datetime_start).min(),
         user_attrs: study.user_attrs,
+        unreadable: None,
     })
 }
 

@@ -179,6 +179,8 @@ pub(super) struct Records {
     names: HashMap<String, StudyId>,
     positions: HashMap<TrialId, (StudyId, usize)>,
     heartbeats: HashMap<TrialId, DateTime<Utc>>,
+    /// Studies of which something could not be read, and what.
+    spoiled: HashMap<StudyId, String>,
     next_study: i64,
     next_trial: i64,
 }
@@ -214,6 +216,7 @@ impl Records {
     pub(super) fn delete_study(&mut self, id: StudyId) -> Result<()> {
         let study = self.studies.remove(&id).ok_or_else(|| unknown_study(id))?;
         self.names.remove(&study.frozen.name);
+        self.spoiled.remove(&id);
         for trial in &study.trials {
             self.positions.remove(&trial.id);
             self.heartbeats.remove(&trial.id);
@@ -230,11 +233,43 @@ impl Records {
     }
 
     pub(super) fn study(&self, id: StudyId) -> Result<&StudyRecord> {
-        self.studies.get(&id).ok_or_else(|| unknown_study(id))
+        let study = self.studies.get(&id).ok_or_else(|| unknown_study(id))?;
+        self.check_readable(&study.frozen)?;
+        Ok(study)
+    }
+
+    /// The name of a study, readable or not.
+    pub(super) fn study_name(&self, id: StudyId) -> Result<&str> {
+        let study = self.studies.get(&id).ok_or_else(|| unknown_study(id))?;
+        Ok(&study.frozen.name)
+    }
+
+    fn check_readable(&self, study: &FrozenStudy) -> Result<()> {
+        match self.spoiled.get(&study.id) {
+            None => Ok(()),
+            Some(reason) => Err(Error::Malformed {
+                what: format!("the study {:?}", study.name),
+                reason: reason.clone(),
+            }),
+        }
     }
 
     fn study_mut(&mut self, id: StudyId) -> Result<&mut StudyRecord> {
         self.studies.get_mut(&id).ok_or_else(|| unknown_study(id))
+    }
+
+    /// Notes that something of a study could not be read.
+    pub(super) fn spoil(&mut self, study: StudyId, reason: String) -> Result<()> {
+        self.study_name(study)?;
+        self.spoiled.entry(study).or_insert(reason);
+        Ok(())
+    }
+
+    /// As [`spoil`](Self::spoil), for a trial that was to be created.
+    pub(super) fn spoil_trial(&mut self, study: StudyId, reason: String) -> Result<()> {
+        self.spoil(study, reason)?;
+        self.next_trial += 1;
+        Ok(())
     }
 
     pub(super) fn set_study_attr(

@@ -110,7 +110,19 @@ impl StudyBuilder {
     pub fn create(self) -> Result<Study> {
         let id = match self.storage.create_study(&self.name, &self.directions) {
             Err(Error::DuplicatedStudy { .. }) if self.load_if_exists => {
-                return self.load();
+                let wanted = self.directions.len();
+                let study = self.load()?;
+                let found = study.directions().len();
+                if found != wanted {
+                    return Err(Error::InvalidSetting {
+                        reason: format!(
+                            "the study {:?} has {found} objectives, not {wanted}; load it instead, \
+                             or choose another name",
+                            study.name()
+                        ),
+                    });
+                }
+                return Ok(study);
             }
             result => result?,
         };

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::attr::Attr;
 use crate::best::{self, NoBest};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -200,10 +201,10 @@ impl Study {
     /// # Errors
     ///
     /// What the storage reports.
-    pub fn set_user_attr(&self, key: &str, value: impl Into<Value>) -> Result<()> {
+    pub fn set_user_attr(&self, key: &str, value: impl Into<Attr>) -> Result<()> {
         self.inner
             .storage
-            .set_study_attr(self.inner.id, AttrScope::User, key, &value.into())
+            .set_study_attr(self.inner.id, AttrScope::User, key, &value.into().0)
     }
 
     /// Sets an attribute for tools.
@@ -211,10 +212,10 @@ impl Study {
     /// # Errors
     ///
     /// What the storage reports.
-    pub fn set_system_attr(&self, key: &str, value: impl Into<Value>) -> Result<()> {
+    pub fn set_system_attr(&self, key: &str, value: impl Into<Attr>) -> Result<()> {
         self.inner
             .storage
-            .set_study_attr(self.inner.id, AttrScope::System, key, &value.into())
+            .set_study_attr(self.inner.id, AttrScope::System, key, &value.into().0)
     }
 
     /// Names the objectives, for plots and tables.
@@ -261,13 +262,20 @@ impl Study {
     /// # Errors
     ///
     /// [`Error::UnknownTrial`], [`Error::TrialFinished`], [`Error::InvalidOutcome`] if the number of
-    /// values is not that of the objectives, or what the storage reports.
+    /// values is not that of the objectives or if the trial is still queued, or what the storage
+    /// reports.
     pub fn tell(
         &self,
         trial: impl Into<TrialRef>,
         outcome: impl Into<Outcome>,
     ) -> Result<Arc<FrozenTrial>> {
         let trial = self.find_trial(trial.into())?;
+        if trial.state == TrialState::Waiting {
+            return Err(Error::InvalidOutcome {
+                number: trial.number,
+                reason: "it is queued and has not begun; ask for it first".to_owned(),
+            });
+        }
         self.tell_frozen(&trial, outcome.into())
     }
 

@@ -258,3 +258,167 @@ mod sqlite {
         }
     }
 }
+
+/// A study of another program that cannot be read hides no other, whatever the storage.
+#[test]
+fn one_unreadable_study_does_not_hide_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let too_wide = r#"{"name": "IntDistribution", "attributes": {"log": false, "step": 1, "low": 0, "high": 18446744073709551615}}"#;
+    let log = dir.path().join("s.log");
+    let journal = JournalStorage::open(&log).unwrap();
+    let (first, big) = (
+        journal.create_study("first", &ONE).unwrap(),
+        journal.create_study("big", &ONE).unwrap(),
+    );
+    let trial = journal.create_trial(big, NewTrial::running(now())).unwrap();
+    let line = |op: u8, rest: &str| {
+        let distribution = serde_json::Value::from(too_wide);
+        let line = format!(r#"{{"op_code":{op},"worker_id":"x",{rest}"#)
+            .replace("DISTRIBUTION", &distribution.to_string());
+        let mut file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+        writeln!(file, "{line}").unwrap();
+    };
+    line(
+        5,
+        &format!(
+            r#""trial_id":{},"param_name":"seed","param_value_internal":1.0,"distribution":DISTRIBUTION}}"#,
+            trial.id.0
+        ),
+    );
+    line(
+        4,
+        &format!(
+            r#""study_id":{},"datetime_start":null,"state":4,"value":null,"values":null,"params":{{"seed":1}},"distributions":{{"seed":DISTRIBUTION}},"user_attrs":{{}},"system_attrs":{{}},"intermediate_values":{{}}}}"#,
+            big.0
+        ),
+    );
+    check(&journal, first, big);
+    check(&JournalStorage::open(&log).unwrap(), first, big);
+    // Identifiers go on behind what could not be read.
+    let next = journal
+        .create_trial(first, NewTrial::running(now()))
+        .unwrap();
+    assert_eq!((next.id.0, next.number), (trial.id.0 + 3, 1));
+    journal.delete_study(big).unwrap();
+    assert_eq!(journal.studies().unwrap().len(), 1);
+
+    #[cfg(feature = "sqlite")]
+    {
+        let file = dir.path().join("s.db");
+        let storage = btc_tune::SqliteStorage::open(&file).unwrap();
+        let (first, big) = (
+            storage.create_study("first", &ONE).unwrap(),
+            storage.create_study("big", &ONE).unwrap(),
+        );
+        let trial = storage.create_trial(big, NewTrial::running(now())).unwrap();
+        let other = rusqlite::Connection::open(&file).unwrap();
+        other
+            .execute(
+                "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) \
+                 VALUES (?1, 'seed', 1.0, ?2)",
+                (trial.id.0, too_wide),
+            )
+            .unwrap();
+        check(&storage, first, big);
+        storage.delete_study(big).unwrap();
+        assert_eq!(storage.studies().unwrap().len(), 1);
+    }
+}
+
+fn check(storage: &dyn Storage, first: btc_tune::StudyId, big: btc_tune::StudyId) {
+    let studies = storage.studies().unwrap();
+    let names: Vec<_> = studies.iter().map(|study| study.name.as_str()).collect();
+    assert_eq!(names, ["first", "big"]);
+    assert_eq!(studies[0].unreadable, None);
+    assert!(studies[1].unreadable.as_ref().unwrap().contains("2^62"));
+    assert!(matches!(storage.trials(big), Err(Error::Malformed { .. })));
+    storage
+        .create_trial(first, NewTrial::running(now()))
+        .unwrap();
+}
+
+/// Another process deletes a study and makes one that gets the same identifiers.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_study_that_was_made_anew_has_no_phantoms() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("s.db");
+    for finished in [true, false] {
+        let ours = btc_tune::SqliteStorage::open(&file).unwrap();
+        let study = ours.create_study("s", &ONE).unwrap();
+        let later = |i: i64| now() + chrono::TimeDelta::seconds(i);
+        let mut trials = Vec::new();
+        for i in 0..5 {
+            let trial = ours
+                .create_trial(study, NewTrial::running(later(i)))
+                .unwrap();
+            if finished {
+                let end = btc_tune::TrialUpdate::Finish {
+                    state: btc_tune::TrialState::Complete,
+                    values: vec![1.0],
+                    at: now(),
+                };
+                ours.update_trial(trial.id, &[end]).unwrap();
+            }
+            trials.push(trial.id);
+        }
+        let theirs = btc_tune::SqliteStorage::open(&file).unwrap();
+        theirs.delete_study(study).unwrap();
+        assert_eq!(theirs.create_study("s", &ONE).unwrap(), study);
+        let added = ours.create_trial(study, NewTrial::waiting()).unwrap();
+        assert_eq!(added.number, 0);
+        assert_eq!(ours.trials(study).unwrap().len(), 1);
+        // A worker that has not heard of it changes no trial of the new study.
+        for (i, id) in trials.iter().enumerate() {
+            theirs
+                .create_trial(study, NewTrial::running(later(100 + i as i64)))
+                .unwrap();
+            let attr = btc_tune::TrialUpdate::Attr {
+                scope: btc_tune::AttrScope::User,
+                key: "k".into(),
+                value: 1.into(),
+            };
+            let _ = ours.update_trial(*id, &[attr]);
+        }
+        assert_eq!(ours.trials(study).unwrap(), theirs.trials(study).unwrap());
+        theirs.delete_study(study).unwrap();
+    }
+}
+
+#[test]
+fn a_range_without_width_in_numbers_is_refused() {
+    use btc_tune::FloatDistribution;
+    for (low, high) in [(-1.7e308, 1.7e308), (f64::MIN, f64::MAX), (-1e308, 1e308)] {
+        let error = FloatDistribution::new(low, high).unwrap_err();
+        assert!(matches!(error, Error::InvalidDistribution { .. }));
+    }
+    assert!(FloatDistribution::new(0.0, f64::MAX).is_ok());
+}
+
+#[test]
+fn a_queued_trial_cannot_be_told() {
+    use std::sync::Arc;
+    let storage = Arc::new(btc_tune::InMemoryStorage::new());
+    let study = btc_tune::Study::builder("s", storage).create().unwrap();
+    let queued = study.enqueue([("x", 0.5)]).unwrap();
+    let error = study.tell(queued.id, 1.0).unwrap_err();
+    assert!(matches!(error, Error::InvalidOutcome { .. }), "{error}");
+    let trial = study.ask().unwrap();
+    assert_eq!(trial.number(), 0);
+    study.tell(&trial, 1.0).unwrap();
+}
+
+#[test]
+fn a_study_is_loaded_only_with_its_number_of_objectives() {
+    use std::sync::Arc;
+    let storage = Arc::new(btc_tune::InMemoryStorage::new());
+    let builder = || btc_tune::Study::builder("s", storage.clone()).load_if_exists(true);
+    let two = [StudyDirection::Minimize, StudyDirection::Maximize];
+    builder().directions(two).create().unwrap();
+    builder().directions(two).create().unwrap();
+    for builder in [builder(), builder().directions([two[0]; 3])] {
+        let error = builder.create().unwrap_err();
+        assert!(matches!(error, Error::InvalidSetting { .. }), "{error}");
+    }
+    assert_eq!(builder().load().unwrap().directions(), two);
+}

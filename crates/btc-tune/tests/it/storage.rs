@@ -11,11 +11,11 @@ fn memory_conforms() {
 
 /// A new file for each case.
 fn files() -> impl Fn(&str) -> std::path::PathBuf {
-    let dir = tempfile::tempdir().unwrap().keep();
+    let dir = tempfile::tempdir().unwrap();
     let count = std::cell::Cell::new(0);
     move |ending| {
         count.set(count.get() + 1);
-        dir.join(format!("{}.{ending}", count.get()))
+        dir.path().join(format!("{}.{ending}", count.get()))
     }
 }
 
@@ -195,4 +195,33 @@ mod equal {
             }
         }
     }
+}
+
+/// Closing waits for nobody: a reader of another process may stay for as long as it likes.
+#[cfg(feature = "sqlite")]
+#[test]
+fn closing_does_not_wait_for_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("s.db");
+    let storage = btc_tune::SqliteStorage::open(&file).unwrap();
+    let directions = [btc_tune::StudyDirection::Minimize];
+    storage.create_study("a", &directions).unwrap();
+    let reader = rusqlite::Connection::open(&file).unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM studies")
+        .unwrap();
+    storage.create_study("b", &directions).unwrap();
+    let (closed, is_closed) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(storage);
+        closed.send(()).unwrap();
+    });
+    // The reader is still there when the storage is gone; the limit only ends a failing test.
+    is_closed
+        .recv_timeout(std::time::Duration::from_secs(40))
+        .unwrap();
+    reader.execute_batch("COMMIT").unwrap();
+    drop(reader);
+    let again = btc_tune::SqliteStorage::open(&file).unwrap();
+    assert_eq!(again.study_ids().unwrap().len(), 2);
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use btc_ingest::{DataStatus, PullReport, Verification};
+use btc_ingest::arrow::util::display::{ArrayFormatter, FormatOptions};
+use btc_ingest::{DataStatus, FileTable, ImportReport, PullReport, Rejected, Verification};
 use chrono::NaiveDate;
 use serde::Serialize;
 
@@ -55,6 +56,73 @@ pub(crate) fn report(report: &PullReport, printer: &mut Printer) -> anyhow::Resu
     printer.line(format!(
         "last complete day: {}",
         day(report.last_complete_day)
+    ))
+}
+
+pub(crate) fn import(report: &ImportReport, printer: &mut Printer) -> anyhow::Result<()> {
+    if printer.is_json() {
+        return printer.json(report);
+    }
+    self::report(&report.pull, printer)?;
+    match &report.table {
+        Some(table) => printer.line(format!(
+            "stored in steps of {} in {}",
+            report.step,
+            report.pull.data_dir.join(table).display()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The first rows of a file as they would be stored.
+pub(crate) fn preview(table: &FileTable, printer: &mut Printer) -> anyhow::Result<()> {
+    const SHOWN: usize = 10;
+    #[derive(Serialize)]
+    struct Preview<'a> {
+        recognised: &'a str,
+        step: String,
+        rows: usize,
+        columns: &'a [String],
+        first_rows: &'a [Vec<String>],
+        set_aside: &'a [Rejected],
+        notes: &'a [String],
+    }
+    let batch = &table.batch;
+    let schema = batch.schema();
+    let columns: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    let options = FormatOptions::default();
+    let formatters = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column, &options))
+        .collect::<Result<Vec<_>, _>>()?;
+    let first_rows: Vec<Vec<String>> = (0..batch.num_rows().min(SHOWN))
+        .map(|row| {
+            formatters
+                .iter()
+                .map(|f| f.value(row).to_string())
+                .collect()
+        })
+        .collect();
+    if printer.is_json() {
+        return printer.json(&Preview {
+            recognised: &table.recognised,
+            step: table.step.to_string(),
+            rows: batch.num_rows(),
+            columns: &columns,
+            first_rows: &first_rows,
+            set_aside: &table.rejected,
+            notes: &table.notes,
+        });
+    }
+    printer.note(format!("recognised: {}", table.recognised));
+    table.notes.iter().for_each(|note| printer.warn(note));
+    let header: Vec<&str> = columns.iter().map(String::as_str).collect();
+    printer.table(&header, &first_rows)?;
+    printer.line(format!(
+        "{} rows in all, {} cells or rows set aside; nothing is stored",
+        batch.num_rows(),
+        table.rejected.len()
     ))
 }
 
@@ -112,7 +180,7 @@ pub(crate) fn verification(
         return printer.json(verification);
     }
     for problem in &verification.problems {
-        printer.line(format!("{}: {:?}", problem.path, problem.kind).to_lowercase())?;
+        printer.line(format!("{}: {}", problem.path, problem.kind))?;
     }
     if verification.interrupted {
         printer.line("a change was cut off half way; the next btc data pull finishes it")?;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use btc_features::{
-    FeatureStatus, MaterializeReport, OnlineFeatures, Plan, Registry, SavedDataset, ViewStatistics,
-    Violation,
+    Dependent, FeatureStatus, MaterializeReport, ObjectKind, OnlineFeatures, Plan, PushReport,
+    Registry, SavedDataset, ViewStatistics, Violation,
 };
 use serde_json::{Value, json};
 
@@ -146,6 +146,8 @@ pub(crate) fn describe(
         [object] => {
             let mut whole = object.whole.clone();
             whole["kind"] = object.kind.into();
+            let users = users(registry, object);
+            whole["used_by"] = serde_json::to_value(&users)?;
             if printer.is_json() {
                 return printer.json(&whole);
             }
@@ -173,6 +175,19 @@ pub(crate) fn describe(
             .into())
         }
     }
+}
+
+/// What uses an object: what may break when it changes.
+fn users(registry: &Registry, object: &Object) -> Vec<Dependent> {
+    let kind = match object.kind {
+        "entity" => ObjectKind::Entity,
+        "source" => ObjectKind::Source,
+        "view" => ObjectKind::FeatureView,
+        "on-demand" => ObjectKind::OnDemandFeatureView,
+        "service" => ObjectKind::FeatureService,
+        _ => ObjectKind::SavedDataset,
+    };
+    registry.dependents(kind, &object.name)
 }
 
 fn inline(value: &Value) -> String {
@@ -206,6 +221,21 @@ pub(crate) fn materialized(
         }
     }
     Ok(())
+}
+
+/// Says where pushed rows are now.
+pub(crate) fn pushed(report: &PushReport, printer: &mut Printer) -> anyhow::Result<()> {
+    if printer.is_json() {
+        return printer.json(report);
+    }
+    let file = report
+        .file
+        .as_ref()
+        .map_or(String::new(), |file| format!(", in {}", file.display()));
+    printer.line(format!(
+        "{}: {} rows{file}, {} keys online",
+        report.view, report.rows, report.keys
+    ))
 }
 
 pub(crate) fn online(answer: &OnlineFeatures, printer: &mut Printer) -> anyhow::Result<()> {

@@ -9,15 +9,20 @@ pub(crate) fn prediction(prediction: &Prediction, printer: &mut Printer) -> anyh
         return printer.json(prediction);
     }
     let minute = "%Y-%m-%d %H:%M UTC";
+    let what = match prediction.target_column.as_str() {
+        btc_pipeline::PRICE => "price",
+        column => column,
+    };
     printer.line(format!(
-        "{:.2}  price at {}, from data known at {}",
+        "{:.2}  {} at {}, from data known at {}",
         prediction.forecast,
+        what,
         prediction.target_time.format(minute),
         prediction.known_until.format(minute)
     ))?;
     printer.line(format!(
-        "{:.2}  naive forecast: the last close",
-        prediction.naive
+        "{:.2}  naive forecast: the last {}",
+        prediction.naive, prediction.target_column
     ))?;
     for interval in &prediction.intervals {
         printer.line(format!(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use btc_tune::{FrozenTrial, StudySummary};
+use btc_tune::{Attr, FrozenTrial, StudySummary};
 use serde_json::{Map, Value};
 
 use crate::cli::values::Format;
@@ -27,10 +27,15 @@ pub(crate) fn studies(
             study.name.into(),
             directions.join(",").into(),
             study.n_trials.into(),
-            study.best_value.into(),
+            Attr::from(study.best_value).0,
             study.datetime_start.map(|time| time.to_rfc3339()).into(),
         ]
     };
+    for study in &studies {
+        if let Some(reason) = &study.unreadable {
+            printer.warn(format!("study {:?} cannot be read: {reason}", study.name));
+        }
+    }
     let table: Vec<Vec<Value>> = studies.into_iter().map(row).collect();
     rows(&columns.map(str::to_owned), &table, format, printer)
 }
@@ -51,7 +56,8 @@ pub(crate) fn trials(
                 .collect();
             vec![
                 trial.number.into(),
-                trial.values.clone().into(),
+                // JSON has no number for an infinity, and null is none.
+                Attr::from(trial.values.clone()).0,
                 params.into(),
             ]
         })

@@ -137,6 +137,8 @@ pub(crate) fn purged(purged: &Purged, dry_run: bool, printer: &mut Printer) -> a
             "runs": purged.run_ids,
             "experiments": purged.experiment_ids,
             "artifact_uris": purged.artifact_uris,
+            "kept": purged.kept,
+            "left": purged.left.iter().map(|(uri, reason)| json!({ "uri": uri, "reason": reason })).collect::<Vec<_>>(),
         }));
     }
     let verb = if dry_run { "would remove" } else { "removed" };
@@ -146,6 +148,15 @@ pub(crate) fn purged(purged: &Purged, dry_run: bool, printer: &mut Printer) -> a
         purged.experiment_ids.len(),
         purged.artifact_uris.len()
     ));
+    if !purged.kept.is_empty() {
+        printer.note(format!(
+            "{} deleted runs and models stay, for registered versions need their files",
+            purged.kept.len()
+        ));
+    }
+    for (uri, reason) in &purged.left {
+        printer.warn(&format!("left {uri}: {reason}"));
+    }
     purged.run_ids.iter().try_for_each(|id| printer.line(id))
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use btc_ingest::{ColumnMapping, FileSource, PullConfig, Revisions, Table};
+use btc_ingest::{ColumnMapping, FileOptions, FileSource, PullConfig, Revisions, Table};
 use chrono::NaiveDate;
 
 use crate::cli::data::{ExportArgs, ImportArgs, PullArgs, SampleArgs};
@@ -68,15 +68,45 @@ impl SampleRequest {
     }
 }
 
-/// The file whose columns are imported.
-pub(crate) fn file_source(args: ImportArgs) -> btc_ingest::Result<FileSource> {
-    let mapping = args
-        .columns
-        .into_iter()
-        .fold(ColumnMapping::new(args.date), |mapping, (from, to)| {
-            mapping.with(from, to)
-        });
-    FileSource::new(&args.name, args.file, mapping)
+/// A file whose columns are imported.
+#[derive(Debug)]
+pub(crate) struct ImportRequest {
+    pub(crate) source: FileSource,
+    pub(crate) dry_run: bool,
+}
+
+impl ImportRequest {
+    pub(crate) fn new(args: ImportArgs) -> btc_ingest::Result<Self> {
+        let mut mapping = match (args.preset, &args.date) {
+            (Some(preset), Some(date)) => preset.columns().with_date(date),
+            (Some(preset), None) => preset.columns(),
+            (None, date) => ColumnMapping::new(date.clone().unwrap_or_default()),
+        };
+        for (from, to) in args.columns {
+            // What is said of a series counts in place of what its service's files have.
+            if args.preset.is_some() {
+                mapping = mapping.without(&to);
+            }
+            mapping = mapping.with(from, to);
+        }
+        let format = args.format;
+        let mut options = FileOptions::default();
+        options.date_format = format.date_format;
+        options.decimal = format.decimal;
+        options.delimiter = format.delimiter;
+        options.skip_lines = format.skip_lines;
+        options.header_lines = format.header_lines;
+        options.encoding = format.encoding;
+        options.missing = format.missing;
+        options.duplicates = format.duplicates;
+        options.step = format.step;
+        options.stamp = format.stamp;
+        options.strict = args.strict;
+        Ok(Self {
+            source: FileSource::new(&args.name, args.file, mapping)?.with_options(options),
+            dry_run: args.dry_run,
+        })
+    }
 }
 
 /// A table to be written to a file.

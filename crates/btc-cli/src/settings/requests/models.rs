@@ -2,10 +2,14 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use btc_models::candle_core::Device;
-use btc_models::{Baseline, Hyperparameters, ModelType, Target, backtest};
-use btc_pipeline::{PredictConfig, RegisterConfig, SearchSpace, StudyConfig};
+use btc_models::{
+    Baseline, Hyperparameters, Model, ModelType, NetworkConfig, NetworkModel, TrainConfig, backtest,
+};
+use btc_pipeline::{
+    BacktestConfig, PastData, PredictConfig, RegisterConfig, SearchConfig, SearchSpace, StudyConfig,
+};
 
 use crate::cli::backtest::BacktestArgs;
 use crate::cli::model::RegisterBestArgs;
@@ -21,19 +25,11 @@ pub(crate) struct SearchRequest {
     /// The name of the experiment and the study.
     pub(crate) name: String,
     pub(crate) study: StudyConfig,
-    pub(crate) space: SearchSpace,
-    pub(crate) n_trials: NonZeroUsize,
-    pub(crate) jobs: NonZeroUsize,
-    pub(crate) prediction_length: usize,
-    pub(crate) folds: NonZeroUsize,
-    pub(crate) horizon: NonZeroUsize,
-    pub(crate) device: Device,
-    pub(crate) holdout: usize,
-    pub(crate) target: Target,
+    pub(crate) search: SearchConfig,
 }
 
 impl SearchRequest {
-    pub(crate) fn new(args: &RunArgs, settings: &Settings) -> Result<Self, UsageError> {
+    pub(crate) fn new(args: &RunArgs, settings: &Settings) -> Self {
         let size = (args.n_trials, args.timesteps, args.prediction_length);
         Self::of(&args.search, size, settings)
     }
@@ -42,9 +38,13 @@ impl SearchRequest {
         args: &SearchArgs,
         (n_trials, timesteps, prediction_length): (NonZeroUsize, usize, Option<NonZeroUsize>),
         settings: &Settings,
-    ) -> Result<Self, UsageError> {
+    ) -> Self {
         let name = &settings.experiment_name.value;
-        Ok(Self {
+        let space = SearchSpace {
+            model_types: args.model_type.into_iter().collect(),
+            timesteps: (timesteps > 0).then_some(timesteps),
+        };
+        Self {
             name: match args.experiment_version {
                 0 | 1 => name.clone(),
                 version => format!("{name}-v{version}"),
@@ -54,20 +54,19 @@ impl SearchRequest {
                 sampler: args.sampler,
                 pruner: args.pruner,
             },
-            space: SearchSpace {
-                model_types: args.model_type.into_iter().collect(),
-                timesteps: (timesteps > 0).then_some(timesteps),
+            search: SearchConfig {
+                space: Arc::new(space),
+                n_trials,
+                jobs: args.jobs,
+                prediction_length: prediction_length
+                    .map_or(btc_pipeline::DEFAULT_PREDICTION_LENGTH, NonZeroUsize::get),
+                folds: args.folds,
+                holdout: args.holdout,
+                target: args.target.clone(),
+                seed: args.seed,
+                ..SearchConfig::default()
             },
-            n_trials,
-            jobs: args.jobs,
-            prediction_length: prediction_length
-                .map_or(btc_pipeline::DEFAULT_PREDICTION_LENGTH, NonZeroUsize::get),
-            folds: args.folds,
-            horizon: settings.horizon.value,
-            device: device(&settings.device.value)?,
-            holdout: args.holdout,
-            target: args.target.clone(),
-        })
+        }
     }
 }
 
@@ -90,35 +89,33 @@ pub(crate) enum MarketSource {
 }
 
 impl PipelineRequest {
-    pub(crate) fn new(mut args: PipelineArgs, settings: &Settings) -> Result<Self, UsageError> {
+    pub(crate) fn new(mut args: PipelineArgs, settings: &Settings) -> Self {
         // The original's script trains CNNs; a search over every network is a flag away.
         args.search.model_type.get_or_insert(ModelType::Cnn);
         let size = (args.n_trials, args.timesteps, args.prediction_length);
-        Ok(Self {
+        Self {
             source: match (args.sample, args.offline) {
                 (true, _) => MarketSource::Sample,
                 (false, true) => MarketSource::Saved,
                 (false, false) => MarketSource::Services,
             },
-            search: SearchRequest::of(&args.search, size, settings)?,
-        })
+            search: SearchRequest::of(&args.search, size, settings),
+        }
     }
 }
 
-/// The run to be registered; the data's hash is filled in where the data is read.
-pub(crate) fn register(args: RegisterBestArgs, settings: &Settings) -> RegisterConfig {
+/// How the run is chosen that is registered.
+pub(crate) fn register(args: RegisterBestArgs) -> RegisterConfig {
     RegisterConfig {
-        experiment: settings.experiment_name.value.clone(),
         metric: args.metric,
         maximize: args.maximize,
-        model_name: settings.model_name.value.clone(),
         allow_worse_than_naive: args.allow_worse_than_naive,
         champion: args.champion,
         ..RegisterConfig::default()
     }
 }
 
-/// The forecast to be made; the data's hash is filled in where the data is read.
+/// The forecast to be made.
 pub(crate) fn predict(args: &PredictArgs, settings: &Settings) -> PredictConfig {
     PredictConfig {
         version: args.version,
@@ -132,12 +129,9 @@ pub(crate) fn predict(args: &PredictArgs, settings: &Settings) -> PredictConfig 
 /// Models to be compared over past days.
 #[derive(Debug)]
 pub(crate) struct BacktestRequest {
-    /// The networks besides the baselines and the champion.
-    pub(crate) networks: Vec<ModelType>,
-    pub(crate) hyperparameters: Hyperparameters,
-    pub(crate) config: backtest::Config,
-    /// Whether models see the data as it was known at each origin.
-    pub(crate) vintage: bool,
+    /// The models besides the champion.
+    pub(crate) models: Vec<Box<dyn Model>>,
+    pub(crate) config: BacktestConfig,
     pub(crate) html: Option<PathBuf>,
 }
 
@@ -149,7 +143,6 @@ impl BacktestRequest {
         let mut config = backtest::Config::default()
             .with_origins(args.origins.get())
             .with_refit_every(args.refit.get())
-            .with_horizon(settings.horizon.value.get())
             .with_seeds(args.seed, args.seeds.get())
             .with_jobs(args.jobs)
             .with_checkpoint(checkpoint);
@@ -157,13 +150,34 @@ impl BacktestRequest {
             config = config.with_combinations();
         }
         Ok(Self {
-            networks: networks(&args.models)?,
-            hyperparameters: Hyperparameters::default().with_epochs(args.epochs.get()),
-            config,
-            vintage: args.vintage,
+            models: models(&networks(&args.models)?, args.epochs.get()),
+            config: BacktestConfig {
+                comparison: config,
+                data: match args.vintage {
+                    true => PastData::AsKnown,
+                    false => PastData::Newest,
+                },
+            },
             html: args.html,
         })
     }
+}
+
+/// The baselines, and the networks with so many epochs.
+fn models(networks: &[ModelType], epochs: usize) -> Vec<Box<dyn Model>> {
+    let hyperparameters = Hyperparameters::default().with_epochs(epochs);
+    let mut models: Vec<Box<dyn Model>> = Vec::new();
+    for baseline in Baseline::ALL {
+        models.push(Box::new(baseline));
+    }
+    for network in networks {
+        models.push(Box::new(NetworkModel::new(
+            network.name(),
+            NetworkConfig::new(*network, &hyperparameters),
+            TrainConfig::new(&hyperparameters),
+        )));
+    }
+    models
 }
 
 /// The networks among `names`; baselines are compared anyway.
@@ -183,22 +197,4 @@ fn networks(names: &[String]) -> Result<Vec<ModelType>, UsageError> {
         }
     }
     Ok(networks)
-}
-
-/// What networks are computed on.
-fn device(name: &str) -> Result<Device, UsageError> {
-    let (kind, index) = name.split_once(':').unwrap_or((name, "0"));
-    let wrong = || {
-        UsageError(format!(
-            "--device {name:?}: use cpu, or cuda:0 or metal:0 in a program that is built for it"
-        ))
-    };
-    let index = index.parse().map_err(|_| wrong())?;
-    let opened = match kind {
-        "cpu" => Ok(Device::Cpu),
-        "cuda" => Device::new_cuda(index),
-        "metal" => Device::new_metal(index),
-        _ => return Err(wrong()),
-    };
-    opened.map_err(|error| UsageError(format!("--device {name}: {error}")))
 }

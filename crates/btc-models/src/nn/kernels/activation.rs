@@ -23,9 +23,21 @@ pub enum Map {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mapped(pub(crate) Map);
 
+impl Map {
+    /// Replaces each number by the function of it.
+    pub(super) fn apply(self, y: &mut [f32]) {
+        dispatch(Forward { map: self, y });
+    }
+
+    /// Replaces the gradient of each value `y` by that of its argument.
+    pub(super) fn chain(self, y: &[f32], d: &mut [f32]) {
+        dispatch(Backward { map: self, y, d });
+    }
+}
+
 struct Forward<'a> {
     map: Map,
-    x: &'a [f32],
+    /// Arguments, which become values.
     y: &'a mut [f32],
 }
 
@@ -37,9 +49,9 @@ struct Backward<'a> {
 }
 
 #[inline(always)]
-fn each(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32) {
-    for (x, y) in x.iter().zip(y) {
-        *y = f(*x);
+fn each(y: &mut [f32], f: impl Fn(f32) -> f32) {
+    for y in y {
+        *y = f(*y);
     }
 }
 
@@ -54,10 +66,10 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         match self.map {
-            Map::Relu => each(self.x, self.y, |x| if x < 0.0 { 0.0 } else { x }),
-            Map::LeakyRelu(a) => each(self.x, self.y, |x| if x < 0.0 { a * x } else { x }),
-            Map::Sigmoid => each(self.x, self.y, sigmoid::<FMA>),
-            Map::Tanh => each(self.x, self.y, tanh::<FMA>),
+            Map::Relu => each(self.y, |x| if x < 0.0 { 0.0 } else { x }),
+            Map::LeakyRelu(a) => each(self.y, |x| if x < 0.0 { a * x } else { x }),
+            Map::Sigmoid => each(self.y, sigmoid::<FMA>),
+            Map::Tanh => each(self.y, tanh::<FMA>),
         }
     }
 }
@@ -80,13 +92,8 @@ impl CustomOp1 for Mapped {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values(x, layout)?;
-        let mut y = vec![0.0; x.len()];
-        dispatch(Forward {
-            map: self.0,
-            x,
-            y: &mut y,
-        });
+        let mut y = values(x, layout)?.to_vec();
+        self.0.apply(&mut y);
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
@@ -94,11 +101,7 @@ impl CustomOp1 for Mapped {
         let d = with_values(y, |y| {
             with_values(dy, |dy| {
                 let mut d = dy.to_vec();
-                dispatch(Backward {
-                    map: self.0,
-                    y,
-                    d: &mut d,
-                });
+                self.0.chain(y, &mut d);
                 Ok(d)
             })
         })?;
@@ -145,22 +148,16 @@ mod tests {
         let x: Vec<f32> = (-500..=500).map(|i| i as f32 / 50.0).collect();
         for map in [Map::Relu, Map::LeakyRelu(0.5), Map::Sigmoid, Map::Tanh] {
             let run = |cpu| {
-                let (mut y, mut d) = (vec![0.0; x.len()], vec![1.0; x.len()]);
-                let ran = dispatch_on(
-                    cpu,
-                    Forward {
-                        map,
-                        x: &x,
-                        y: &mut y,
-                    },
-                ) && dispatch_on(
-                    cpu,
-                    Backward {
-                        map,
-                        y: &y,
-                        d: &mut d,
-                    },
-                );
+                let (mut y, mut d) = (x.clone(), vec![1.0; x.len()]);
+                let ran = dispatch_on(cpu, Forward { map, y: &mut y })
+                    && dispatch_on(
+                        cpu,
+                        Backward {
+                            map,
+                            y: &y,
+                            d: &mut d,
+                        },
+                    );
                 ran.then_some((y, d))
             };
             let (y, d) = run(Cpu::Portable).unwrap();

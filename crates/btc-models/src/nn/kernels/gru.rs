@@ -6,19 +6,17 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::math::sigmoid;
-use super::panels::Panels;
-use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows};
-use super::simd::{Matrix, matmul};
+use super::product::{Product, Repeat, Start, sum_products};
+use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows, transpose};
+use super::simd::Matrix;
 use super::units::{Units, activate, load, slope, store};
 use super::{gradients, values};
 
 /// The buffers of one pass.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    /// The weights of the hidden states, as a product takes them; see [`Panels`].
-    w_h: Panels,
-    /// Inputs in the order of steps, each row followed by a one, which the bias is multiplied by.
-    x: Vec<f32>,
+    /// The weights of the hidden states, or going back those of the inputs, transposed.
+    transposed: Vec<f32>,
     /// Gates after their activation: (steps, batch, 3 hidden). Going back, they and the next
     /// become their gradients.
     gates: Vec<f32>,
@@ -34,8 +32,7 @@ pub(crate) struct Buffers {
 /// The operation on inputs (batch, steps, inputs) and packed weights.
 ///
 /// The weights are `weight_ih` transposed (inputs, 3 hidden), `bias_ih` (3 hidden), `weight_hh`
-/// (3 hidden, hidden) and `bias_hh` (3 hidden), one after the other. The first two are one matrix
-/// to the products.
+/// (3 hidden, hidden) and `bias_hh` (3 hidden), one after the other.
 #[derive(Debug)]
 pub(crate) struct FusedGru {
     shape: SequenceShape,
@@ -59,12 +56,13 @@ impl FusedGru {
         }
     }
 
-    /// The weights and bias of the inputs, the weights of the hidden states, and their bias.
-    fn split<'a>(&self, weights: &'a [f32]) -> (&'a [f32], &'a [f32], &'a [f32]) {
+    /// The weights of the inputs and their bias, those of the hidden states and theirs.
+    fn split<'a>(&self, weights: &'a [f32]) -> [&'a [f32]; 4] {
         let SequenceShape { inputs, hidden, .. } = self.shape;
-        let (w_x, rest) = weights.split_at(3 * hidden * (inputs + 1));
+        let (w_x, rest) = weights.split_at(3 * hidden * inputs);
+        let (b_x, rest) = rest.split_at(3 * hidden);
         let (w_h, b_h) = rest.split_at(3 * hidden * hidden);
-        (w_x, w_h, b_h)
+        [w_x, b_x, w_h, b_h]
     }
 
     fn forward(&self, x: &[f32], weights: &[f32], s: &mut Buffers) {
@@ -74,35 +72,40 @@ impl FusedGru {
             inputs,
             hidden,
         } = self.shape;
-        let (w_x, w_h, b_h) = self.split(weights);
+        let [w_x, b_x, w_h, b_h] = self.split(weights);
         let (block, wide) = (batch * hidden, batch * 3 * hidden);
-        resize(&mut s.x, steps * batch * (inputs + 1));
         resize(&mut s.gates, steps * wide);
         resize(&mut s.recurrent, steps * wide);
         resize(&mut s.hidden, (steps + 1) * block);
-        if 1 < steps {
-            s.w_h.fill(hidden, w_h);
-        }
-        self.shape.time_major_with_ones(x, &mut s.x);
-        for row in s.recurrent.chunks_exact_mut(3 * hidden) {
-            row.copy_from_slice(b_h);
-        }
-        matmul(
-            (steps * batch, 3 * hidden, inputs + 1),
-            &mut s.gates,
-            false,
-            Matrix::rows(&s.x, inputs + 1),
-            Matrix::rows(w_x, 3 * hidden),
-        );
+        resize(&mut s.transposed, w_h.len());
+        transpose(hidden, w_h, &mut s.transposed);
         s.hidden[..block].fill(0.0);
         for t in 0..steps {
             let (before, h) = s.hidden.split_at_mut((t + 1) * block);
             let before = &before[t * block..];
             let recurrent = &mut s.recurrent[t * wide..(t + 1) * wide];
-            if t > 0 {
-                s.w_h.add_product(before, recurrent);
-            }
             let gates = &mut s.gates[t * wide..(t + 1) * wide];
+            let (size, stride) = ((batch, 3 * hidden), 3 * hidden);
+            let of_inputs = [Product {
+                k: inputs,
+                a: self.shape.inputs_of_step(x, t),
+                b: w_x,
+                stride,
+            }];
+            let of_hidden = [Product {
+                k: hidden,
+                a: Matrix::rows(before, hidden),
+                b: &s.transposed,
+                stride,
+            }];
+            // Before the first step there is no state.
+            let of_hidden = &of_hidden[..usize::from(t > 0)];
+            for (to, bias, products) in [
+                (&mut *gates, b_x, &of_inputs[..]),
+                (&mut *recurrent, b_h, of_hidden),
+            ] {
+                sum_products(size, to, stride, Start::Row(bias), products, Repeat::ONCE);
+            }
             let step = StepForward {
                 hidden,
                 gates,
@@ -117,6 +120,7 @@ impl FusedGru {
     /// The gradient of the weights, and that of the inputs if wanted.
     fn backward(
         &self,
+        x: &[f32],
         weights: &[f32],
         d_out: &[f32],
         want_dx: bool,
@@ -128,7 +132,7 @@ impl FusedGru {
             inputs,
             hidden,
         } = self.shape;
-        let (w_x, w_h, _) = self.split(weights);
+        let [w_x, b_x, w_h, _] = self.split(weights);
         let (block, wide) = (batch * hidden, batch * 3 * hidden);
         resize(&mut s.d_hidden, block);
         resize(&mut s.d_before, block);
@@ -149,44 +153,58 @@ impl FusedGru {
             };
             step.dispatch(self.relu);
             if t > 0 {
-                matmul(
-                    (batch, hidden, 3 * hidden),
+                sum_products(
+                    (batch, hidden),
                     &mut s.d_before,
-                    true,
-                    Matrix::rows(recurrent, 3 * hidden),
-                    Matrix::rows(w_h, hidden),
+                    hidden,
+                    Start::Sum,
+                    &[Product {
+                        k: 3 * hidden,
+                        a: Matrix::rows(recurrent, 3 * hidden),
+                        b: w_h,
+                        stride: hidden,
+                    }],
+                    Repeat::ONCE,
                 );
                 std::mem::swap(&mut s.d_hidden, &mut s.d_before);
             }
         }
         let mut d_weights = vec![0.0; weights.len()];
         let (d_w_x, rest) = d_weights.split_at_mut(w_x.len());
+        let (d_b_x, rest) = rest.split_at_mut(b_x.len());
         let (d_w_h, d_b_h) = rest.split_at_mut(w_h.len());
-        matmul(
-            (inputs + 1, 3 * hidden, steps * batch),
+        let of_steps: Vec<Product<'_>> = (0..steps)
+            .map(|t| Product {
+                k: batch,
+                a: self.shape.inputs_of_step(x, t).transpose(),
+                b: &s.gates[t * wide..],
+                stride: 3 * hidden,
+            })
+            .collect();
+        let size = (inputs, 3 * hidden);
+        sum_products(
+            size,
             d_w_x,
-            false,
-            Matrix::transposed(&s.x, inputs + 1),
-            Matrix::rows(&s.gates, 3 * hidden),
+            3 * hidden,
+            Start::Zero,
+            &of_steps,
+            Repeat::ONCE,
         );
-        matmul(
-            (3 * hidden, hidden, (steps - 1) * batch),
-            d_w_h,
-            false,
-            Matrix::transposed(&s.recurrent[wide..], 3 * hidden),
-            Matrix::rows(&s.hidden[block..], hidden),
-        );
+        let of_hidden = Product {
+            k: (steps - 1) * batch,
+            a: Matrix::transposed(&s.recurrent[wide..], 3 * hidden),
+            b: &s.hidden[block..],
+            stride: hidden,
+        };
+        let size = (3 * hidden, hidden);
+        sum_products(size, d_w_h, hidden, Start::Zero, &[of_hidden], Repeat::ONCE);
+        sum_rows(&s.gates, 3 * hidden, d_b_x);
         sum_rows(&s.recurrent, 3 * hidden, d_b_h);
         let dx = want_dx.then(|| {
-            let mut dx = vec![0.0; steps * batch * inputs];
-            matmul(
-                (steps * batch, inputs, 3 * hidden),
-                &mut dx,
-                false,
-                Matrix::rows(&s.gates, 3 * hidden),
-                Matrix::transposed(w_x, 3 * hidden),
-            );
-            self.shape.batch_major(inputs, &dx)
+            resize(&mut s.transposed, w_x.len());
+            transpose(3 * hidden, w_x, &mut s.transposed);
+            self.shape
+                .gradient_of_inputs(3 * hidden, &s.gates, &s.transposed)
         });
         (d_weights, dx)
     }
@@ -232,7 +250,7 @@ impl CustomOp2 for FusedGru {
         gradients(x, weights, d_out, |values, weights, d_out| {
             self.buffers.spend(
                 |s| self.forward(values, weights, s),
-                |s| self.backward(weights, d_out, x.track_op(), s),
+                |s| self.backward(values, weights, d_out, x.track_op(), s),
             )
         })
     }

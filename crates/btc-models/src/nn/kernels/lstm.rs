@@ -5,19 +5,17 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::math::sigmoid;
-use super::panels::Panels;
-use super::sequence::{Lease, Output, Pool, SequenceShape, resize};
-use super::simd::{Matrix, matmul};
+use super::product::{Product, Repeat, Start, sum_products};
+use super::sequence::{Lease, Output, Pool, SequenceShape, resize, sum_rows, transpose};
+use super::simd::Matrix;
 use super::units::{Units, activate, load, slope, store};
 use super::{gradients, values};
 
 /// The buffers of one pass.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    /// The weights of the hidden states, as a product takes them; see [`Panels`].
-    w_h: Panels,
-    /// Inputs in the order of steps, each row followed by a one, which the bias is multiplied by.
-    x: Vec<f32>,
+    /// The weights of the hidden states, or going back those of the inputs, transposed.
+    transposed: Vec<f32>,
     /// Gates after their activation: (steps, batch, 4 hidden). Going back, their gradients take
     /// their places, which keeps more of the work within the cache.
     gates: Vec<f32>,
@@ -33,7 +31,7 @@ pub(crate) struct Buffers {
 /// The operation on inputs (batch, steps, inputs) and packed weights.
 ///
 /// The weights are `weight_ih` transposed (inputs, 4 hidden), `bias` (4 hidden) and `weight_hh`
-/// (4 hidden, hidden), one after the other. The first two are one matrix to the products.
+/// (4 hidden, hidden), one after the other.
 #[derive(Debug)]
 pub(crate) struct FusedLstm {
     shape: SequenceShape,
@@ -57,9 +55,12 @@ impl FusedLstm {
         }
     }
 
-    /// The number of weights before those of the hidden states.
-    fn of_inputs(&self) -> usize {
-        4 * self.shape.hidden * (self.shape.inputs + 1)
+    /// The weights of the inputs, the bias, and the weights of the hidden states.
+    fn split<'a>(&self, weights: &'a [f32]) -> (&'a [f32], &'a [f32], &'a [f32]) {
+        let SequenceShape { inputs, hidden, .. } = self.shape;
+        let (w_x, rest) = weights.split_at(4 * hidden * inputs);
+        let (bias, w_h) = rest.split_at(4 * hidden);
+        (w_x, bias, w_h)
     }
 
     fn forward(&self, x: &[f32], weights: &[f32], s: &mut Buffers) {
@@ -69,34 +70,41 @@ impl FusedLstm {
             inputs,
             hidden,
         } = self.shape;
-        let (w_x, w_h) = weights.split_at(self.of_inputs());
+        let (w_x, bias, w_h) = self.split(weights);
         let (block, wide) = (batch * hidden, batch * 4 * hidden);
-        resize(&mut s.x, steps * batch * (inputs + 1));
         resize(&mut s.gates, steps * wide);
         for buffer in [&mut s.cell, &mut s.active, &mut s.hidden] {
             resize(buffer, steps * block);
         }
-        if 1 < steps {
-            s.w_h.fill(hidden, w_h);
-        }
-        self.shape.time_major_with_ones(x, &mut s.x);
-        matmul(
-            (steps * batch, 4 * hidden, inputs + 1),
-            &mut s.gates,
-            false,
-            Matrix::rows(&s.x, inputs + 1),
-            Matrix::rows(w_x, 4 * hidden),
-        );
+        resize(&mut s.transposed, w_h.len());
+        transpose(hidden, w_h, &mut s.transposed);
         for t in 0..steps {
             let now = t * block..(t + 1) * block;
             let gates = &mut s.gates[t * wide..(t + 1) * wide];
             let (before, cell) = s.cell.split_at_mut(now.start);
             let (hidden_before, h) = s.hidden.split_at_mut(now.start);
             let before = (t > 0).then(|| &before[now.start - block..]);
-            if t > 0 {
-                s.w_h
-                    .add_product(&hidden_before[now.start - block..], gates);
-            }
+            let of_inputs = Product {
+                k: inputs,
+                a: self.shape.inputs_of_step(x, t),
+                b: w_x,
+                stride: 4 * hidden,
+            };
+            let of_hidden = (t > 0).then(|| Product {
+                k: hidden,
+                a: Matrix::rows(&hidden_before[now.start - block..], hidden),
+                b: &s.transposed,
+                stride: 4 * hidden,
+            });
+            let both = [of_inputs, of_hidden.unwrap_or(of_inputs)];
+            sum_products(
+                (batch, 4 * hidden),
+                gates,
+                4 * hidden,
+                Start::Row(bias),
+                &both[..1 + usize::from(t > 0)],
+                Repeat::ONCE,
+            );
             let step = StepForward {
                 hidden,
                 gates,
@@ -112,6 +120,7 @@ impl FusedLstm {
     /// The gradient of the weights, and that of the inputs if wanted.
     fn backward(
         &self,
+        x: &[f32],
         weights: &[f32],
         d_out: &[f32],
         want_dx: bool,
@@ -123,7 +132,7 @@ impl FusedLstm {
             inputs,
             hidden,
         } = self.shape;
-        let (w_x, w_h) = weights.split_at(self.of_inputs());
+        let (w_x, bias, w_h) = self.split(weights);
         let (block, wide) = (batch * hidden, batch * 4 * hidden);
         resize(&mut s.d_hidden, block);
         resize(&mut s.d_cell, block);
@@ -145,41 +154,55 @@ impl FusedLstm {
             };
             step.dispatch(self.relu);
             if t > 0 {
-                matmul(
-                    (batch, hidden, 4 * hidden),
+                sum_products(
+                    (batch, hidden),
                     &mut s.d_hidden,
-                    false,
-                    Matrix::rows(gates, 4 * hidden),
-                    Matrix::rows(w_h, hidden),
+                    hidden,
+                    Start::Zero,
+                    &[Product {
+                        k: 4 * hidden,
+                        a: Matrix::rows(gates, 4 * hidden),
+                        b: w_h,
+                        stride: hidden,
+                    }],
+                    Repeat::ONCE,
                 );
             }
         }
         let mut d_weights = vec![0.0; weights.len()];
-        let (d_w_x, d_w_h) = d_weights.split_at_mut(w_x.len());
-        matmul(
-            (inputs + 1, 4 * hidden, steps * batch),
+        let (d_w_x, rest) = d_weights.split_at_mut(w_x.len());
+        let (d_bias, d_w_h) = rest.split_at_mut(bias.len());
+        let of_steps: Vec<Product<'_>> = (0..steps)
+            .map(|t| Product {
+                k: batch,
+                a: self.shape.inputs_of_step(x, t).transpose(),
+                b: &s.gates[t * wide..],
+                stride: 4 * hidden,
+            })
+            .collect();
+        let size = (inputs, 4 * hidden);
+        sum_products(
+            size,
             d_w_x,
-            false,
-            Matrix::transposed(&s.x, inputs + 1),
-            Matrix::rows(&s.gates, 4 * hidden),
+            4 * hidden,
+            Start::Zero,
+            &of_steps,
+            Repeat::ONCE,
         );
-        matmul(
-            (4 * hidden, hidden, (steps - 1) * batch),
-            d_w_h,
-            false,
-            Matrix::transposed(&s.gates[wide..], 4 * hidden),
-            Matrix::rows(&s.hidden, hidden),
-        );
+        sum_rows(&s.gates, 4 * hidden, d_bias);
+        let of_hidden = Product {
+            k: (steps - 1) * batch,
+            a: Matrix::transposed(&s.gates[wide..], 4 * hidden),
+            b: &s.hidden,
+            stride: hidden,
+        };
+        let size = (4 * hidden, hidden);
+        sum_products(size, d_w_h, hidden, Start::Zero, &[of_hidden], Repeat::ONCE);
         let dx = want_dx.then(|| {
-            let mut dx = vec![0.0; steps * batch * inputs];
-            matmul(
-                (steps * batch, inputs, 4 * hidden),
-                &mut dx,
-                false,
-                Matrix::rows(&s.gates, 4 * hidden),
-                Matrix::transposed(w_x, 4 * hidden),
-            );
-            self.shape.batch_major(inputs, &dx)
+            resize(&mut s.transposed, w_x.len());
+            transpose(4 * hidden, w_x, &mut s.transposed);
+            self.shape
+                .gradient_of_inputs(4 * hidden, &s.gates, &s.transposed)
         });
         (d_weights, dx)
     }
@@ -225,7 +248,7 @@ impl CustomOp2 for FusedLstm {
         gradients(x, weights, d_out, |values, weights, d_out| {
             self.buffers.spend(
                 |s| self.forward(values, weights, s),
-                |s| self.backward(weights, d_out, x.track_op(), s),
+                |s| self.backward(values, weights, d_out, x.track_op(), s),
             )
         })
     }

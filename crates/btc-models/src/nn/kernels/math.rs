@@ -1,7 +1,8 @@
 //! Functions of one number that the compiler can turn into vector instructions.
 
+/// a b + c, rounded once where the machine can.
 #[inline(always)]
-fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub(super) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 

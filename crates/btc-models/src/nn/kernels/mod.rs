@@ -6,13 +6,15 @@
 mod activation;
 mod adam;
 mod conv_lstm;
+mod convolution;
 mod gru;
 mod linear;
 mod lstm;
 mod math;
-mod panels;
+mod product;
 mod sequence;
 mod simd;
+mod slope;
 mod unfold;
 mod units;
 
@@ -22,11 +24,13 @@ pub use activation::Map;
 pub(crate) use activation::{Dropped, Mapped};
 pub(crate) use adam::{AdamRule, AdamStep};
 pub(crate) use conv_lstm::{Buffers as ConvLstmBuffers, ConvShape, FusedConvLstm};
+pub(crate) use convolution::FusedConvolution;
 pub(crate) use gru::{Buffers as GruBuffers, FusedGru};
-pub(crate) use linear::FusedLinear;
+pub(crate) use linear::{Before, FusedLinear};
 pub(crate) use lstm::{Buffers as LstmBuffers, FusedLstm};
 pub use sequence::Output;
 pub(crate) use sequence::{Pool, SequenceShape, transpose};
+pub(crate) use slope::{numbers, with_slope};
 pub use unfold::Unfold;
 
 /// Whether the operations of this module can work on `tensor`.

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::simd::{Kernel, dispatch};
+use super::product::{Product, Repeat, Start, sum_products};
+use super::simd::{Kernel, Matrix, dispatch};
 
 /// The sizes of a recurrent layer's work.
 #[derive(Debug, Clone, Copy)]
@@ -33,17 +34,41 @@ impl SequenceShape {
         }
     }
 
-    /// Copies inputs (batch, steps, inputs) into (steps, batch, inputs + 1), the last being ones.
-    pub(crate) fn time_major_with_ones(&self, from: &[f32], to: &mut [f32]) {
-        let width = self.inputs;
-        for b in 0..self.batch {
-            for t in 0..self.steps {
-                let from = &from[(b * self.steps + t) * width..][..width];
-                let to = &mut to[(t * self.batch + b) * (width + 1)..][..width + 1];
-                to[..width].copy_from_slice(from);
-                to[width] = 1.0;
-            }
+    /// The inputs of step `t`, rows (batch, inputs) out of all inputs (batch, steps, inputs).
+    pub(super) fn inputs_of_step<'a>(&self, x: &'a [f32], t: usize) -> Matrix<'a> {
+        Matrix {
+            data: &x[t * self.inputs..],
+            row: self.steps * self.inputs,
+            column: 1,
         }
+    }
+
+    /// The gradient of the inputs (batch, steps, inputs) from that of what they were multiplied
+    /// to, (steps, batch, width), and the transposed weights (width, inputs).
+    pub(super) fn gradient_of_inputs(
+        &self,
+        width: usize,
+        gradient: &[f32],
+        weights: &[f32],
+    ) -> Vec<f32> {
+        let mut dx = vec![0.0; self.batch * self.steps * self.inputs];
+        for (t, gradient) in gradient.chunks_exact(self.batch * width).enumerate() {
+            let product = Product {
+                k: width,
+                a: Matrix::rows(gradient, width),
+                b: weights,
+                stride: self.inputs,
+            };
+            sum_products(
+                (self.batch, self.inputs),
+                &mut dx[t * self.inputs..],
+                self.steps * self.inputs,
+                Start::Zero,
+                &[product],
+                Repeat::ONCE,
+            );
+        }
+        dx
     }
 
     /// Copies (steps, batch, width) into (batch, steps, width).

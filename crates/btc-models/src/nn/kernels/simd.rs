@@ -1,4 +1,5 @@
-//! The only module with `unsafe` code: choosing instructions at run time, and the call of `gemm`.
+//! The only module with `unsafe` code: choosing instructions at run time, vectors, and the call of
+//! `gemm`.
 //!
 //! A kernel is plain safe Rust, inlined into a function that is compiled for a certain set of
 //! instructions. Calling such a function is unsafe, because it is undefined on a CPU without
@@ -9,6 +10,133 @@
 )]
 
 use gemm::{Parallelism, gemm};
+
+use super::math::fma;
+
+/// Some numbers that are worked on at a time.
+///
+/// Kernels that must keep many sums in registers name their vectors; in others the compiler finds
+/// them.
+pub(crate) trait Lanes: Copy {
+    /// How many numbers.
+    const COUNT: usize;
+
+    /// The same number in each place.
+    fn splat(x: f32) -> Self;
+
+    /// The numbers from `at`.
+    fn load(from: &[f32], at: usize) -> Self;
+
+    /// Writes all but the first `skip` numbers to their places from `at`.
+    fn store(self, skip: usize, to: &mut [f32], at: usize);
+
+    /// `self` times `y` plus `sum`.
+    fn mul_add(self, y: Self, sum: Self) -> Self;
+}
+
+/// Work on vectors of a kind that the machine has; see [`Kernel`].
+pub(crate) trait LaneKernel {
+    /// Does the work, with `S` for single numbers.
+    fn run<V: Lanes, S: Lanes>(self);
+}
+
+/// Numbers that the compiler makes vectors of, if any.
+#[derive(Debug, Clone, Copy)]
+struct Plain<const N: usize, const FMA: bool>([f32; N]);
+
+impl<const N: usize, const FMA: bool> Lanes for Plain<N, FMA> {
+    const COUNT: usize = N;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self([x; N])
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32], at: usize) -> Self {
+        let mut numbers = [0.0; N];
+        numbers.copy_from_slice(&from[at..at + N]);
+        Self(numbers)
+    }
+
+    #[inline(always)]
+    fn store(self, skip: usize, to: &mut [f32], at: usize) {
+        to[at + skip..at + N].copy_from_slice(&self.0[skip..]);
+    }
+
+    #[inline(always)]
+    fn mul_add(mut self, y: Self, sum: Self) -> Self {
+        for ((x, y), sum) in self.0.iter_mut().zip(y.0).zip(sum.0) {
+            *x = fma::<FMA>(*x, y, sum);
+        }
+        self
+    }
+}
+
+/// A register of AVX2. Nothing makes one but kernels that [`dispatch_lanes`] runs where there are
+/// such registers.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy)]
+struct Avx(std::arch::x86_64::__m256);
+
+#[cfg(target_arch = "x86_64")]
+impl Lanes for Avx {
+    const COUNT: usize = 8;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        // SAFETY: this runs where AVX2 was found.
+        Self(unsafe { std::arch::x86_64::_mm256_set1_ps(x) })
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32], at: usize) -> Self {
+        let numbers = &from[at..at + Self::COUNT];
+        // SAFETY: as for `splat`; the slice holds the numbers that are read.
+        Self(unsafe { std::arch::x86_64::_mm256_loadu_ps(numbers.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn store(self, skip: usize, to: &mut [f32], at: usize) {
+        let mut numbers = [0.0; Self::COUNT];
+        let to = &mut to[at..at + Self::COUNT];
+        if skip == 0 {
+            // SAFETY: as for `splat`; the slice holds the numbers that are written.
+            unsafe { std::arch::x86_64::_mm256_storeu_ps(to.as_mut_ptr(), self.0) };
+        } else {
+            // SAFETY: as for `splat`; the array holds the numbers that are written.
+            unsafe { std::arch::x86_64::_mm256_storeu_ps(numbers.as_mut_ptr(), self.0) };
+            to[skip..].copy_from_slice(&numbers[skip..]);
+        }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, y: Self, sum: Self) -> Self {
+        // SAFETY: as for `splat`; AVX2 is not taken without a fused multiply-add.
+        Self(unsafe { std::arch::x86_64::_mm256_fmadd_ps(self.0, y.0, sum.0) })
+    }
+}
+
+/// Runs `kernel` on the best vectors of this machine.
+pub(crate) fn dispatch_lanes<K: LaneKernel>(kernel: K) {
+    match Cpu::detect() {
+        // SAFETY: `detect` has found AVX2; every CPU with AVX-512 has it.
+        #[cfg(target_arch = "x86_64")]
+        Cpu::Avx2 | Cpu::Avx512 => unsafe { avx2_lanes(kernel) },
+        Cpu::Portable => portable_lanes(kernel),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2_lanes<K: LaneKernel>(kernel: K) {
+    kernel.run::<Avx, Plain<1, true>>();
+}
+
+pub(crate) fn portable_lanes<K: LaneKernel>(kernel: K) {
+    const FMA: bool = cfg!(target_arch = "aarch64");
+    kernel.run::<Plain<4, FMA>, Plain<1, FMA>>();
+}
 
 /// Work that is compiled once for each set of instructions.
 ///
@@ -122,6 +250,15 @@ impl<'a> Matrix<'a> {
             data,
             row: 1,
             column: width,
+        }
+    }
+
+    /// The same with rows and columns swapped.
+    pub(crate) fn transpose(self) -> Self {
+        Self {
+            data: self.data,
+            row: self.column,
+            column: self.row,
         }
     }
 

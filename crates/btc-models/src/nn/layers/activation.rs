@@ -41,9 +41,15 @@ impl Activation {
     ///
     /// A failure of the device.
     pub fn apply(self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Tanh => map(x, Map::Tanh),
-            Self::Relu => map(x, Map::Relu),
+        map(x, self.into())
+    }
+}
+
+impl From<Activation> for Map {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::Tanh => Self::Tanh,
+            Activation::Relu => Self::Relu,
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
+use super::activation::{Activation, map};
 use super::linear::Linear;
-use crate::nn::kernels::{Unfold, fused};
-use crate::nn::parameters::{Init, Parameters};
+use crate::nn::kernels::{FusedConvolution, Map, Unfold, fused};
+use crate::nn::parameters::Parameters;
 
 /// A convolution over the steps of (batch, steps, channels).
 ///
@@ -12,8 +13,8 @@ use crate::nn::parameters::{Init, Parameters};
 /// convolution over an image of steps and channels has it.
 #[derive(Debug)]
 pub struct Convolution {
-    unfold: Unfold,
-    linear: Linear,
+    pub(super) unfold: Unfold,
+    pub(super) linear: Linear,
 }
 
 impl Convolution {
@@ -29,16 +30,11 @@ impl Convolution {
         outputs: usize,
         unfold: Unfold,
     ) -> Result<Self> {
-        let inputs = unfold.kernel * channels;
-        let init = Init::fan_in(inputs);
         let shape = [outputs, 1, unfold.kernel, channels];
-        let weight = parameters.weight(&format!("{name}.weight"), &shape, init)?;
-        let bias = parameters.weight(&format!("{name}.bias"), &[outputs], init)?;
-        let linear = Linear {
-            weight: weight.reshape((outputs, inputs))?,
-            bias,
-        };
-        Ok(Self { unfold, linear })
+        Ok(Self {
+            unfold,
+            linear: Linear::shaped(parameters, name, &shape)?,
+        })
     }
 
     /// The windows that it looks at, and the map of each.
@@ -53,7 +49,33 @@ impl Convolution {
     ///
     /// The number of channels is another than the layer's.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.linear.forward(&unfold(x, self.unfold)?)
+        self.apply(x, None)
+    }
+
+    /// [`forward`](Self::forward) with a function of each output, in one.
+    ///
+    /// # Errors
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        self.apply(x, Some(activation.into()))
+    }
+
+    fn apply(&self, x: &Tensor, function: Option<Map>) -> Result<Tensor> {
+        let Self { unfold, linear } = self;
+        if fused(x) {
+            let layer = FusedConvolution {
+                unfold: *unfold,
+                map: function,
+            };
+            let x = x.contiguous()?;
+            return x.apply_op3(&linear.weight, &linear.bias, layer);
+        }
+        let y = linear.forward(&self::unfold(x, *unfold)?)?;
+        match function {
+            Some(function) => map(&y, function),
+            None => Ok(y),
+        }
     }
 }
 

@@ -1,15 +1,20 @@
 //! A dense layer.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Shape, Tensor};
 
-use crate::nn::kernels::{FusedLinear, fused};
-use crate::nn::parameters::{Init, Parameters};
+use super::activation::map;
+use super::dropout::{Mode, dropout, mask};
+use crate::nn::kernels::{Before, FusedLinear, Map, fused};
+use crate::nn::parameters::{Init, Parameters, Part};
 
 /// x wᵀ + b over the last dimension.
 #[derive(Debug)]
 pub struct Linear {
+    /// (outputs, inputs), flat.
     pub(super) weight: Tensor,
     pub(super) bias: Tensor,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
 }
 
 impl Linear {
@@ -25,10 +30,21 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> Result<Self> {
+        Self::shaped(parameters, name, &[outputs, inputs])
+    }
+
+    /// One whose weight is stored in this shape: outputs, then what together are the inputs.
+    pub(super) fn shaped(parameters: &mut Parameters, name: &str, shape: &[usize]) -> Result<Self> {
+        let (outputs, inputs) = (shape[0], shape[1..].iter().product());
         let init = Init::fan_in(inputs);
+        let mut flat = |name: String, shape: &[usize]| {
+            parameters.packed(&name, &[Part::new(name.clone(), shape, init)])
+        };
         Ok(Self {
-            weight: parameters.weight(&format!("{name}.weight"), &[outputs, inputs], init)?,
-            bias: parameters.weight(&format!("{name}.bias"), &[outputs], init)?,
+            weight: flat(format!("{name}.weight"), shape)?,
+            bias: flat(format!("{name}.bias"), &[outputs])?,
+            inputs,
+            outputs,
         })
     }
 
@@ -45,19 +61,64 @@ impl Linear {
     /// The last dimension is not the number of inputs.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut shape = x.dims().to_vec();
-        let inputs = shape.pop().unwrap_or(1);
-        let rows = x.elem_count() / inputs.max(1);
-        let flat = x.reshape((rows, inputs))?;
-        let y = linear(&flat, &self.weight, &self.bias)?;
-        shape.push(y.dim(1)?);
-        y.reshape(shape)
+        match shape.last_mut() {
+            Some(last) if *last == self.inputs => *last = self.outputs,
+            _ => candle_core::bail!(
+                "a linear layer of {} inputs was given {shape:?}",
+                self.inputs
+            ),
+        }
+        self.apply(x, Before::default(), shape.into())
     }
-}
 
-pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    if fused(x) {
-        x.contiguous()?.apply_op3(weight, bias, FusedLinear)
-    } else {
-        x.matmul(&weight.t()?)?.broadcast_add(bias)
+    /// (batch, ..) into (batch, outputs): all dimensions but the first are the inputs.
+    ///
+    /// # Errors
+    ///
+    /// They are not as many as the layer's.
+    pub fn forward_flat(&self, x: &Tensor) -> Result<Tensor> {
+        let rows = x.dims().first().copied().unwrap_or(1);
+        self.apply(x, Before::default(), (rows, self.outputs).into())
+    }
+
+    /// [`forward_flat`](Self::forward_flat) of what [`map`] and then [`dropout`] make of `x`, in
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// The inputs are not as many as the layer's.
+    pub fn forward_dropped(
+        &self,
+        x: &Tensor,
+        function: Map,
+        rate: f32,
+        mode: &mut Mode<'_>,
+    ) -> Result<Tensor> {
+        if !fused(x) {
+            return self.forward_flat(&dropout(&map(x, function)?, rate, mode)?);
+        }
+        let rows = x.dims().first().copied().unwrap_or(1);
+        let before = Before {
+            map: Some(function),
+            mask: mask(x.elem_count(), rate, mode),
+        };
+        self.apply(x, before, (rows, self.outputs).into())
+    }
+
+    fn apply(&self, x: &Tensor, before: Before, out: Shape) -> Result<Tensor> {
+        if fused(x) {
+            let inputs = self.inputs;
+            let layer = FusedLinear {
+                inputs,
+                out,
+                before,
+            };
+            return x.contiguous()?.apply_op3(&self.weight, &self.bias, layer);
+        }
+        let weight = self.weight.reshape((self.outputs, self.inputs))?;
+        let flat = x.reshape(((), self.inputs))?;
+        flat.matmul(&weight.t()?)?
+            .broadcast_add(&self.bias)?
+            .reshape(out)
     }
 }

@@ -3,12 +3,12 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::activation::*;
-use super::convolution::unfold;
+use super::convolution::{Convolution, unfold};
 use super::dropout::*;
-use super::linear::linear;
+use super::linear::Linear;
 use super::recurrent::Recurrent;
 use super::{Output, Unfold};
-use crate::nn::kernels::Map;
+use crate::nn::kernels::{Map, with_slope};
 use crate::nn::parameters::Parameters;
 use crate::nn::random::Stream;
 
@@ -220,16 +220,91 @@ fn gradients_of_recurrent_layers_equal_finite_differences() {
 
 #[test]
 fn a_fused_linear_layer_equals_one_of_candle_operations() {
-    let inputs = [
-        numbers("x", &[6, 5]),
-        numbers("w", &[3, 5]),
-        numbers("b", &[3]),
+    // Few and many outputs are summed up in two ways.
+    for outputs in [3, 21] {
+        let inputs = [
+            numbers("x", &[6, 2, 5]),
+            numbers("w", &[outputs, 5]),
+            numbers("b", &[outputs]),
+        ];
+        let layer = |t: &[Tensor], inputs| Linear {
+            weight: t[1].flatten_all().unwrap(),
+            bias: t[2].clone(),
+            inputs,
+            outputs,
+        };
+        let forward = |t: &[Tensor]| layer(t, 5).forward(&t[0]);
+        check(&inputs, forward, forward);
+        let wide = [
+            inputs[0].clone(),
+            numbers("w", &[outputs, 10]),
+            inputs[2].clone(),
+        ];
+        let flat = |t: &[Tensor]| layer(t, 10).forward_flat(&t[0]);
+        check(&wide, flat, flat);
+        for rate in [0.0, 0.3] {
+            let dropped = |t: &[Tensor]| {
+                let mut stream = Stream::new(5, "dropout");
+                let mode = &mut Mode::Train(&mut stream);
+                layer(t, 10).forward_dropped(&t[0], Map::LeakyRelu(0.5), rate, mode)
+            };
+            check(&wide, dropped, dropped);
+        }
+        assert!(layer(&inputs, 4).forward(&inputs[0]).is_err());
+        assert!(layer(&inputs, 5).forward_flat(&inputs[0]).is_err());
+    }
+}
+
+#[test]
+fn a_fused_convolution_equals_one_of_candle_operations() {
+    let kernels = [
+        Unfold::within(3),
+        Unfold::causal(3, 2),
+        Unfold {
+            before: 1,
+            after: 1,
+            ..Unfold::within(3)
+        },
     ];
-    check(
-        &inputs,
-        |t| linear(&t[0], &t[1], &t[2]),
-        |t| linear(&t[0], &t[1], &t[2]),
-    );
+    for unfold in kernels {
+        let inputs = [
+            numbers("x", &[4, 8, 7]),
+            numbers("w", &[5, 21]),
+            numbers("b", &[5]),
+        ];
+        let layer = |t: &[Tensor]| Convolution {
+            unfold,
+            linear: Linear {
+                weight: t[1].flatten_all().unwrap(),
+                bias: t[2].clone(),
+                inputs: 21,
+                outputs: 5,
+            },
+        };
+        let forward = |t: &[Tensor]| layer(t).forward(&t[0]);
+        check(&inputs, forward, forward);
+        for activation in Activation::ALL {
+            let activated = |t: &[Tensor]| layer(t).activated(&t[0], activation);
+            check(&inputs, activated, activated);
+        }
+        let other = numbers("x", &[4, 8, 6]);
+        assert!(layer(&inputs).forward(&other).is_err());
+    }
+}
+
+#[test]
+fn a_slope_is_the_gradient_of_what_it_is_given_for() {
+    let slope = vec![0.5, -2.0, 0.0, 3.0];
+    for dtype in [DType::F32, DType::F64] {
+        let x = Var::from_tensor(&numbers("x", &[2, 2]).to_dtype(dtype).unwrap()).unwrap();
+        let y = (x.as_tensor() * 2.0).unwrap();
+        let number = with_slope(&y, slope.clone()).unwrap();
+        let gradients = number.backward().unwrap();
+        let found = gradients.get(&x).unwrap().to_dtype(DType::F32).unwrap();
+        let found: Vec<f32> = found.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(found, [1.0, -4.0, 0.0, 6.0]);
+        assert!(with_slope(&y, vec![1.0]).is_err());
+    }
 }
 
 #[test]

@@ -27,6 +27,8 @@ struct State {
     logged_models: BTreeMap<String, Logged>,
     registered: BTreeMap<String, Registered>,
     next_experiment: i64,
+    /// Purged artifact folders that may still be there.
+    unwanted: std::collections::BTreeSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +81,10 @@ impl MemoryStore {
 }
 
 fn set_tag(tags: &mut Vec<Tag>, tag: &Tag) {
+    // A run keeps its name until it gets another, as in MLflow.
+    if tag.key == RUN_NAME_TAG && tag.value.is_empty() {
+        return;
+    }
     match tags.binary_search_by(|old| old.key.cmp(&tag.key)) {
         Ok(i) => tags[i] = tag.clone(),
         Err(i) => tags.insert(i, tag.clone()),
@@ -348,47 +354,109 @@ impl Registered {
 }
 
 impl State {
+    /// What registered versions point to.
+    fn in_use(&self) -> InUse {
+        let mut used = InUse::default();
+        let versions = self
+            .registered
+            .values()
+            .flat_map(|entry| entry.versions.values());
+        for version in versions {
+            // A source that names nothing needs nothing.
+            if let Ok(uri) = resolve(&version.source, self) {
+                used.add(&uri);
+            }
+            version.location.iter().for_each(|uri| used.add(uri));
+        }
+        used
+    }
+
     fn purge(&mut self, before: i64) -> Purged {
         let mut purged = Purged::default();
+        let used = self.in_use();
         let is_old = |time: Option<i64>| time.is_some_and(|time| time < before);
-        let mut uris = std::collections::BTreeSet::new();
+        let mut kept_experiments = Vec::new();
         self.runs.retain(|id, record| {
-            let gone = is_old(record.deleted_time);
+            let info = &record.run.info;
+            let needed = used.needs(&info.artifact_uri);
+            let gone = is_old(record.deleted_time) && !needed;
             if gone {
                 purged.run_ids.push(id.clone());
-                uris.insert(record.run.info.artifact_uri.clone());
+                self.unwanted.insert(info.artifact_uri.clone());
+            } else {
+                kept_experiments.push(info.experiment_id.clone());
+                if is_old(record.deleted_time) {
+                    purged.kept.push(id.clone());
+                }
             }
             !gone
         });
-        let used: Vec<String> = self
-            .runs
-            .values()
-            .map(|record| record.run.info.experiment_id.clone())
-            .collect();
+        for logged in self.logged_models.values() {
+            if used.needs(&logged.model.artifact_uri) {
+                kept_experiments.push(logged.model.experiment_id.clone());
+            }
+        }
         self.experiments.retain(|_, experiment| {
             let gone = experiment.lifecycle_stage == LifecycleStage::Deleted
                 && experiment.last_update_time < before
-                && !used.contains(&experiment.experiment_id);
+                && !kept_experiments.contains(&experiment.experiment_id);
             if gone {
                 purged.experiment_ids.push(experiment.experiment_id.clone());
             }
             !gone
         });
-        self.logged_models.retain(|_, logged| {
-            let gone = is_old(logged.deleted_time)
+        self.logged_models.retain(|id, logged| {
+            let old = is_old(logged.deleted_time)
                 || purged.experiment_ids.contains(&logged.model.experiment_id);
-            if gone {
-                uris.insert(logged.model.artifact_uri.clone());
+            let needed = used.needs(&logged.model.artifact_uri);
+            if old && needed {
+                purged.kept.push(id.clone());
             }
-            !gone
+            if old && !needed {
+                self.unwanted.insert(logged.model.artifact_uri.clone());
+            }
+            !old || needed
         });
-        let versions = self
-            .registered
-            .values()
-            .flat_map(|entry| entry.versions.values());
-        let sources: Vec<String> = versions.map(|version| version.source.clone()).collect();
-        purged.artifact_uris = unused_uris(uris, &sources);
+        let unwanted = self.unwanted.iter().filter(|uri| !used.needs(uri));
+        purged.artifact_uris = unwanted.cloned().collect();
         purged
+    }
+}
+
+impl Sources for State {
+    fn run_folder(&self, id: &str) -> Result<String> {
+        Ok(self.record(id)?.run.info.artifact_uri.clone())
+    }
+
+    fn model_folder(&self, id: &str) -> Result<String> {
+        let found = self.logged_models.get(id);
+        found
+            .map(|logged| logged.model.artifact_uri.clone())
+            .ok_or_else(|| Error::not_found("logged model", id))
+    }
+
+    fn version_source(&self, name: &str, which: Which<'_>) -> Result<String> {
+        let version = self.registered(name)?.version(self.number(name, which)?)?;
+        Ok(version.location.unwrap_or(version.source))
+    }
+}
+
+impl State {
+    /// The number of a version.
+    fn number(&self, name: &str, which: Which<'_>) -> Result<u64> {
+        let entry = self.registered(name)?;
+        match which {
+            Which::Number(number) => Ok(number),
+            Which::Latest => {
+                let last = entry.versions.keys().last().copied();
+                last.ok_or_else(|| Error::not_found("model version", format!("{name}/latest")))
+            }
+            Which::Alias(alias) => {
+                let mut aliases = entry.model.aliases.iter();
+                let found = aliases.find(|(known, _)| known == alias);
+                Ok(found.ok_or_else(|| Error::not_found("alias", alias))?.1)
+            }
+        }
     }
 }
 

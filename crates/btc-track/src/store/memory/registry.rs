@@ -1,4 +1,6 @@
-use super::{MemoryStore, Registered, set_tag};
+//! Registered models in memory.
+
+use super::{MemoryStore, Registered, State, set_tag};
 use crate::entity::*;
 use crate::error::{Error, Result};
 use crate::store::*;
@@ -84,37 +86,31 @@ impl RegistryStore for MemoryStore {
 
     fn create_model_version(&self, new: &NewModelVersion) -> Result<ModelVersion> {
         check_new_version(new)?;
+        self.write(|state, now| insert_version(state, new, now))
+    }
+
+    fn register_model_version(&self, new: &NewModelVersion) -> Result<(ModelVersion, bool)> {
+        check_new_version(new)?;
         self.write(|state, now| {
-            if new.create_model && !state.registered.contains_key(&new.name) {
-                let model = NewRegisteredModel {
-                    name: new.name.clone(),
-                    ..Default::default()
-                };
-                state.insert_model(&model, now)?;
-            }
-            let entry = state.registered_mut(&new.name)?;
-            entry.last_version += 1;
-            let number = entry.last_version;
-            let version = ModelVersion {
-                name: new.name.clone(),
-                version: number,
-                creation_timestamp: now,
-                last_updated_timestamp: now,
-                description: new.description.clone(),
-                current_stage: Stage::None,
-                source: new.source.clone(),
-                run_id: new.run_id.clone(),
-                model_id: new.model_id.clone(),
-                run_link: new.run_link.clone(),
-                tags: distinct_tags(&new.tags),
-                aliases: Vec::new(),
+            let Some(entry) = state.registered.get_mut(&new.name) else {
+                return Ok((insert_version(state, new, now)?, false));
             };
-            entry.versions.insert(number, version);
+            let same = |version: &&mut ModelVersion| {
+                version.run_id == new.run_id && version.source == new.source
+            };
+            let Some(found) = entry.versions.values_mut().find(same) else {
+                return Ok((insert_version(state, new, now)?, false));
+            };
+            let number = found.version;
+            new.tags
+                .iter()
+                .for_each(|tag| set_tag(&mut found.tags, tag));
+            found.last_updated_timestamp = now;
             new.aliases
                 .iter()
                 .for_each(|alias| entry.set_alias(alias, number));
             entry.model.last_updated_timestamp = now;
-            entry.version(number)
+            Ok((entry.version(number)?, true))
         })
     }
 
@@ -124,9 +120,8 @@ impl RegistryStore for MemoryStore {
 
     fn model_version_by_alias(&self, name: &str, alias: &str) -> Result<ModelVersion> {
         let state = self.lock();
-        let entry = state.registered(name)?;
-        let found = entry.model.aliases.iter().find(|(known, _)| known == alias);
-        entry.version(found.ok_or_else(|| Error::not_found("alias", alias))?.1)
+        let number = state.number(name, Which::alias(alias))?;
+        state.registered(name)?.version(number)
     }
 
     fn change_model_version(
@@ -178,6 +173,26 @@ impl RegistryStore for MemoryStore {
         })
     }
 
+    fn pinned_at(&self, uri: &str) -> Result<Option<(String, u64)>> {
+        let state = self.lock();
+        let uri = place(uri);
+        let mut pinned = InUse::default();
+        pinned.add(&uri);
+        let versions = state
+            .registered
+            .values()
+            .flat_map(|entry| entry.versions.values());
+        let found = versions
+            .filter(|version| version.content.is_some())
+            .find(|version| {
+                version
+                    .location
+                    .as_deref()
+                    .is_some_and(|location| pinned.needs(location))
+            });
+        Ok(found.map(|version| (version.name.clone(), version.version)))
+    }
+
     fn search_model_versions(&self, query: &SearchQuery) -> Result<Page<ModelVersion>> {
         let state = self.lock();
         let versions = state
@@ -187,4 +202,41 @@ impl RegistryStore for MemoryStore {
             .collect();
         page_model_versions(versions, query)
     }
+}
+
+/// Inserts a version, numbered one higher than any before it.
+fn insert_version(state: &mut State, new: &NewModelVersion, now: i64) -> Result<ModelVersion> {
+    let location = location_of(new, state)?;
+    if new.create_model && !state.registered.contains_key(&new.name) {
+        let model = NewRegisteredModel {
+            name: new.name.clone(),
+            ..Default::default()
+        };
+        state.insert_model(&model, now)?;
+    }
+    let entry = state.registered_mut(&new.name)?;
+    entry.last_version += 1;
+    let number = entry.last_version;
+    let version = ModelVersion {
+        name: new.name.clone(),
+        version: number,
+        creation_timestamp: now,
+        last_updated_timestamp: now,
+        description: new.description.clone(),
+        current_stage: Stage::None,
+        source: new.source.clone(),
+        run_id: new.run_id.clone(),
+        model_id: new.model_id.clone(),
+        run_link: new.run_link.clone(),
+        content: new.content.clone().filter(|_| location.is_some()),
+        location,
+        tags: distinct_tags(&new.tags),
+        aliases: Vec::new(),
+    };
+    entry.versions.insert(number, version);
+    new.aliases
+        .iter()
+        .for_each(|alias| entry.set_alias(alias, number));
+    entry.model.last_updated_timestamp = now;
+    entry.version(number)
 }

@@ -1,3 +1,5 @@
+//! Experiments and runs in memory.
+
 use std::collections::BTreeMap;
 
 use super::{
@@ -125,6 +127,7 @@ impl TrackingStore for MemoryStore {
                 info,
                 data,
                 inputs: Vec::new(),
+                model_inputs: Vec::new(),
                 outputs: Vec::new(),
             };
             let record = Record {
@@ -187,7 +190,7 @@ impl TrackingStore for MemoryStore {
             log_params(&mut record.run.data.params, id, &batch.params)?;
             log_metrics(record, &batch.metrics);
             for tag in &batch.tags {
-                if tag.key == RUN_NAME_TAG {
+                if tag.key == RUN_NAME_TAG && !tag.value.is_empty() {
                     record.run.info.run_name.clone_from(&tag.value);
                 }
                 set_tag(&mut record.run.data.tags, tag);
@@ -199,16 +202,30 @@ impl TrackingStore for MemoryStore {
         })
     }
 
+    fn record_model(&self, id: &str, model: &serde_json::Value) -> Result<()> {
+        self.write(|state, _| {
+            let tags = &mut state.active_record(id)?.run.data.tags;
+            let known = tags.iter().find(|tag| tag.key == LOGGED_MODELS_TAG);
+            let value = with_model(known.map(|tag| tag.value.as_str()), model);
+            set_tag(tags, &Tag::new(LOGGED_MODELS_TAG, value));
+            Ok(())
+        })
+    }
+
     fn delete_run_tag(&self, id: &str, key: &str) -> Result<()> {
         self.write(|state, _| {
             delete_tag(&mut state.active_record(id)?.run.data.tags, "run tag", key)
         })
     }
 
-    fn log_inputs(&self, id: &str, inputs: &[DatasetInput]) -> Result<()> {
+    fn log_inputs(&self, id: &str, inputs: &[DatasetInput], models: &[String]) -> Result<()> {
         inputs.iter().try_for_each(check_input)?;
         self.write(|state, _| {
-            let known = &mut state.active_record(id)?.run.inputs;
+            let run = &mut state.active_record(id)?.run;
+            run.model_inputs.extend_from_slice(models);
+            run.model_inputs.sort();
+            run.model_inputs.dedup();
+            let known = &mut run.inputs;
             let key =
                 |input: &DatasetInput| (input.dataset.name.clone(), input.dataset.digest.clone());
             for input in inputs {
@@ -379,5 +396,12 @@ impl TrackingStore for MemoryStore {
 
     fn purgeable(&self, deleted_before: i64) -> Result<Purged> {
         Ok(self.lock().clone().purge(deleted_before))
+    }
+
+    fn artifacts_deleted(&self, uris: &[String]) -> Result<()> {
+        self.write(|state, _| {
+            state.unwanted.retain(|uri| !uris.contains(uri));
+            Ok(())
+        })
     }
 }

@@ -1,5 +1,7 @@
+//! Artifacts behind a server's proxy.
+
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::http::{Http, Repeat, escape};
-use crate::artifact::{ArtifactPath, ArtifactRepository, ArtifactUri, Written};
+use crate::artifact::{ArtifactPath, ArtifactRepository, ArtifactUri, Upload, Written};
 use crate::entity::FileInfo;
 use crate::error::{Error, Result};
 use crate::proto::FileInfoMessage;
@@ -54,7 +56,7 @@ impl RestArtifacts {
             let kind = entry.file_type().map_err(Error::artifact("read", local))?;
             if kind.is_dir() {
                 self.copy_folder(uri, &entry.path(), &target)?;
-            } else if entry.path().is_file() {
+            } else {
                 self.copy_file(uri, &entry.path(), target.as_str())?;
             }
         }
@@ -62,6 +64,13 @@ impl RestArtifacts {
     }
 
     fn copy_file(&self, uri: &str, local: &Path, path: &str) -> Result<()> {
+        let plain = fs::metadata(local).map_err(Error::artifact("read", local))?;
+        if !plain.is_file() {
+            return Err(Error::invalid(format!(
+                "{} is no plain file",
+                local.display()
+            )));
+        }
         let mut file = File::open(local).map_err(Error::artifact("read", local))?;
         self.write(uri, path, &mut file).map(|_| ())
     }
@@ -83,6 +92,33 @@ impl Read for Hashing<'_> {
     }
 }
 
+/// A file that is sent once it is whole.
+struct RestUpload {
+    artifacts: RestArtifacts,
+    uri: String,
+    path: String,
+    spool: File,
+}
+
+impl Write for RestUpload {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.spool.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.spool.flush()
+    }
+}
+
+impl Upload for RestUpload {
+    fn finish(mut self: Box<Self>) -> Result<Written> {
+        self.spool
+            .rewind()
+            .map_err(Error::artifact("read", &self.path))?;
+        self.artifacts.write(&self.uri, &self.path, &mut self.spool)
+    }
+}
+
 impl ArtifactRepository for RestArtifacts {
     fn log_artifacts(&self, uri: &str, local: &Path, path: &str) -> Result<()> {
         let path = ArtifactPath::parse(path)?;
@@ -94,6 +130,17 @@ impl ArtifactRepository for RestArtifacts {
             .and_then(|name| name.to_str())
             .unwrap_or_default();
         self.copy_file(uri, local, path.join(&ArtifactPath::parse(name)?).as_str())
+    }
+
+    fn begin(&self, uri: &str, path: &str) -> Result<Box<dyn Upload>> {
+        self.relative(uri, path)?;
+        let spool = tempfile::tempfile().map_err(Error::artifact("write", path))?;
+        Ok(Box::new(RestUpload {
+            artifacts: self.clone(),
+            uri: uri.to_owned(),
+            path: path.to_owned(),
+            spool,
+        }))
     }
 
     fn write(&self, uri: &str, path: &str, content: &mut dyn Read) -> Result<Written> {
@@ -120,8 +167,12 @@ impl ArtifactRepository for RestArtifacts {
         let mut files = Vec::new();
         for file in listing.files {
             let name = file.path.rsplit('/').next().unwrap_or_default();
-            // A server must not make us read or write elsewhere.
-            let path = below.join(&ArtifactPath::parse(name)?);
+            // A server must not make us read or write elsewhere, and one odd
+            // name must not hide the others.
+            let Ok(name) = ArtifactPath::parse(name) else {
+                continue;
+            };
+            let path = below.join(&name);
             let file_size = file.file_size.and_then(|size| u64::try_from(size.0).ok());
             files.push(FileInfo {
                 path: path.as_str().to_owned(),
@@ -150,10 +201,6 @@ impl ArtifactRepository for RestArtifacts {
         self.http
             .send::<_, Value>("DELETE", &path, &json!({}), Repeat::Allowed)
             .map(|_| ())
-    }
-
-    fn sha256(&self, _uri: &str, _path: &str) -> Result<Option<String>> {
-        Ok(None)
     }
 
     fn local_path(&self, _uri: &str) -> Option<PathBuf> {

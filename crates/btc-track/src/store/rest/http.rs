@@ -1,7 +1,11 @@
+//! Requests to an MLflow server: what is sent again, and what an answer means.
+
 use std::fmt;
 use std::io::Read;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -64,7 +68,7 @@ impl Http {
         let authorization = match (&config.basic, &config.token) {
             (Some((user, password)), _) => Some(format!(
                 "Basic {}",
-                base64(format!("{user}:{password}").as_bytes())
+                BASE64_STANDARD.encode(format!("{user}:{password}"))
             )),
             (None, Some(token)) => Some(format!("Bearer {token}")),
             (None, None) => None,
@@ -255,57 +259,21 @@ fn is_busy(status: u16) -> bool {
     matches!(status, 429 | 500 | 502 | 503 | 504)
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let mut group = [0u8; 3];
-        group[..chunk.len()].copy_from_slice(chunk);
-        let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
-        for i in 0..4 {
-            let digit = (bits >> (18 - 6 * i)) & 63;
-            text.push(if i <= chunk.len() {
-                ALPHABET[digit as usize] as char
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
-
 /// A text as one part of a path.
 pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                escaped.push(byte as char);
-            }
-            byte => escaped += &format!("%{byte:02X}"),
-        }
-    }
-    escaped
+    /// What stays of a path: the unreserved characters of RFC 3986, section 2.3, and the slash.
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~')
+        .remove(b'/');
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_has_the_examples_of_its_specification() {
-        for (text, expected) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(text.as_bytes()), expected);
-        }
-    }
 
     #[test]
     fn paths_are_escaped_byte_by_byte() {

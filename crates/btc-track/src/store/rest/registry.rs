@@ -1,3 +1,5 @@
+//! Registered models of a server.
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -252,6 +254,11 @@ impl RegistryStore for RestStore {
         let body = json!({ "name": name, "version": version.to_string() });
         self.registry::<Value>("DELETE", "model-versions/delete", &body)
             .map(|_| ())
+    }
+
+    fn pinned_at(&self, _uri: &str) -> Result<Option<(String, u64)>> {
+        // The server itself refuses what would change a version's files.
+        Ok(None)
     }
 
     fn search_model_versions(&self, query: &SearchQuery) -> Result<Page<ModelVersion>> {

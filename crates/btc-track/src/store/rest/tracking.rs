@@ -1,3 +1,5 @@
+//! Experiments and runs of a server.
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -251,17 +253,30 @@ impl TrackingStore for RestStore {
             .try_for_each(|part| send(part, &[], &[]))
     }
 
+    fn record_model(&self, id: &str, model: &serde_json::Value) -> Result<()> {
+        let body = json!({ "run_id": id, "model_json": model.to_string() });
+        self.http
+            .send::<_, Value>(
+                "POST",
+                &format!("{BASE}/runs/log-model"),
+                &body,
+                Repeat::Never,
+            )
+            .map(|_| ())
+    }
+
     fn delete_run_tag(&self, id: &str, key: &str) -> Result<()> {
         self.post("runs/delete-tag", &json!({ "run_id": id, "key": key }))
     }
 
-    fn log_inputs(&self, id: &str, inputs: &[DatasetInput]) -> Result<()> {
+    fn log_inputs(&self, id: &str, inputs: &[DatasetInput], models: &[String]) -> Result<()> {
         inputs.iter().try_for_each(check_input)?;
         let datasets: Vec<DatasetInputMessage> = inputs.iter().cloned().map(Into::into).collect();
-        self.post(
-            "runs/log-inputs",
-            &json!({ "run_id": id, "datasets": datasets }),
-        )
+        let mut body = json!({ "run_id": id, "datasets": datasets });
+        if !models.is_empty() {
+            body["models"] = models.iter().map(|id| json!({ "model_id": id })).collect();
+        }
+        self.post("runs/log-inputs", &body)
     }
 
     fn log_outputs(&self, id: &str, outputs: &[ModelOutput]) -> Result<()> {
@@ -405,6 +420,18 @@ impl TrackingStore for RestStore {
         if let Some(token) = &query.page_token {
             body["page_token"] = json!(token);
         }
+        if !query.datasets.is_empty() {
+            body["datasets"] = query
+                .datasets
+                .iter()
+                .map(|dataset| match &dataset.digest {
+                    None => json!({ "dataset_name": dataset.name }),
+                    Some(digest) => {
+                        json!({ "dataset_name": dataset.name, "dataset_digest": digest })
+                    }
+                })
+                .collect();
+        }
         let path = format!("{BASE}/logged-models/search");
         let found: Models = self.http.send("POST", &path, &body, Repeat::Allowed)?;
         let items = found.models.into_iter().map(LoggedModelMessage::into_model);
@@ -422,5 +449,9 @@ impl TrackingStore for RestStore {
 
     fn purgeable(&self, deleted_before: i64) -> Result<Purged> {
         self.purge(deleted_before)
+    }
+
+    fn artifacts_deleted(&self, _uris: &[String]) -> Result<()> {
+        self.purge(0).map(|_| ())
     }
 }

@@ -1,3 +1,5 @@
+//! Fills runs with their metrics, parameters, tags, inputs and outputs.
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -25,6 +27,7 @@ pub(super) fn complete_all(connection: &Connection, runs: Vec<(i64, RunInfo)>) -
         info,
         data: RunData::default(),
         inputs: Vec::new(),
+        model_inputs: Vec::new(),
         outputs: Vec::new(),
     };
     let mut runs: Vec<Run> = runs.into_iter().map(empty).collect();
@@ -71,6 +74,7 @@ pub(super) fn complete_all(connection: &Connection, runs: Vec<(i64, RunInfo)>) -
         runs[places[&row.get(0)?]].data.tags.push(tag);
     }
     read_inputs(connection, &ids, &places, &mut runs)?;
+    read_model_inputs(connection, &ids, &places, &mut runs)?;
     read_outputs(connection, &ids, &places, &mut runs)?;
     for run in &mut runs {
         run.data.metrics.sort_by(|a, b| a.key.cmp(&b.key));
@@ -114,6 +118,23 @@ fn read_inputs(
         runs[places[&r.get(0)?]]
             .inputs
             .push(DatasetInput { dataset, tags });
+    }
+    Ok(())
+}
+
+fn read_model_inputs(
+    connection: &Connection,
+    ids: &str,
+    places: &HashMap<i64, usize>,
+    runs: &mut [Run],
+) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "SELECT run, model_id FROM run_model_input
+         WHERE run IN (SELECT value FROM json_each(?1)) ORDER BY run, model_id",
+    )?;
+    let mut rows = statement.query([ids])?;
+    while let Some(row) = rows.next()? {
+        runs[places[&row.get(0)?]].model_inputs.push(row.get(1)?);
     }
     Ok(())
 }

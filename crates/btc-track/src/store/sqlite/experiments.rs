@@ -1,3 +1,5 @@
+//! The rows of experiments.
+
 use rusqlite::{Connection, Row, params};
 
 use super::{SqliteStore, found, read_tags, row_id, unique};

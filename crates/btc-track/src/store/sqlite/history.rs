@@ -1,3 +1,5 @@
+//! The history of a metric, whole, in pages or thinned out.
+
 use rusqlite::params;
 
 use super::{SqliteStore, decode, encode, rollup, runs, search};

@@ -1,3 +1,5 @@
+//! The rows of logged models.
+
 use rusqlite::{Connection, Row, params};
 
 use super::experiments::active;

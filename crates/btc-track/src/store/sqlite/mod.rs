@@ -4,6 +4,7 @@ mod complete;
 mod experiments;
 mod history;
 mod logged_models;
+mod purge;
 mod registry;
 mod rollup;
 mod runs;
@@ -92,7 +93,7 @@ impl SqliteStore {
             .and_then(|()| connection.pragma_update(None, "synchronous", synchronous))
             .map_err(|error| failed(error.into()))?;
         schema::prepare(&mut connection, clock.now_ms())?;
-        Ok(Self::new(connection, path, Access::Create, clock))
+        Self::new(connection, path, Access::Create, clock)
     }
 
     /// Opens a file that is there, and changes nothing by doing so; it may lie
@@ -113,23 +114,36 @@ impl SqliteStore {
             Err(error) if cannot_write_beside(&error) => open(Access::Frozen),
             opened => opened,
         };
-        let (connection, access) = opened.map_err(|error| Error::Store {
+        let (mut connection, access) = opened.map_err(|error| Error::Store {
             action: format!("open the tracking database {}", path.display()),
             source: error.into(),
         })?;
-        schema::check(&connection)?;
-        Ok(Self::new(connection, path, access, clock))
+        schema::check(&mut connection, clock.now_ms())?;
+        Self::new(connection, path, access, clock)
     }
 
-    fn new(connection: Connection, path: &Path, access: Access, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            writer: Writer::new(connection),
+    /// How long a write waits for another process before it is refused with
+    /// [`Error::Busy`]; the default is 30 seconds.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.writer.patience = patience;
+        self
+    }
+
+    fn new(
+        connection: Connection,
+        path: &Path,
+        access: Access,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        Ok(Self {
+            writer: Writer::new(connection, BUSY_TIMEOUT)?,
             readers: Mutex::default(),
             path: path.to_owned(),
             access,
             clock,
             metric_keys: Mutex::default(),
-        }
+        })
     }
 
     /// Runs `read` on a snapshot of the database.

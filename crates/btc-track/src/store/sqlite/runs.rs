@@ -1,6 +1,8 @@
+//! The rows of runs and of what is logged to them.
+
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::complete::complete;
 use super::experiments::{active, stage};
@@ -57,6 +59,10 @@ fn active_run(connection: &Connection, id: &str) -> Result<(i64, i64)> {
 }
 
 fn set_tag(connection: &Connection, run: i64, tag: &Tag) -> Result<()> {
+    // A run keeps its name until it gets another, as in MLflow.
+    if tag.key == RUN_NAME_TAG && tag.value.is_empty() {
+        return Ok(());
+    }
     connection
         .prepare_cached("INSERT OR REPLACE INTO tag VALUES(?1, ?2, ?3)")?
         .execute(params![run, tag.key, tag.value])?;
@@ -228,6 +234,18 @@ impl SqliteStore {
         Ok(())
     }
 
+    pub(super) fn append_model(&self, id: &str, model: &serde_json::Value) -> Result<()> {
+        self.write(|connection| {
+            let (run, _) = active_run(connection, id)?;
+            let known: Option<String> = connection
+                .prepare_cached("SELECT value FROM tag WHERE run = ?1 AND key = ?2")?
+                .query_row(params![run, LOGGED_MODELS_TAG], |row| row.get(0))
+                .optional()?;
+            let value = with_model(known.as_deref(), model);
+            set_tag(connection, run, &Tag::new(LOGGED_MODELS_TAG, value))
+        })
+    }
+
     pub(super) fn remove_run_tag(&self, id: &str, key: &str) -> Result<()> {
         self.write(|connection| {
             let (run, _) = active_run(connection, id)?;
@@ -242,10 +260,21 @@ impl SqliteStore {
         })
     }
 
-    pub(super) fn write_inputs(&self, id: &str, inputs: &[DatasetInput]) -> Result<()> {
+    pub(super) fn write_inputs(
+        &self,
+        id: &str,
+        inputs: &[DatasetInput],
+        models: &[String],
+    ) -> Result<()> {
         inputs.iter().try_for_each(check_input)?;
         self.write(|connection| {
             let (run, _) = active_run(connection, id)?;
+            for model in models {
+                connection.execute(
+                    "INSERT INTO run_model_input VALUES(?1, ?2) ON CONFLICT DO NOTHING",
+                    params![run, model],
+                )?;
+            }
             for DatasetInput { dataset, tags } in inputs {
                 let context = tags.iter().find(|t| t.key == CONTEXT_TAG).map(|t| &t.value);
                 let pairs: Vec<_> = tags.iter().map(|tag| (&tag.key, &tag.value)).collect();

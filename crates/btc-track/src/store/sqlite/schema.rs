@@ -1,10 +1,24 @@
+//! The tables, and whether a file has them.
+
 use rusqlite::Connection;
 
 use crate::error::{Error, Result};
 
 /// "btct" in the file header says whose file it is.
 const APPLICATION_ID: i32 = 0x6274_6374;
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
+
+/// What leads from each format to the next; the first starts from format 1.
+const MIGRATIONS: [&str; 1] = ["
+ALTER TABLE model_version ADD COLUMN location TEXT;
+ALTER TABLE model_version ADD COLUMN content TEXT;
+CREATE INDEX model_version_by_location ON model_version(location);
+CREATE INDEX model_version_by_stage ON model_version(model, stage, version);
+CREATE TABLE run_model_input(
+  run INTEGER NOT NULL, model_id TEXT NOT NULL,
+  PRIMARY KEY(run, model_id)) WITHOUT ROWID;
+CREATE TABLE unwanted_folder(uri TEXT PRIMARY KEY) WITHOUT ROWID;
+"];
 
 // NaN is stored as -infinity: SQLite has no NaN, infinities are clamped before
 // they are stored, and -infinity sorts before every value as a tie breaker.
@@ -118,48 +132,81 @@ CREATE TABLE model_version_tag(
   PRIMARY KEY(model, version, key)) WITHOUT ROWID;
 ";
 
-/// Creates the tables in an empty file and refuses files of others.
+/// Creates the tables in an empty file, brings those of an earlier format up to
+/// date, and refuses files of others.
 pub(super) fn prepare(connection: &mut Connection, now: i64) -> Result<()> {
-    let found: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if found == VERSION {
+    if format(connection)? == VERSION {
         return check_owner(connection);
     }
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     // Another process may have been quicker.
-    let found: i32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let found = format(&transaction)?;
     if found == VERSION {
         return check_owner(&transaction);
     }
-    let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
-    if found != 0 || tables != 0 {
-        return Err(Error::invalid(format!(
-            "the database has format {found} and {tables} tables, expected format {VERSION} or \
-             an empty file; name another file"
-        )));
+    if found == 0 {
+        let tables: i64 =
+            transaction.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+        if tables != 0 {
+            return Err(foreign(found));
+        }
+        create(&transaction, now)?;
     }
-    transaction.execute_batch(SCHEMA)?;
-    transaction.execute(
-        "INSERT INTO experiment(id, name, artifact_location, creation_time, last_update_time)
-         VALUES(0, 'Default', 'mlflow-artifacts:/0', ?1, ?1)",
-        [now],
-    )?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
+    migrate(&transaction)?;
     transaction.commit()?;
     Ok(())
 }
 
-/// Refuses a file that is not of this format, and changes nothing.
-pub(super) fn check(connection: &Connection) -> Result<()> {
-    let found: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match found {
-        VERSION => check_owner(connection),
-        other => Err(Error::invalid(format!(
-            "the database has format {other}, expected format {VERSION}; name another file"
-        ))),
+fn format(connection: &Connection) -> Result<i32> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// The tables of format 1.
+fn create(connection: &Connection, now: i64) -> Result<()> {
+    connection.execute_batch(SCHEMA)?;
+    connection.execute(
+        "INSERT INTO experiment(id, name, artifact_location, creation_time, last_update_time)
+         VALUES(0, 'Default', 'mlflow-artifacts:/0', ?1, ?1)",
+        [now],
+    )?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", 1)?;
+    Ok(())
+}
+
+fn migrate(connection: &Connection) -> Result<()> {
+    check_owner(connection)?;
+    let found = format(connection)?;
+    let done = usize::try_from(found - 1).ok();
+    let missing = done.and_then(|done| MIGRATIONS.get(done..));
+    for sql in missing.ok_or_else(|| foreign(found))? {
+        connection.execute_batch(sql)?;
     }
+    super::registry::locate_versions(connection)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
+    Ok(())
+}
+
+/// Checks a file that is there, bringing one of an earlier format up to date
+/// if it can be written to. Nothing else is changed.
+pub(super) fn check(connection: &mut Connection, now: i64) -> Result<()> {
+    match format(connection)? {
+        VERSION => check_owner(connection),
+        1..VERSION if connection.is_readonly("main")? => Err(Error::invalid(format!(
+            "the database has an earlier format than {VERSION} and cannot be written to; \
+             open it once where it can, which brings it up to date"
+        ))),
+        1..VERSION => prepare(connection, now),
+        other => Err(foreign(other)),
+    }
+}
+
+fn foreign(found: i32) -> Error {
+    Error::invalid(format!(
+        "the database has format {found}, expected format {VERSION}, an earlier one or an empty \
+         file; it belongs to another program or to a later version of this one, so name another file"
+    ))
 }
 
 fn check_owner(connection: &Connection) -> Result<()> {
@@ -170,4 +217,62 @@ fn check_owner(connection: &Connection) -> Result<()> {
     Err(Error::invalid(
         "the database belongs to another program; name another file",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of format 1 with a run and versions of each kind of source.
+    fn first_format(path: &std::path::Path) {
+        let connection = Connection::open(path).unwrap();
+        create(&connection, 1).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO run(uuid, experiment, name, user_id, status, start_time, artifact_uri)
+                 VALUES('r', 0, 'n', '', 'FINISHED', 1, 'mlflow-artifacts:/0/r/artifacts');
+                 INSERT INTO registered_model VALUES(1, 'm', 1, 1, '', 3);
+                 INSERT INTO model_version VALUES
+                   (1, 1, 1, 1, '', 'None', 'runs:/r/model', 'r', NULL, ''),
+                   (1, 2, 1, 1, '', 'None', 'models:/m/1', 'r', NULL, ''),
+                   (1, 3, 1, 1, '', 'None', 'runs:/gone/model', NULL, NULL, '');",
+            )
+            .unwrap();
+    }
+
+    #[test]
+    fn an_earlier_format_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("track.db");
+        first_format(&path);
+        let mut connection = Connection::open(&path).unwrap();
+        prepare(&mut connection, 2).unwrap();
+        assert_eq!(format(&connection).unwrap(), VERSION);
+        let locations: Vec<Option<String>> = connection
+            .prepare("SELECT location FROM model_version ORDER BY version")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let model = Some("mlflow-artifacts:/0/r/artifacts/model".to_owned());
+        assert_eq!(locations, [model.clone(), model, None]);
+        // A second start finds nothing to do.
+        prepare(&mut connection, 3).unwrap();
+        check(&mut connection, 3).unwrap();
+    }
+
+    #[test]
+    fn a_later_format_is_refused_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("track.db");
+        first_format(&path);
+        let mut connection = Connection::open(&path).unwrap();
+        connection
+            .pragma_update(None, "user_version", VERSION + 1)
+            .unwrap();
+        assert!(prepare(&mut connection, 2).is_err());
+        assert!(check(&mut connection, 2).is_err());
+        assert_eq!(format(&connection).unwrap(), VERSION + 1);
+    }
 }

@@ -1,9 +1,7 @@
-use std::collections::BTreeSet;
-
-use rusqlite::{Connection, params};
+//! The tracking store over SQLite: each method in the file of its subject.
 
 use super::complete::complete;
-use super::{SqliteStore, experiments, runs};
+use super::{SqliteStore, experiments, purge, runs};
 use crate::entity::*;
 use crate::error::Result;
 use crate::store::*;
@@ -49,12 +47,16 @@ impl TrackingStore for SqliteStore {
         self.write_batch(id, batch)
     }
 
+    fn record_model(&self, id: &str, model: &serde_json::Value) -> Result<()> {
+        self.append_model(id, model)
+    }
+
     fn delete_run_tag(&self, id: &str, key: &str) -> Result<()> {
         self.remove_run_tag(id, key)
     }
 
-    fn log_inputs(&self, id: &str, inputs: &[DatasetInput]) -> Result<()> {
-        self.write_inputs(id, inputs)
+    fn log_inputs(&self, id: &str, inputs: &[DatasetInput], models: &[String]) -> Result<()> {
+        self.write_inputs(id, inputs, models)
     }
 
     fn log_outputs(&self, id: &str, outputs: &[ModelOutput]) -> Result<()> {
@@ -100,79 +102,14 @@ impl TrackingStore for SqliteStore {
     }
 
     fn purge(&self, deleted_before: i64) -> Result<Purged> {
-        self.write(|connection| purge(connection, deleted_before))
+        self.write(|connection| purge::purge(connection, deleted_before))
     }
 
     fn purgeable(&self, deleted_before: i64) -> Result<Purged> {
-        // What a read does to its snapshot is undone at its end.
-        self.read(|connection| purge(connection, deleted_before))
-    }
-}
-
-fn purge(connection: &Connection, before: i64) -> Result<Purged> {
-    let mut purged = Purged::default();
-    let mut uris = BTreeSet::new();
-
-    let mut statement = connection.prepare(
-        "SELECT id, uuid, artifact_uri FROM run WHERE deleted = 1 AND deleted_time < ?1",
-    )?;
-    let rows = statement.query_map([before], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
-    let runs: Vec<(i64, String, String)> = rows.collect::<Result<_, _>>()?;
-    for (row, id, uri) in runs {
-        for table in [
-            "metric",
-            "latest_metric",
-            "metric_rollup",
-            "param",
-            "tag",
-            "run_dataset",
-            "run_output",
-        ] {
-            connection.execute(&format!("DELETE FROM {table} WHERE run = ?1"), [row])?;
-        }
-        connection.execute("DELETE FROM run WHERE id = ?1", [row])?;
-        purged.run_ids.push(id);
-        uris.insert(uri);
+        self.read(|connection| Ok(purge::doomed(connection, deleted_before)?.purged()))
     }
 
-    // An experiment goes once nothing of it is left to restore.
-    let mut statement = connection.prepare(
-        "SELECT id FROM experiment e WHERE deleted = 1 AND last_update_time < ?1
-         AND NOT EXISTS(SELECT 1 FROM run WHERE experiment = e.id)",
-    )?;
-    let experiments: Vec<i64> = statement
-        .query_map([before], |r| r.get(0))?
-        .collect::<Result<_, _>>()?;
-
-    let gone = serde_json::json!(experiments).to_string();
-    let mut statement = connection.prepare(
-        "SELECT id, artifact_uri FROM logged_model WHERE deleted_time < ?1
-         OR experiment IN (SELECT value FROM json_each(?2))",
-    )?;
-    let rows = statement.query_map(params![before, gone], |r| Ok((r.get(0)?, r.get(1)?)))?;
-    let models: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
-    for (row, uri) in models {
-        for table in [
-            "logged_model_param",
-            "logged_model_tag",
-            "logged_model_metric",
-        ] {
-            connection.execute(&format!("DELETE FROM {table} WHERE model = ?1"), [row])?;
-        }
-        connection.execute("DELETE FROM logged_model WHERE id = ?1", [row])?;
-        uris.insert(uri);
+    fn artifacts_deleted(&self, uris: &[String]) -> Result<()> {
+        self.write(|connection| purge::forget(connection, uris))
     }
-    for row in experiments {
-        connection.execute("DELETE FROM experiment_tag WHERE experiment = ?1", [row])?;
-        connection.execute("DELETE FROM experiment WHERE id = ?1", [row])?;
-        purged.experiment_ids.push(row.to_string());
-    }
-
-    // A registered version keeps its files.
-    let mut statement = connection.prepare("SELECT source FROM model_version")?;
-    let sources: Vec<String> = statement
-        .query_map([], |r| r.get(0))?
-        .collect::<Result<_, _>>()?;
-    purged.artifact_uris = unused_uris(uris, &sources);
-    Ok(purged)
 }

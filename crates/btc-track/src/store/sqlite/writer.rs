@@ -1,14 +1,20 @@
+//! One connection that writes, and commits for many callers at once.
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::lock;
 use crate::error::{Error, Result};
+use crate::store::deadline;
 
 /// A transaction is committed at the latest after so many writes.
 const MAX_GROUP: usize = 256;
+/// How long one look at a lock of another process takes.
+const POLL: Duration = Duration::from_millis(10);
 
 /// The one writing connection, whose waiting writers share transactions.
 ///
@@ -20,6 +26,7 @@ pub(super) struct Writer {
     waiting: AtomicUsize,
     committed: Condvar,
     undone: Arc<AtomicU64>,
+    pub(super) patience: Duration,
 }
 
 struct State {
@@ -40,7 +47,10 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection) -> Self {
+    /// Writes over `connection`; a writer waits at most `patience` for its turn.
+    pub(super) fn new(connection: Connection, patience: Duration) -> rusqlite::Result<Self> {
+        // Waiting is done without the lock, see `turn`.
+        connection.busy_timeout(POLL)?;
         let undone = Arc::new(AtomicU64::new(0));
         let state = State {
             connection,
@@ -49,31 +59,29 @@ impl Writer {
             failed: Vec::new(),
             undone: undone.clone(),
         };
-        Self {
+        Ok(Self {
             state: Mutex::new(state),
             waiting: AtomicUsize::new(0),
             committed: Condvar::new(),
             undone,
-        }
+            patience,
+        })
     }
 
     /// Runs one write; once this returns, it is committed or undone.
+    ///
+    /// Every writer waits for its own time only, whether for another process or
+    /// for the writers before it, and then gives up with nothing written.
     pub(super) fn write<T>(&self, write: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let mut guard = lock(&self.state);
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-
+        let mut guard = self.turn()?;
+        let first = guard.group_size == 0;
         let mut state = PanicGuard {
             state: &mut guard,
             committed: &self.committed,
         };
-        let first = state.state.group_size == 0;
-        let begin = if first {
-            "BEGIN IMMEDIATE"
-        } else {
-            "SAVEPOINT write"
-        };
-        state.execute(begin)?;
+        if !first {
+            state.execute("SAVEPOINT write")?;
+        }
         let result = write(&state.state.connection);
         if result.is_err() {
             self.undone.fetch_add(1, Ordering::SeqCst);
@@ -101,10 +109,16 @@ impl Writer {
         }
         let value = result?;
         while guard.group == group {
-            guard = self
+            let (woken, _) = self
                 .committed
-                .wait(guard)
+                .wait_timeout(guard, POLL)
                 .unwrap_or_else(PoisonError::into_inner);
+            guard = woken;
+            // Whoever was waited for may have given up.
+            if guard.group == group && self.waiting.load(Ordering::SeqCst) == 0 {
+                guard.commit();
+                self.committed.notify_all();
+            }
         }
         match guard.failed.iter().find(|(failed, _)| *failed == group) {
             None => Ok(value),
@@ -112,6 +126,37 @@ impl Writer {
                 action: "commit to the tracking database".into(),
                 source: reason.clone().into(),
             }),
+        }
+    }
+
+    /// Waits until a transaction is open and this writer may add to it.
+    fn turn(&self) -> Result<MutexGuard<'_, State>> {
+        let patience = Instant::now() + self.patience;
+        let until = deadline::current().map_or(patience, |deadline| deadline.min(patience));
+        loop {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            let guard = lock(&self.state);
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            if until <= Instant::now() {
+                return Err(Error::Busy {
+                    action: "write to the tracking database",
+                });
+            }
+            if guard.group_size > 0 {
+                return Ok(guard);
+            }
+            let begun = guard
+                .connection
+                .prepare_cached("BEGIN IMMEDIATE")
+                .and_then(|mut statement| statement.execute([]));
+            match begun {
+                Ok(_) => return Ok(guard),
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // Another process writes: whoever else waits here may look at the clock.
+            drop(guard);
+            std::thread::sleep(POLL);
         }
     }
 

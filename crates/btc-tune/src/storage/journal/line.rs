@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::choice::float_from_json;
 use crate::frozen::{Param, StudyDirection, StudyId, TrialId, TrialState};
-use crate::storage::codec::{bare_float, decode_distribution, decode_json, encode_distribution};
+use crate::storage::codec::{
+    bare_float, decode_distribution, decode_json, encode_distribution, own_text,
+};
 use crate::storage::records::Records;
 use crate::storage::{AttrScope, NewTrial, TrialUpdate, codec};
 
@@ -41,6 +43,37 @@ pub(super) enum Operation {
         trial: TrialId,
         at: DateTime<Utc>,
     },
+}
+
+/// A line that cannot be read: what it would have changed, if it says so, and
+/// what is wrong with it.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    place: Option<Place>,
+    pub(super) reason: String,
+}
+
+#[derive(Debug)]
+enum Place {
+    Study(StudyId),
+    NewTrial(StudyId),
+    Trial(TrialId),
+}
+
+impl Unreadable {
+    /// Spoils the study that the line belongs to; `false` if there is none.
+    pub(super) fn spoil(&self, records: &mut Records) -> bool {
+        let reason = self.reason.clone();
+        match self.place {
+            None => false,
+            Some(Place::Study(study)) => records.spoil(study, reason).is_ok(),
+            Some(Place::NewTrial(study)) => records.spoil_trial(study, reason).is_ok(),
+            Some(Place::Trial(trial)) => records
+                .locate(trial)
+                .and_then(|(study, _)| records.spoil(study, reason))
+                .is_ok(),
+        }
+    }
 }
 
 /// Names this writer among those of the file.
@@ -121,7 +154,7 @@ impl Operation {
                 value,
             } => (
                 if *scope == AttrScope::User { 2 } else { 3 },
-                json!({"study_id": study.0, scope_key(*scope): {key: value}}),
+                json!({"study_id": study.0, scope_key(*scope): {key: own_text(value)}}),
             ),
             Self::CreateTrial { study, trial } => (4, new_trial(*study, trial)),
             Self::ClaimTrial { trial, at } => (
@@ -161,7 +194,7 @@ impl Operation {
                 ),
                 TrialUpdate::Attr { scope, key, value } => (
                     if *scope == AttrScope::User { 8 } else { 9 },
-                    json!({"trial_id": trial.0, scope_key(*scope): {key: value}}),
+                    json!({"trial_id": trial.0, scope_key(*scope): {key: own_text(value)}}),
                 ),
             },
         };
@@ -221,8 +254,8 @@ fn new_trial(study: StudyId, trial: &NewTrial) -> Value {
         .map(|p| (p.name.to_string(), Value::from(p.internal)))
         .collect::<Map<_, _>>()
         .into();
-    fields["user_attrs"] = Value::Object(trial.user_attrs.clone());
-    fields["system_attrs"] = Value::Object(trial.system_attrs.clone());
+    fields["user_attrs"] = own_text(&Value::Object(trial.user_attrs.clone()));
+    fields["system_attrs"] = own_text(&Value::Object(trial.system_attrs.clone()));
     fields["intermediate_values"] = trial
         .intermediate_values
         .iter()
@@ -233,10 +266,33 @@ fn new_trial(study: StudyId, trial: &NewTrial) -> Value {
 }
 
 /// Reads a line; `None` for an operation that changes nothing here.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Operation>, String> {
-    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let line = decode_json(text).map_err(|error| error.to_string())?;
-    let fields = Fields(&line);
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<Operation>, Unreadable> {
+    let read = || {
+        let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+        decode_json(text).map_err(|error| error.to_string())
+    };
+    let line = read().map_err(|reason| Unreadable {
+        place: None,
+        reason,
+    })?;
+    parse_operation(&line).map_err(|reason| {
+        let fields = Fields(&line);
+        let place = match (line["op_code"].as_u64(), fields.study(), fields.trial()) {
+            (Some(4), Ok(study), _) => Some(Place::NewTrial(study)),
+            (Some(_), Ok(study), _) => Some(Place::Study(study)),
+            (Some(_), _, Ok(trial)) => Some(Place::Trial(trial)),
+            _ => None,
+        };
+        Unreadable { place, reason }
+    })
+}
+
+fn parse_operation(line: &Value) -> Result<Option<Operation>, String> {
+    let fields = Fields(line);
     let code = line["op_code"].as_u64().ok_or("it has no op_code")?;
     Ok(Some(match code {
         0 => Operation::CreateStudy {

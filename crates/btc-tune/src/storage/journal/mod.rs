@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use self::line::Operation;
 use self::lock::FileLock;
-use super::records::{Records, check_new, check_study, unknown_trial};
+use super::records::{Records, check_new, check_study, unknown_study, unknown_trial};
 use super::{AttrScope, Heartbeat, NewTrial, Storage, TrialUpdate};
 use crate::error::{Error, Result};
 use crate::frozen::{FrozenStudy, FrozenTrial, StudyDirection, StudyId, TrialId, TrialState};
@@ -116,12 +116,21 @@ impl JournalStorage {
         for bytes in bytes[..end].split(|byte| *byte == b'\n') {
             state.lines += 1;
             if !bytes.is_empty() {
-                let operation = line::parse(bytes).map_err(|reason| Error::Malformed {
-                    what: format!("line {} of the log {}", state.lines, self.path.display()),
-                    reason,
-                })?;
-                if let Some(operation) = operation {
-                    operation.apply(&mut state.records);
+                match line::parse(bytes) {
+                    Ok(Some(operation)) => operation.apply(&mut state.records),
+                    Ok(None) => {}
+                    // One bad study must not hide the others.
+                    Err(unreadable) if unreadable.spoil(&mut state.records) => {}
+                    Err(unreadable) => {
+                        return Err(Error::Malformed {
+                            what: format!(
+                                "line {} of the log {}",
+                                state.lines,
+                                self.path.display()
+                            ),
+                            reason: unreadable.reason,
+                        });
+                    }
                 }
             }
             state.offset += bytes.len() as u64 + 1;
@@ -216,7 +225,7 @@ impl Storage for JournalStorage {
 
     fn delete_study(&self, study: StudyId) -> Result<()> {
         self.append(&mut lock(&self.state), |records| {
-            records.study(study)?;
+            records.study_name(study)?;
             Ok((vec![Operation::DeleteStudy { study }], ()))
         })
     }
@@ -231,6 +240,12 @@ impl Storage for JournalStorage {
         let mut state = lock(&self.state);
         self.sync(&mut state)?;
         Ok(state.records.study(study)?.frozen.clone())
+    }
+
+    fn study_name(&self, study: StudyId) -> Result<String> {
+        let mut state = lock(&self.state);
+        self.sync(&mut state)?;
+        state.records.study_name(study).map(str::to_owned)
     }
 
     fn study_ids(&self) -> Result<Vec<StudyId>> {
@@ -263,9 +278,7 @@ impl Storage for JournalStorage {
 
     fn create_trial(&self, study: StudyId, trial: NewTrial) -> Result<Arc<FrozenTrial>> {
         self.create(study, None, trial)?
-            .ok_or_else(|| Error::UnknownTrial {
-                trial: "created just now".to_owned(),
-            })
+            .ok_or_else(|| unknown_study(study))
     }
 
     fn create_trial_numbered(

@@ -30,10 +30,6 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    pub(super) fn knows(&self, study: StudyId) -> bool {
-        self.studies.contains_key(&study)
-    }
-
     pub(super) fn record(&self, study: StudyId) -> Option<&StudyRecord> {
         self.studies.get(&study).map(|cached| &cached.record)
     }
@@ -138,11 +134,21 @@ impl Cache {
         if cached.record.frozen.name != name {
             return Ok(false);
         }
+        let trials = &cached.record.trials;
         let finished = |trial: &&Arc<FrozenTrial>| trial.state.is_finished();
-        match cached.record.trials.iter().rfind(finished) {
-            Some(trial) => Ok(read::is_unchanged(tx, study, trial)?),
-            None => Ok(true),
+        // The first trial that has begun tells studies apart in which nothing has ended yet.
+        let begun = |trial: &&Arc<FrozenTrial>| trial.datetime_start.is_some();
+        for trial in trials
+            .iter()
+            .rfind(finished)
+            .into_iter()
+            .chain(trials.iter().find(begun))
+        {
+            if !read::is_unchanged(tx, study, trial)? {
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
 
     fn append(

@@ -24,7 +24,7 @@ use crate::sync::lock;
 /// Keeps studies in a SQLite file that Optuna and its dashboard can open, at the same time if need be.
 ///
 /// Threads share one connection; any number of processes may work on one file. The file is in WAL
-/// mode while it is open; when the storage is dropped, the log is folded back into the file.
+/// mode while it is open; whoever closes it last folds the log back into the file.
 ///
 /// ```
 /// use btc_tune::{SqliteStorage, Storage};
@@ -180,8 +180,12 @@ impl SqliteStorage {
 
     /// Makes sure the cache knows a trial, and returns where it is.
     fn locate(&self, inner: &mut Inner, trial: TrialId) -> Result<(StudyId, usize)> {
-        if let Some(place) = inner.cache.position(trial) {
-            return Ok(place);
+        if let Some((study, _)) = inner.cache.position(trial) {
+            // Identifiers of deleted trials are given again.
+            self.refresh(inner, study)?;
+            if let Some(place) = inner.cache.position(trial) {
+                return Ok(place);
+            }
         }
         let study: Option<i64> = inner
             .connection
@@ -203,9 +207,8 @@ impl SqliteStorage {
         trial: NewTrial,
     ) -> Result<Option<Arc<FrozenTrial>>> {
         let mut inner = lock(&self.inner);
-        if !inner.cache.knows(study) {
-            self.refresh(&mut inner, study)?;
-        }
+        // Another process may have deleted the study and made one with the same identifier.
+        self.refresh(&mut inner, study)?;
         let created = self.write(&mut inner, "create a trial", |transaction, cache| {
             write::create_trial(transaction, cache, study, number, &trial)
         })?;
@@ -263,6 +266,16 @@ impl Storage for SqliteStorage {
             .ok_or_else(|| unknown_study(study))?
             .frozen
             .clone())
+    }
+
+    fn study_name(&self, study: StudyId) -> Result<String> {
+        let inner = lock(&self.inner);
+        inner
+            .connection
+            .prepare_cached("SELECT study_name FROM studies WHERE study_id = ?1")
+            .and_then(|mut statement| statement.query_row([study.0], |row| row.get(0)).optional())
+            .map_err(self.failed("find a study"))?
+            .ok_or_else(|| unknown_study(study))
     }
 
     fn study_ids(&self) -> Result<Vec<StudyId>> {

@@ -114,7 +114,7 @@ fn attributes(connection: &Connection, sql: &str, id: i64) -> Result<Map<String,
     Ok(attributes)
 }
 
-/// Whether the row of a finished trial still is what it was.
+/// Whether the row of a trial still is what it was; one that had not ended may have.
 pub(super) fn is_unchanged(
     connection: &Connection,
     study: StudyId,
@@ -124,11 +124,20 @@ pub(super) fn is_unchanged(
     Ok(connection
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM trials WHERE trial_id = ?1 AND study_id = ?2 \
-             AND state = ?3 AND (datetime_start IS ?4 OR datetime_start LIKE ?4 || '%'))",
+             AND number = ?3 AND (state = ?4 OR ?5) \
+             AND (datetime_start IS ?6 OR datetime_start LIKE ?6 || '%'))",
         )?
-        .query_row((trial.id.0, study.0, trial.state.as_str(), start), |row| {
-            row.get(0)
-        })?)
+        .query_row(
+            (
+                trial.id.0,
+                study.0,
+                i64::try_from(trial.number).unwrap_or(-1),
+                trial.state.as_str(),
+                !trial.state.is_finished(),
+                start,
+            ),
+            |row| row.get(0),
+        )?)
 }
 
 pub(super) fn parse_state(text: &str) -> Result<TrialState> {
