@@ -256,8 +256,6 @@ fn ingest(error: &btc_ingest::Error) -> u8 {
         Error::Read { source, .. } if source.kind() == ErrorKind::NotFound => NOT_FOUND,
         Error::Locked { .. }
         | Error::OtherData { .. }
-        | Error::Changed { .. }
-        | Error::Link { .. }
         | Error::Read { .. }
         | Error::Write { .. }
         | Error::InvalidFile { .. }

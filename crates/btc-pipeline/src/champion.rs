@@ -9,6 +9,9 @@ use crate::Result;
 use crate::bundles::load_bundle;
 use crate::tags::CHAMPION;
 
+/// The first and the last instant of a range of targets.
+type Targets = (DateTime<Utc>, DateTime<Utc>);
+
 /// The configuration of a champion.
 #[derive(Debug)]
 pub struct ChampionModel {
@@ -73,10 +76,7 @@ pub fn champion_model(client: &TrackingClient, model_name: &str) -> Result<Optio
 
 /// The first and the last target of a part; none if the version has no tags of it, and the tag
 /// that is missing or cannot be read.
-fn range_of(
-    version: &ModelVersion,
-    part: &str,
-) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, String> {
+fn range_of(version: &ModelVersion, part: &str) -> Result<Option<Targets>, String> {
     let [first, last] = ["first", "last"].map(|end| format!("{part}_{end}_target"));
     if version.tag(&first).is_none() && version.tag(&last).is_none() {
         return Ok(None);

@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn prices_alone_are_a_service_of_one_view() {
         let definitions = definitions_over(&[]);
-        assert!(definitions.feature_view(BLOCKCHAIN_VIEW).is_none());
-        assert!(definitions.feature_view(OHLCV_VIEW).is_some());
+        assert!(definitions.feature_view(BLOCKCHAIN_VIEW).is_err());
+        assert!(definitions.feature_view(OHLCV_VIEW).is_ok());
     }
 }

@@ -136,7 +136,7 @@ impl TableSource for ServiceTables {
     }
 
     fn data_hash(&self, _: &RecordBatch) -> Result<String> {
-        Ok(btc_ingest::data_hash(&self.project.data_dir())?)
+        Ok(btc_ingest::data_hash(self.project.data_dir())?)
     }
 
     fn past(&self) -> Result<PastTables> {

@@ -124,7 +124,9 @@ fn eight_processes_that_apply_one_folder_end_with_all_of_it() {
 fn applies_for_ever() {
     let Some((_, repo)) = told() else { return };
     let mut store = FeatureStore::open(&repo).unwrap();
-    for round in 0.. {
+    // The first apply changes something as well, whatever the last child came to.
+    let first = usize::try_from(store.registry().version).unwrap();
+    for round in first.. {
         store.apply(&view("v", 100 + round % 50)).unwrap();
         std::fs::write(repo.join(WORKED), "").unwrap();
     }

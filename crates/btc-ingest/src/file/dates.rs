@@ -3,16 +3,16 @@
 use super::options::{DateFormat, EpochUnit};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 
-/// Whether day or month comes first in dates such as 03/04/2024.
+/// What comes first in dates such as 03/04/2024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
-    DayFirst,
-    MonthFirst,
+    Day,
+    Month,
     /// With a year of two digits, as 24/12/29.
-    ShortYearFirst,
+    ShortYear,
 }
 
-const ORDERS: [Order; 3] = [Order::DayFirst, Order::MonthFirst, Order::ShortYearFirst];
+const ORDERS: [Order; 3] = [Order::Day, Order::Month, Order::ShortYear];
 
 /// Three numbers of one or two digits, the last possibly of four, whose order is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +39,10 @@ impl Triple {
             year(c)
         };
         match order {
-            Order::DayFirst => NaiveDate::from_ymd_opt(last?, b, a),
-            Order::MonthFirst => NaiveDate::from_ymd_opt(last?, a, b),
-            Order::ShortYearFirst if self.long_year => None,
-            Order::ShortYearFirst => NaiveDate::from_ymd_opt(year(a)?, b, c),
+            Order::Day => NaiveDate::from_ymd_opt(last?, b, a),
+            Order::Month => NaiveDate::from_ymd_opt(last?, a, b),
+            Order::ShortYear if self.long_year => None,
+            Order::ShortYear => NaiveDate::from_ymd_opt(year(a)?, b, c),
         }
     }
 }
@@ -334,9 +334,9 @@ impl DateSurvey {
         unit_of_rows: &str,
     ) -> Result<Reading, OpenOrder> {
         let order = match format {
-            Some(DateFormat::DayFirst) => Some(Order::DayFirst),
-            Some(DateFormat::MonthFirst) => Some(Order::MonthFirst),
-            Some(DateFormat::YearFirst) => Some(Order::ShortYearFirst),
+            Some(DateFormat::DayFirst) => Some(Order::Day),
+            Some(DateFormat::MonthFirst) => Some(Order::Month),
+            Some(DateFormat::YearFirst) => Some(Order::ShortYear),
             Some(_) => None,
             None => self.order(unit_of_rows)?,
         };
@@ -357,7 +357,7 @@ impl DateSurvey {
         let by_year = year_first.goes_one_way();
         let one_way = day_first.goes_one_way() || month_first.goes_one_way();
         if by_year && !one_way && self.open > 1 {
-            return Ok(Some(Order::ShortYearFirst));
+            return Ok(Some(Order::ShortYear));
         }
         let maybe_year = by_year && year_first.last != day_first.last;
         match self.only {
@@ -365,17 +365,17 @@ impl DateSurvey {
                 "the dates are mixed: {rows} {day} can only have the day first, {rows} {month} \
                  only the month"
             ))),
-            [Some(_), None] if !maybe_year => Ok(Some(Order::DayFirst)),
-            [None, Some(_)] if !maybe_year => Ok(Some(Order::MonthFirst)),
+            [Some(_), None] if !maybe_year => Ok(Some(Order::Day)),
+            [None, Some(_)] if !maybe_year => Ok(Some(Order::Month)),
             [Some(_), None] | [None, Some(_)] => Err(OpenOrder(format!(
                 "{rows} {row}: {text:?} can begin with the day or with a year of two digits, and \
                  no other row tells"
             ))),
             [None, None] if !day_first.possible && !month_first.possible => {
-                Ok(Some(Order::ShortYearFirst))
+                Ok(Some(Order::ShortYear))
             }
             // The day and the month are one number in every row.
-            [None, None] if !self.differs && !maybe_year => Ok(Some(Order::DayFirst)),
+            [None, None] if !self.differs && !maybe_year => Ok(Some(Order::Day)),
             [None, None] => Err(OpenOrder(format!(
                 "{rows} {row}: {text:?} can have the day or the month first, and no other row \
                  tells"
@@ -390,9 +390,9 @@ impl DateSurvey {
         }
         let mut kinds: Vec<String> = Vec::new();
         match reading.order {
-            Some(Order::DayFirst) => kinds.push("day first".to_owned()),
-            Some(Order::MonthFirst) => kinds.push("month first".to_owned()),
-            Some(Order::ShortYearFirst) => kinds.push("short year first".to_owned()),
+            Some(Order::Day) => kinds.push("day first".to_owned()),
+            Some(Order::Month) => kinds.push("month first".to_owned()),
+            Some(Order::ShortYear) => kinds.push("short year first".to_owned()),
             None => {}
         }
         if self.clear > 0 {

@@ -105,11 +105,10 @@ fn evidence(text: &str) -> Option<Evidence> {
     let (points, commas) = (body.matches('.').count(), body.matches(',').count());
     let maybe = |mark: char| {
         let (before, after) = body.split_once(mark).unwrap_or((body, ""));
-        let is_group = after.len() == 3
+        after.len() == 3
             && (1..=3).contains(&before.len())
             && before.bytes().all(|byte| byte.is_ascii_digit())
-            && !before.starts_with('0');
-        is_group
+            && !before.starts_with('0')
     };
     Some(match (points, commas) {
         (0, 0) => Evidence::None,

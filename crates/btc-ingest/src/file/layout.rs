@@ -458,8 +458,10 @@ mod tests {
     #[test]
     fn lines_to_be_skipped_are() {
         let mapping = ColumnMapping::new("Date").with("Close", "close");
-        let mut options = FileOptions::default();
-        options.skip_lines = 1;
+        let mut options = FileOptions {
+            skip_lines: 1,
+            ..FileOptions::default()
+        };
         let text = "Date,Close\nDate,Close\n2024-01-01,5\n";
         let found = recognise(text, &mapping, &options).unwrap();
         assert_eq!(found.header, Some((2, 2)));

@@ -61,8 +61,10 @@ impl ColumnMapping {
     /// Fails if a column is missing, or a cell is not what it should be; the message names the
     /// line.
     pub fn read_csv(&self, text: &[u8]) -> Result<RecordBatch> {
-        let mut options = FileOptions::default();
-        options.strict = true;
+        let options = FileOptions {
+            strict: true,
+            ..FileOptions::default()
+        };
         Ok(read(
             Path::new("the text"),
             Bytes::copy_from_slice(text),

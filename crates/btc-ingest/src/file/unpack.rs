@@ -213,7 +213,7 @@ fn looks_like(bytes: &[u8]) -> &'static Encoding {
             .count()
     };
     let half = start.len() / 2;
-    if half > 0 && bytes.len() % 2 == 0 {
+    if half > 0 && bytes.len().is_multiple_of(2) {
         if zeros(1) * 10 >= half * 7 && zeros(0) == 0 {
             return UTF_16LE;
         }

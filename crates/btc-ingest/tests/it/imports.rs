@@ -1081,7 +1081,7 @@ async fn hours_are_stored_as_a_table_of_their_own() {
         ),
         (1, 1)
     );
-    let table = read_parquet(&data.join("processed/hourly/2024.parquet")).unwrap();
+    let table = read_parquet(data.join("processed/hourly/2024.parquet")).unwrap();
     assert_eq!(table.num_rows(), 26);
     let time = |name: &str, row: usize| {
         table
@@ -1157,7 +1157,7 @@ async fn weeks_and_months_are_known_when_they_are_over() {
         let now = "2024-06-01T00:00:00Z".parse().unwrap();
         let report = import_file(&data, &source, now).await.unwrap();
         assert_eq!(report.step, step);
-        let table = read_parquet(&data.join("processed/slow/2024.parquet")).unwrap();
+        let table = read_parquet(data.join("processed/slow/2024.parquet")).unwrap();
         let event = table
             .column_by_name("event_timestamp")
             .unwrap()
@@ -1188,7 +1188,7 @@ async fn what_is_set_aside_of_a_file_is_kept_with_its_place() {
         ),
         (1, 2)
     );
-    let table = read_parquet(&data.join("raw/old/quarantine.parquet")).unwrap();
+    let table = read_parquet(data.join("raw/old/quarantine.parquet")).unwrap();
     let column = |name: &str| -> Vec<String> {
         let column = table.column_by_name(name).unwrap().as_string::<i32>();
         column.iter().map(|text| text.unwrap().to_owned()).collect()

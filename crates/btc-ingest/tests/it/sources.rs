@@ -182,6 +182,26 @@ async fn an_own_source_gets_all_that_the_services_have() {
 }
 
 #[tokio::test]
+async fn the_manifest_stays_small_however_many_answers_there_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Own::default();
+    let mut sizes = Vec::new();
+    let size = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
+    for pull in 1..=30 {
+        *source.values.lock().unwrap() = vec![f64::from(pull); 3];
+        let mut config = config(folder.path(), "2021-03-10");
+        config.now += TimeDelta::minutes(pull.into());
+        pull_sources(&config, &[&source], &()).await.unwrap();
+        sizes.push(size("manifest.json"));
+    }
+    let answers = DataFolder::new(folder.path()).snapshot().unwrap().answers();
+    assert_eq!(answers.unwrap().len(), 30);
+    // Some digits more in its numbers; one record more would be as large.
+    assert!(sizes[29] <= sizes[0] + 100, "{sizes:?}");
+    assert!(size("raw/own/answers-2021.parquet") > 0);
+}
+
+#[tokio::test]
 async fn the_first_source_that_tells_the_running_day_decides() {
     let folder = tempfile::tempdir().unwrap();
     let source = Own {

@@ -20,8 +20,7 @@ impl Network for RecurrentHead {
     fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let h = self.recurrent.forward(x, Output::Last)?;
         let function = Map::LeakyRelu(self.negative_slope);
-        self.head
-            .forward_dropped(&h, function, self.dropout, mode)
+        self.head.forward_dropped(&h, function, self.dropout, mode)
     }
 
     #[cfg(feature = "onnx")]

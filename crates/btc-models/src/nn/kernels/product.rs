@@ -6,6 +6,10 @@
 //!
 //! Each number is summed up product by product and, in each, from the first number to the last,
 //! whatever the sizes: it does not depend on how many rows are asked for at once.
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops over constant ranges are unrolled, so that sums stay in registers"
+)]
 
 use super::math::fma;
 use super::simd::{Kernel, LaneKernel, Lanes, Matrix, dispatch, dispatch_lanes, matmul_into};
