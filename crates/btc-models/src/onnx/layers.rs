@@ -3,20 +3,13 @@
 use super::graph::{Attribute, Graph, Value};
 use crate::Result;
 use crate::nn::layers::{
-    Activation, Convolution, LayerNorm, Linear, Map, Output, Recurrent, Unfold,
+    Activation, Convolution, LayerNorm, Linear, Output, Recurrent, Unfold,
 };
 
 impl Activation {
-    fn map(self) -> Map {
-        match self {
-            Self::Tanh => Map::Tanh,
-            Self::Relu => Map::Relu,
-        }
-    }
-
     /// Writes the function into a graph.
     pub fn export(self, graph: &mut Graph, x: &Value) -> Value {
-        graph.map(x, self.map())
+        graph.map(x, self.into())
     }
 }
 
@@ -27,8 +20,8 @@ impl Linear {
     ///
     /// The last dimension is not the number of inputs.
     pub fn export(&self, graph: &mut Graph, x: &Value) -> Result<Value> {
-        let (weight, bias) = self.weights();
-        graph.linear(x, weight, bias)
+        let (weight, bias) = self.weights()?;
+        graph.linear(x, &weight, bias)
     }
 }
 

@@ -48,10 +48,11 @@ impl Linear {
         })
     }
 
-    /// Weight and bias.
+    /// Weight (outputs, inputs) and bias.
     #[cfg(feature = "onnx")]
-    pub(crate) fn weights(&self) -> (&Tensor, &Tensor) {
-        (&self.weight, &self.bias)
+    pub(crate) fn weights(&self) -> Result<(Tensor, &Tensor)> {
+        let weight = self.weight.reshape((self.outputs, self.inputs))?;
+        Ok((weight, &self.bias))
     }
 
     /// (.., inputs) into (.., outputs).
