@@ -2,9 +2,7 @@
 
 use super::graph::{Attribute, Graph, Value};
 use crate::Result;
-use crate::nn::layers::{
-    Activation, Convolution, LayerNorm, Linear, Output, Recurrent, Unfold,
-};
+use crate::nn::layers::{Activation, Convolution, LayerNorm, Linear, Output, Recurrent, Unfold};
 
 impl Activation {
     /// Writes the function into a graph.
