@@ -36,9 +36,8 @@ fn mlflow_loads_what_was_registered_and_forecasts_the_same() {
     let storage = Arc::new(InMemoryStorage::new());
     run_search(&client, storage, &series(&table), &config(2)).unwrap();
     let registered = register_best(&client, &register_config(), &table).unwrap();
-    let path = client
-        .model_path("model", &registered.version.to_string())
-        .unwrap();
+    let version = client.model_version("model", registered.version).unwrap();
+    let path = client.model_path(&version).unwrap().unwrap();
     let forecaster = Forecaster::load(&path, &Device::Cpu).unwrap();
     let names = forecaster.feature_names();
     let frame = frame_of(&table, &names).unwrap();
