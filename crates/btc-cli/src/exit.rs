@@ -231,6 +231,9 @@ fn track(error: &btc_track::Error) -> u8 {
         Error::AlreadyExists { .. }
         | Error::ParamChanged { .. }
         | Error::Inactive { .. }
+        | Error::ContentChanged { .. }
+        | Error::ContentPinned { .. }
+        | Error::Busy { .. }
         | Error::Artifact { .. }
         | Error::Store { .. }
         | Error::Malformed { .. } => FAILURE,

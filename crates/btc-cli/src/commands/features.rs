@@ -8,7 +8,6 @@ use btc_features::datafusion::prelude::DataFrame;
 use btc_features::{Error, FeatureStore, OnlineRequest, Plan, PushTo};
 use chrono::{DateTime, Utc};
 
-use crate::cli::features::{PushArgs, PushPlace};
 use crate::cli::values::Kind;
 use crate::errors::{NotFoundError, UsageError};
 use crate::exit::FAILURE;
@@ -16,7 +15,7 @@ use crate::output::file::create_folder_of;
 use crate::output::printer::Printer;
 use crate::output::views::features as view;
 use crate::settings::requests::features::{
-    BuildRequest, FeastImport, HistoricalRequest, Period, StatsRequest,
+    BuildRequest, FeastImport, HistoricalRequest, Period, PushRequest, StatsRequest,
 };
 use crate::settings::resolve::Settings;
 use crate::stores::{applied_features, declared_features, existing_features, feature_store};
@@ -76,19 +75,14 @@ pub(crate) async fn materialize_incremental(
 }
 
 pub(crate) async fn push(
-    args: &PushArgs,
+    request: &PushRequest,
     settings: &Settings,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     let store = applied_features(settings)?;
-    let to = match args.to {
-        PushPlace::Online => PushTo::Online,
-        PushPlace::Offline => PushTo::Offline,
-        PushPlace::Both => PushTo::OnlineAndOffline,
-    };
     // What `data pull` writes is compared with its manifest, which knows of no pushed rows.
-    if args.to != PushPlace::Online
-        && let Ok(view) = store.registry().definitions.feature_view(&args.view)
+    if request.to != PushTo::Online
+        && let Ok(view) = store.registry().definitions.feature_view(&request.view)
         && let Ok(source) = store.registry().definitions.source(&view.source)
     {
         // The folder itself is a link there, to the newest snapshot.
@@ -106,12 +100,12 @@ pub(crate) async fn push(
             return Err(UsageError(text).into());
         }
     }
-    if !args.file.is_file() {
-        let text = format!("there is no file {}", args.file.display());
+    if !request.file.is_file() {
+        let text = format!("there is no file {}", request.file.display());
         return Err(NotFoundError(text).into());
     }
     let report = store
-        .push_parquet(&args.view, &args.file, to, settings.now)
+        .push_parquet(&request.view, &request.file, request.to, settings.now)
         .await?;
     view::pushed(&report, printer)
 }

@@ -156,7 +156,7 @@ async fn features(
             let end = args.end.unwrap_or(settings.now);
             features::materialize_incremental(&args.views, end, settings, printer).await?;
         }
-        C::Push(args) => features::push(&args, settings, printer).await?,
+        C::Push(args) => features::push(&args.into(), settings, printer).await?,
         C::Online(args) => features::online(&requests::features::online(args), settings, printer)?,
         C::Stats(args) => {
             let request = requests::features::StatsRequest::new(args, settings);

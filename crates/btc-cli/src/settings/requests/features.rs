@@ -3,11 +3,11 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use btc_features::{EntityRows, FeatureSelection, OnlineRequest, OnlineSelection};
+use btc_features::{EntityRows, FeatureSelection, OnlineRequest, OnlineSelection, PushTo};
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::cli::features::{
-    BuildArgs, FeastArgs, HistoricalArgs, ImportArgs, OnlineArgs, StatsArgs,
+    BuildArgs, FeastArgs, HistoricalArgs, ImportArgs, OnlineArgs, PushArgs, PushPlace, StatsArgs,
 };
 use crate::errors::{NotFoundError, UsageError};
 use crate::settings::resolve::Settings;
@@ -37,6 +37,28 @@ impl From<ImportArgs> for FeastImport {
             file: args.feast,
             project: args.project,
             dry_run: args.dry_run,
+        }
+    }
+}
+
+/// Rows to be pushed to a view.
+#[derive(Debug)]
+pub(crate) struct PushRequest {
+    pub(crate) view: String,
+    pub(crate) file: PathBuf,
+    pub(crate) to: PushTo,
+}
+
+impl From<PushArgs> for PushRequest {
+    fn from(args: PushArgs) -> Self {
+        Self {
+            view: args.view,
+            file: args.file,
+            to: match args.to {
+                PushPlace::Online => PushTo::Online,
+                PushPlace::Offline => PushTo::Offline,
+                PushPlace::Both => PushTo::OnlineAndOffline,
+            },
         }
     }
 }
