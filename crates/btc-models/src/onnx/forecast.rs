@@ -62,8 +62,12 @@ impl Origin {
                 });
             }
             Target::LogReturn => {
+                // There is no return on a value that is not positive.
+                let (zero, nan) = (graph.f64(0.0), graph.f64(f64::NAN));
+                let positive = graph.node("Greater", &[&self.last, &zero], vec![]);
+                let last = graph.node("Where", &[&positive, &self.last, &nan], vec![]);
                 let factor = graph.node("Exp", &[&value], vec![]);
-                graph.node("Mul", &[&self.last, &factor], vec![])
+                graph.node("Mul", &[&last, &factor], vec![])
             }
             Target::Difference => graph.node("Add", &[&self.last, &value], vec![]),
             Target::Level => value,
