@@ -344,7 +344,7 @@ fn a_bundle_that_was_tampered_with_is_passed_over_or_refused() {
     std::fs::write(bundle.join("weights.safetensors"), b"broken").unwrap();
     assert!(matches!(
         predict(&client, &predict_config(), &table),
-        Err(Error::Models(_))
+        Err(Error::Track(btc_track::Error::ContentChanged { .. }))
     ));
     let next = register_best(&client, &register_config(), &table).unwrap();
     assert_ne!(Some(next.run_id), version.run_id);
