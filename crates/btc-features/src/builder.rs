@@ -13,7 +13,7 @@ use crate::store::FeatureStore;
 ///
 /// ```
 /// # use btc_features::FeatureStore;
-/// # let dir = tempfile::tempdir()?;
+/// # let dir = tempfile::tempdir().unwrap();
 /// let store = FeatureStore::builder(dir.path())
 ///     .memory_limit(512 << 20)
 ///     .target_partitions(2)

@@ -26,7 +26,7 @@ impl Registry {
     /// ```
     /// # use btc_features::{Definitions, FeatureService, FeatureStore, FeatureView, Field};
     /// # use btc_features::{FileSource, ObjectKind, ValueType};
-    /// # let dir = tempfile::tempdir()?;
+    /// # let dir = tempfile::tempdir().unwrap();
     /// let mut store = FeatureStore::init(dir.path(), "bitcoin")?;
     /// store.apply(
     ///     &Definitions::new()

@@ -160,8 +160,8 @@ pub(super) fn purge_removes_what_was_deleted(store: &Store) -> Result<()> {
         [gone_uri],
         "a registered version keeps its files"
     );
-    assert_eq!(purged.run_ids, [gone.clone()]);
-    assert_eq!(purged.kept, [registered.clone()]);
+    assert_eq!(purged.run_ids, std::slice::from_ref(&gone));
+    assert_eq!(purged.kept, std::slice::from_ref(&registered));
     fails(MISSING, store.tracking().run(&gone));
     store.tracking().run(&kept)?;
     // Folders are named until they are gone.
