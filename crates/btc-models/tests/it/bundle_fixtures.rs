@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use btc_models::{
-    CnnConfig, Error, FeatureTransform, Forecaster, Loss, LstmConfig, NetworkConfig, Optimizer,
-    PatchTstConfig, Quantiles, ScalerKind, Schedule, SeriesFrame, TrainConfig, validate_bundle,
+    CnnConfig, Error, FeatureTransform, Forecaster, Interval, Loss, LstmConfig, NetworkConfig,
+    Optimizer, PatchTstConfig, Quantiles, ScalerKind, Schedule, SeriesFrame, TrainConfig,
+    validate_bundle,
 };
 use candle_core::Device;
 use chrono::{DateTime, Utc};
@@ -80,6 +81,8 @@ fn bundles_of_every_format_load_and_forecast_as_they_did() {
                 );
                 // The first releases let the quantiles of one network cross. They come back in
                 // order, which moves no value but to another level.
+                let stored: Vec<Interval> =
+                    serde_json::from_value(expected["intervals"].clone()).unwrap();
                 let intervals = expected["intervals"].as_array().unwrap().iter();
                 let ends = intervals.flat_map(|interval| {
                     let number = |name: &str| interval[name].as_f64().unwrap();
@@ -87,7 +90,10 @@ fn bundles_of_every_format_load_and_forecast_as_they_did() {
                     [(tail, number("low")), (1.0 - tail, number("high"))]
                 });
                 let median = (0.5, expected["point"].as_f64().unwrap());
-                let expected = Quantiles::new(ends.chain([median])).intervals();
+                let expected = match format {
+                    "v1" | "v2" => Quantiles::new(ends.chain([median])).intervals(),
+                    _ => stored,
+                };
                 for expected in expected {
                     let intervals = forecast.intervals();
                     let found = intervals.iter().find(|found| found.level == expected.level);
@@ -281,7 +287,19 @@ fn write() {
         let at = folder().join("v2.1").join(name);
         forecaster.save(&at).unwrap();
         let forecasts = forecaster.forecast_at(&frame, 78..83).unwrap();
-        let text = serde_json::to_string_pretty(&forecasts).unwrap();
+        let expected: Vec<Value> = forecasts
+            .iter()
+            .map(|forecast| {
+                json!({
+                    "point": forecast.point(),
+                    "naive": forecast.naive(),
+                    "intervals": forecast.intervals(),
+                    "known_until": forecast.known_until(),
+                    "target_time": forecast.target_time(),
+                })
+            })
+            .collect();
+        let text = serde_json::to_string_pretty(&expected).unwrap();
         fs::write(at.join("expected.json"), text + "\n").unwrap();
     }
     let dir = changed(&folder().join("v2.1/lstm"), |document| {
@@ -289,6 +307,10 @@ fn write() {
         document["model"]["config"]["weather"] = json!({"station": "north/~1", "lags": [1, 2]});
         document["timings"]["load_seconds"] = json!(0.25);
         document["signature"] = json!(["a", "b"]);
+        document
+            .as_object_mut()
+            .unwrap()
+            .shift_remove("onnx_sha256");
     });
     let newer = folder().join("v2-newer-minor");
     fs::create_dir_all(&newer).unwrap();
