@@ -196,6 +196,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model that cannot be written as a graph of ONNX.
+    #[error("the model cannot be written for ONNX: {reason}")]
+    NotExportable {
+        /// What there is no way to write.
+        reason: String,
+    },
     /// A file cannot be read or written.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -246,6 +252,7 @@ impl Error {
             Self::InvalidConfig { .. }
             | Self::UnknownName { .. }
             | Self::NotRegistered { .. }
+            | Self::NotExportable { .. }
             | Self::NameTaken { .. } => ErrorKind::Usage,
             Self::SeriesTooShort { .. }
             | Self::InvalidSeries { .. }

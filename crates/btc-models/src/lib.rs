@@ -54,6 +54,8 @@ mod forecast;
 mod network;
 #[cfg(feature = "nn")]
 pub mod nn;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod registry;
 #[cfg_attr(
     not(feature = "nn"),
@@ -78,7 +80,7 @@ pub use candle_core;
 
 pub use baseline::{Baseline, SeasonalNaive, VarianceModel};
 #[cfg(feature = "nn")]
-pub use bundle::{BundleInfo, MANIFEST_FILE, PANEL_FILE, WEIGHTS_FILE, validate_bundle};
+pub use bundle::{BundleInfo, MANIFEST_FILE, ONNX_FILE, PANEL_FILE, WEIGHTS_FILE, validate_bundle};
 pub use error::{Error, ErrorKind, Result};
 pub use eval::{backtest, metrics, stats};
 #[cfg(feature = "nn")]

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use btc_models::{EpochLogs, Forecaster, SeriesFrame, TrainConfig, Unused, fit};
-use btc_track::mlmodel::{Column, DataType, ModelFile, Signature};
+use btc_track::mlmodel::{Column, DataType, ModelFile, PYTHON_FILES, Signature, Tensor};
 use btc_track::{ActiveRun, RunSpec, RunStatus, TrackingClient};
 use btc_tune::{ObjectiveError, Trial};
 
@@ -282,7 +282,7 @@ impl Context<'_> {
             let bundle: &Path = folder.path();
             forecaster.save(bundle)?;
             if fold == last {
-                run.log_model(bundle, BUNDLE, describe_model(&forecaster))?;
+                run.log_model(bundle, BUNDLE, describe_model(&forecaster, bundle)?)?;
             } else {
                 run.log_artifacts(bundle, &format!("{FOLDS}/{fold}"))?;
             }
@@ -309,14 +309,44 @@ fn own_error(error: btc_models::Error) -> Error {
     }
 }
 
-/// What MLflow's clients are told about the bundle.
-fn describe_model(forecaster: &Forecaster) -> ModelFile {
-    let column = |name: &str| Column::new(name, DataType::Double);
-    let inputs = forecaster.feature_names().into_iter().map(column).collect();
-    ModelFile::new(BUNDLE, 0)
-        .with_btc_flavor(1, btc_models::WEIGHTS_FILE, btc_models::MANIFEST_FILE)
-        .with_signature(Signature {
-            inputs,
-            outputs: vec![column("forecast")],
-        })
+/// What MLflow's clients are told about the bundle in a folder, and how they forecast with it if
+/// it has a graph of ONNX.
+///
+/// # Errors
+///
+/// The folder cannot be written to.
+fn describe_model(forecaster: &Forecaster, folder: &Path) -> Result<ModelFile> {
+    let file = ModelFile::new(BUNDLE, 0).with_btc_flavor(
+        1,
+        btc_models::WEIGHTS_FILE,
+        btc_models::MANIFEST_FILE,
+    );
+    let names = forecaster.feature_names();
+    if !folder.join(btc_models::ONNX_FILE).exists() {
+        let column = |name: &str| Column::new(name, DataType::Double);
+        let inputs = names.into_iter().map(column).collect();
+        let signature = Signature::of_columns(inputs, vec![column("forecast")]);
+        return Ok(file.with_signature(signature));
+    }
+    for (name, content) in PYTHON_FILES {
+        let path = folder.join(name);
+        btc_files::replace(&path, content.as_bytes()).map_err(|source| Error::Io {
+            action: "write",
+            path,
+            source,
+        })?;
+    }
+    let rows = Tensor::float64([-1, -1, names.len() as i64]);
+    let point = Tensor::float64([-1, -1]).with_name("point");
+    let quantiles = Tensor::float64([-1, -1, -1]).with_name("quantiles");
+    let mut file = file.with_onnx_flavor(btc_models::ONNX_FILE);
+    // What the rows of the array are.
+    let facts = [
+        ("features", serde_json::Value::from(names)),
+        ("required_rows", forecaster.required_rows().into()),
+    ];
+    for (name, fact) in facts {
+        file.metadata.insert(name.to_owned(), fact);
+    }
+    Ok(file.with_signature(Signature::of_tensors(vec![rows], vec![point, quantiles])))
 }

@@ -17,6 +17,22 @@ pub const BTC_FLAVOR: &str = "btc_models";
 /// The MLflow whose file format is written.
 const MLFLOW_VERSION: &str = "3.17.2";
 
+/// The ONNX that graphs are checked with, and the Python whose MLflow loads them.
+const ONNX_VERSION: &str = "1.23.2";
+const PYTHON_VERSION: &str = "3.11.7";
+/// Files of a model with a graph of ONNX that say what Python needs to apply it, with their
+/// content.
+pub const PYTHON_FILES: [(&str, &str); 2] = [
+    (
+        "requirements.txt",
+        "mlflow>=3\nnumpy\nonnx>=1.16\nonnxruntime>=1.18\n",
+    ),
+    (
+        "python_env.yaml",
+        "python: 3.11.7\nbuild_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n",
+    ),
+];
+
 /// The type of a column, as MLflow names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the type it is named after")]
@@ -80,13 +96,67 @@ impl Column {
     }
 }
 
-/// What a model reads and gives.
+/// An array that a model reads or gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// Its name; one that is the only input needs none, and takes an array as it is.
+    pub name: Option<String>,
+    /// The type of its numbers, as NumPy names it.
+    pub data_type: String,
+    /// Its sizes; -1 for one that may be any.
+    pub shape: Vec<i64>,
+}
+
+impl Tensor {
+    /// An array of f64 numbers without a name.
+    pub fn float64(shape: impl Into<Vec<i64>>) -> Self {
+        Self {
+            name: None,
+            data_type: "float64".to_owned(),
+            shape: shape.into(),
+        }
+    }
+
+    /// The same with a name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+/// What a model reads and gives: columns of a table, or arrays.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Signature {
     /// The columns it reads.
     pub inputs: Vec<Column>,
     /// The columns it gives.
     pub outputs: Vec<Column>,
+    /// The arrays it reads; columns do not count if there are any.
+    pub input_tensors: Vec<Tensor>,
+    /// The arrays it gives; columns do not count if there are any.
+    pub output_tensors: Vec<Tensor>,
+}
+
+impl Signature {
+    /// That of a model of tables.
+    pub fn of_columns(inputs: Vec<Column>, outputs: Vec<Column>) -> Self {
+        Self {
+            inputs,
+            outputs,
+            ..Self::default()
+        }
+    }
+
+    /// That of a model of arrays.
+    pub fn of_tensors(inputs: Vec<Tensor>, outputs: Vec<Tensor>) -> Self {
+        Self {
+            input_tensors: inputs,
+            output_tensors: outputs,
+            ..Self::default()
+        }
+    }
 }
 
 /// What an `MLmodel` file says.
@@ -97,10 +167,10 @@ pub struct Signature {
 /// # let folder = tempfile::tempdir()?;
 /// let model = ModelFile::new("model", 1_700_000_000_000)
 ///     .with_btc_flavor(1, "weights.safetensors", "forecaster.json")
-///     .with_signature(Signature {
-///         inputs: vec![Column::new("close", DataType::Double)],
-///         outputs: vec![Column::new("forecast", DataType::Double)],
-///     });
+///     .with_signature(Signature::of_columns(
+///         vec![Column::new("close", DataType::Double)],
+///         vec![Column::new("forecast", DataType::Double)],
+///     ));
 /// model.write(folder.path())?;
 /// assert_eq!(ModelFile::read(folder.path())?, model);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -167,6 +237,30 @@ impl ModelFile {
             Value::Object(settings) => self.with_flavor(BTC_FLAVOR, settings),
             _ => self,
         }
+    }
+
+    /// Adds the flavors by which MLflow's clients load a graph of ONNX and forecast with it:
+    /// `onnx` and `python_function`. [`PYTHON_FILES`] belong into the folder, too.
+    #[must_use]
+    pub fn with_onnx_flavor(self, graph: &str) -> Self {
+        let onnx = json!({
+            "code": null,
+            "data": graph,
+            "onnx_version": ONNX_VERSION,
+            "providers": ["CPUExecutionProvider"],
+        });
+        let function = json!({
+            "data": graph,
+            "env": { "virtualenv": "python_env.yaml" },
+            "loader_module": "mlflow.onnx",
+            "python_version": PYTHON_VERSION,
+        });
+        [("onnx", onnx), ("python_function", function)]
+            .into_iter()
+            .fold(self, |file, (name, settings)| match settings {
+                Value::Object(settings) => file.with_flavor(name, settings),
+                _ => file,
+            })
     }
 
     /// Says what it reads and gives.
@@ -281,32 +375,62 @@ struct YamlSignature {
 
 impl YamlSignature {
     fn of(signature: &Signature) -> Self {
-        let schema = |columns: &[Column]| {
+        let schema = |columns: &[Column], tensors: &[Tensor]| {
             let column = |c: &Column| json!({ "type": c.data_type.as_str(), "name": c.name, "required": c.required });
-            Some(Value::from_iter(columns.iter().map(column)).to_string())
+            let tensor = |t: &Tensor| {
+                let spec = json!({ "dtype": t.data_type, "shape": t.shape });
+                let mut tensor = json!({ "type": "tensor", "tensor-spec": spec });
+                if let Some(name) = &t.name {
+                    tensor["name"] = json!(name);
+                }
+                tensor
+            };
+            let fields: Vec<Value> = match tensors {
+                [] => columns.iter().map(column).collect(),
+                tensors => tensors.iter().map(tensor).collect(),
+            };
+            Some(Value::from(fields).to_string())
         };
         Self {
-            inputs: schema(&signature.inputs),
-            outputs: schema(&signature.outputs),
+            inputs: schema(&signature.inputs, &signature.input_tensors),
+            outputs: schema(&signature.outputs, &signature.output_tensors),
             params: None,
         }
     }
 
     fn signature(&self) -> Result<Signature, String> {
+        let (inputs, outputs) = (schema(&self.inputs)?, schema(&self.outputs)?);
         Ok(Signature {
-            inputs: columns(&self.inputs)?,
-            outputs: columns(&self.outputs)?,
+            inputs: columns(&inputs),
+            outputs: columns(&outputs),
+            input_tensors: tensors(&inputs),
+            output_tensors: tensors(&outputs),
         })
     }
 }
 
-/// Columns that have a plain type; tensors and nested types are passed over.
-fn columns(text: &Option<String>) -> Result<Vec<Column>, String> {
+fn schema(text: &Option<String>) -> Result<Vec<Value>, String> {
     let Some(text) = text.as_deref().filter(|text| *text != "null") else {
         return Ok(Vec::new());
     };
-    let schema: Vec<Value> = serde_json::from_str(text)
-        .map_err(|error| format!("the signature is not JSON: {error}"))?;
+    serde_json::from_str(text).map_err(|error| format!("the signature is not JSON: {error}"))
+}
+
+fn tensors(schema: &[Value]) -> Vec<Tensor> {
+    let tensor = |value: &Value| {
+        let spec = value.get("tensor-spec")?;
+        let shape = spec["shape"].as_array()?.iter();
+        Some(Tensor {
+            name: value["name"].as_str().map(str::to_owned),
+            data_type: spec["dtype"].as_str()?.to_owned(),
+            shape: shape.map(Value::as_i64).collect::<Option<_>>()?,
+        })
+    };
+    schema.iter().filter_map(tensor).collect()
+}
+
+/// Columns that have a plain type; nested types are passed over.
+fn columns(schema: &[Value]) -> Vec<Column> {
     let column = |value: &Value| {
         Some(Column {
             name: value["name"].as_str().unwrap_or_default().to_owned(),
@@ -314,7 +438,7 @@ fn columns(text: &Option<String>) -> Result<Vec<Column>, String> {
             required: value["required"].as_bool().unwrap_or(true),
         })
     };
-    Ok(schema.iter().filter_map(column).collect())
+    schema.iter().filter_map(column).collect()
 }
 
 impl Yaml {

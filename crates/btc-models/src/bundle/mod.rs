@@ -1,6 +1,8 @@
-//! Models on disk: two files in one directory.
+//! Models on disk: files in one directory.
 //!
-//! [`MANIFEST_FILE`] says what the model is, [`WEIGHTS_FILE`] holds its weights. What was written
+//! [`MANIFEST_FILE`] says what the model is, [`WEIGHTS_FILE`] holds its weights. With the feature
+//! `onnx` there is [`ONNX_FILE`] too, which other programs forecast with; a model that cannot be
+//! written so has none. What was written
 //! by any release of this crate is read by every later one; `tests/fixtures/bundles` holds the
 //! formats that there were.
 
@@ -33,6 +35,8 @@ use crate::{Error, Result};
 pub const MANIFEST_FILE: &str = "forecaster.json";
 /// The file of a bundle that holds the weights.
 pub const WEIGHTS_FILE: &str = "weights.safetensors";
+/// The file of a bundle that any runtime of ONNX forecasts with.
+pub const ONNX_FILE: &str = "model.onnx";
 /// No file of a bundle is larger; a larger one is not read.
 const FILE_LIMIT_BYTES: u64 = 1 << 30;
 
@@ -110,15 +114,49 @@ impl Forecaster {
     /// The directory cannot be written.
     pub fn save(&self, dir: &Path) -> Result<()> {
         let weights = weights::to_bytes(&self.parameters)?;
-        let description = v2::write(&self.manifest, &self.newer, &sha256(&weights))
-            .map_err(|error| refused(dir, error.to_string()))?;
-        write_dir(
-            dir,
-            &[
-                (WEIGHTS_FILE, &weights),
-                (MANIFEST_FILE, description.as_bytes()),
-            ],
+        let graph = self.onnx_file()?;
+        let graph_sha256 = graph.as_deref().map(sha256);
+        let weights_sha256 = sha256(&weights);
+        let description = v2::write(
+            &self.manifest,
+            &self.newer,
+            &weights_sha256,
+            graph_sha256.as_deref(),
         )
+        .map_err(|error| refused(dir, error.to_string()))?;
+        // The description last: it says what the others must be.
+        let mut contents = vec![(WEIGHTS_FILE, weights.as_slice())];
+        match &graph {
+            Some(graph) => contents.push((ONNX_FILE, graph)),
+            // One of another model would stay.
+            None => match fs::remove_file(dir.join(ONNX_FILE)) {
+                Err(source) if dir.join(ONNX_FILE).exists() => {
+                    return Err(Error::Io {
+                        action: "replace",
+                        path: dir.to_owned(),
+                        source,
+                    });
+                }
+                _ => {}
+            },
+        }
+        contents.push((MANIFEST_FILE, description.as_bytes()));
+        write_dir(dir, &contents)
+    }
+
+    /// The content of [`ONNX_FILE`]; none for a model that cannot be written so.
+    #[cfg(feature = "onnx")]
+    fn onnx_file(&self) -> Result<Option<Vec<u8>>> {
+        match self.to_onnx() {
+            Ok(graph) => Ok(Some(graph)),
+            Err(Error::NotExportable { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[cfg(not(feature = "onnx"))]
+    fn onnx_file(&self) -> Result<Option<Vec<u8>>> {
+        Ok(None)
     }
 
     /// Reads a model that [`save`](Self::save) of this or any earlier release wrote.
@@ -175,6 +213,7 @@ struct Description {
     accepts_unknown: bool,
     model_type: String,
     weights_sha256: String,
+    onnx_sha256: Option<String>,
     model_sha256: String,
     /// The model as it stands in the file, which the hash is taken of.
     model_text: String,
@@ -221,6 +260,16 @@ fn refused(dir: &Path, reason: impl Into<String>) -> Error {
         path: dir.to_owned(),
         reason: reason.into(),
     }
+}
+
+/// The error for a file whose hash is another than the one that the description names.
+fn other_file(dir: &Path, file: &str) -> Error {
+    refused(
+        dir,
+        format!(
+            "{file} is not the file that {MANIFEST_FILE} describes: the hash of its content differs"
+        ),
+    )
 }
 
 /// A bundle that was read and found right.
@@ -276,11 +325,18 @@ impl Read {
         };
         let description = description.map_err(parse)?;
         if weights_sha256 != description.weights_sha256 {
-            let reason = format!("{WEIGHTS_FILE} is not the file that {MANIFEST_FILE} describes");
-            return Err(refused(dir, reason));
+            return Err(other_file(dir, WEIGHTS_FILE));
+        }
+        if let Some(expected) = &description.onnx_sha256 {
+            let graph = files::read(&dir.join(ONNX_FILE), FILE_LIMIT_BYTES)?;
+            if sha256(&graph) != *expected {
+                return Err(other_file(dir, ONNX_FILE));
+            }
         }
         if sha256(json::compact(&description.model_text).as_bytes()) != description.model_sha256 {
-            let reason = format!("{MANIFEST_FILE} was changed after it was written");
+            let reason = format!(
+                "{MANIFEST_FILE} was changed after it was written: the hash of its content differs"
+            );
             return Err(refused(dir, reason));
         }
         let mut model = description.model.clone();

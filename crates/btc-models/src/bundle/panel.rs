@@ -50,7 +50,7 @@ impl PanelForecaster {
         let hash = sha256(&weights);
         let mut series = BTreeMap::new();
         for (name, forecaster) in self.iter() {
-            let text = v2::write(&forecaster.manifest, &forecaster.newer, &hash);
+            let text = v2::write(&forecaster.manifest, &forecaster.newer, &hash, None);
             let text = text.and_then(|text| RawValue::from_string(text.trim_end().to_owned()));
             series.insert(name.to_owned(), text.map_err(unwritten)?);
         }

@@ -36,6 +36,7 @@ pub(super) fn read(text: &str) -> serde_json::Result<Description> {
         accepts_unknown: false,
         model_type: document.model_type,
         weights_sha256: document.weights_sha256,
+        onnx_sha256: None,
         model_sha256: document.model_sha256,
         model_text: document.model.get().to_owned(),
         model,

@@ -8,6 +8,7 @@
 //! | `format_minor` | Raised by what only adds fields, none of which changes a forecast. A reader of an older minor version keeps the fields that it does not know and writes them again; in a file of its own version or an older one, it refuses them by name. |
 //! | `model_type` | The name of the network. |
 //! | `weights_sha256` | SHA-256 of `weights.safetensors`. |
+//! | `onnx_sha256` | SHA-256 of `model.onnx`, if there is one; since 2.1. The graph says what weights and model say, so it is no part of the identity. |
 //! | `model_sha256` | SHA-256 of the text of `model` less the whitespace between its tokens: of what stands in the file, not of what a program made of it. |
 //! | `model` | Everything that makes the model. Nothing in it depends on a clock, so two trainings with one seed write the same. |
 //! | `timings` | `epoch_seconds`: the seconds from the start of training to the end of each epoch. No part of the model's identity. |
@@ -27,7 +28,7 @@ use btc_files::sha256;
 /// The value of `format_version`.
 pub(super) const MAJOR: u64 = 2;
 /// The newest minor version all of whose fields are known, which is written.
-pub(super) const MINOR: u64 = 0;
+pub(super) const MINOR: u64 = 1;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -35,6 +36,8 @@ struct Document<'a> {
     format_minor: u64,
     model_type: &'a str,
     weights_sha256: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    onnx_sha256: Option<&'a str>,
     model_sha256: String,
     model: Box<RawValue>,
     timings: Value,
@@ -50,6 +53,10 @@ pub(super) fn read(text: &str) -> serde_json::Result<Description> {
     let model_type = take(&mut fields, "model_type")?;
     let weights_sha256 = take(&mut fields, "weights_sha256")?;
     let model_sha256 = take(&mut fields, "model_sha256")?;
+    let onnx_sha256 = match 0 < minor && fields.contains_key("onnx_sha256") {
+        true => Some(take(&mut fields, "onnx_sha256")?),
+        false => None,
+    };
     let model_text: Box<RawValue> = fields
         .remove("model")
         .ok_or_else(|| serde_json::Error::missing_field("model"))?;
@@ -77,6 +84,7 @@ pub(super) fn read(text: &str) -> serde_json::Result<Description> {
         accepts_unknown: MINOR < minor,
         model_type,
         weights_sha256,
+        onnx_sha256,
         model_sha256,
         model_text: model_text.get().to_owned(),
         model,
@@ -99,6 +107,7 @@ pub(super) fn write(
     manifest: &Manifest,
     newer: &NewerFields,
     weights_sha256: &str,
+    onnx_sha256: Option<&str>,
 ) -> serde_json::Result<String> {
     // By way of the text, in which an f32 has no more digits than it needs.
     let mut model: Value = serde_json::from_str(&serde_json::to_string(manifest)?)?;
@@ -115,9 +124,10 @@ pub(super) fn write(
     let model = serde_json::to_string_pretty(&model)?.replace('\n', "\n  ");
     let document = Document {
         format_version: MAJOR,
-        format_minor: newer.minor,
+        format_minor: newer.minor.max(MINOR),
         model_type: manifest.network.name(),
         weights_sha256,
+        onnx_sha256,
         model_sha256: sha256(compact(&model).as_bytes()),
         model: RawValue::from_string(model)?,
         timings,

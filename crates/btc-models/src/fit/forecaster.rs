@@ -70,7 +70,7 @@ impl Manifest {
     }
 
     /// What the outputs of each step are expressed by, nearest first.
-    fn steps(&self) -> impl Iterator<Item = (&TargetScaler, &Conformal)> {
+    pub(crate) fn steps(&self) -> impl Iterator<Item = (&TargetScaler, &Conformal)> {
         let earlier = self.earlier.iter();
         earlier
             .map(|step| (&step.target, &step.conformal))
@@ -150,6 +150,12 @@ impl Forecaster {
             network,
             device,
         }
+    }
+
+    /// The network that was trained.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn network_of(&self) -> &dyn Network {
+        &*self.network
     }
 
     /// Forecasts from the last row of the frame.

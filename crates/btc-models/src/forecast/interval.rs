@@ -96,6 +96,15 @@ impl Conformal {
         self.scores.get(rank(self.scores.len(), level)).copied()
     }
 
+    /// The levels that there are intervals of, with their scores.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn levels(&self) -> Vec<(f64, f64)> {
+        LEVELS
+            .iter()
+            .filter_map(|level| Some((*level, self.quantile(*level)?)))
+            .collect()
+    }
+
     /// Intervals around `point` where a standard deviation of `deviation` is expected on `scale`.
     pub(crate) fn intervals(&self, point: f64, scale: ErrorScale, deviation: f64) -> Vec<Interval> {
         around(point, scale, deviation, |level| self.quantile(level))

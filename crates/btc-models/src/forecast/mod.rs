@@ -3,7 +3,7 @@
 pub(crate) mod interval;
 mod model;
 mod path;
-mod quantiles;
+pub(crate) mod quantiles;
 mod spread;
 
 pub use interval::Interval;

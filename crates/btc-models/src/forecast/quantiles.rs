@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::interval::Interval;
 
 /// Two levels nearer than this are one.
-const SAME_LEVEL: f64 = 1e-9;
+pub(crate) const SAME_LEVEL: f64 = 1e-9;
 
 /// The quantiles of a value to come at some levels, which do not cross.
 ///

@@ -9,6 +9,8 @@ use crate::nn::layers::{
 };
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
+#[cfg(feature = "onnx")]
+use crate::onnx::{self, Graph, Value};
 
 /// LSTM, leaky rectifier, dropout, attention of the states to each other, mean, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,5 +81,14 @@ impl Network for Attention {
         let states = dropout(&states, self.dropout, mode)?;
         let attended = attention(&states, &states, &states)?;
         self.head.forward(&attended.mean(1)?)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
+        let states = self.lstm.export(graph, x, Output::Sequence)?;
+        let states = graph.map(&states, Map::LeakyRelu(self.negative_slope));
+        let attended = onnx::attention(graph, &states, &states, &states)?;
+        let mean = graph.mean(&attended, 0)?;
+        self.head.export(graph, &mean)
     }
 }

@@ -8,6 +8,8 @@ use crate::Loss;
 use crate::nn::layers::{Activation, Convolution, Linear, Mode, Unfold};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// One convolution over `kernel` steps and all features, activation, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,5 +72,13 @@ impl Network for Cnn {
     fn forward(&self, x: &Tensor, _: &mut Mode<'_>) -> Result<Tensor> {
         let y = self.convolution.activated(x, self.activation)?;
         self.head.forward_flat(&y)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
+        let y = self.convolution.export(graph, x)?;
+        let y = self.activation.export(graph, &y);
+        let y = graph.flatten(&y)?;
+        self.head.export(graph, &y)
     }
 }

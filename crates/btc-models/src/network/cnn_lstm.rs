@@ -7,6 +7,8 @@ use super::{Hyperparameters, NetworkSpec, size};
 use crate::nn::layers::{Activation, Linear, Mode, Output, Recurrent};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// Convolution per step, maximum over pairs of steps, LSTM over the whole, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,5 +82,30 @@ impl Network for CnnLstm {
         };
         let whole = pooled.contiguous()?.reshape((batch, 1, ()))?;
         self.head.forward(&self.lstm.forward(&whole, Output::Last)?)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
+        let y = self.convolution.export(graph, x)?;
+        let y = self.activation.export(graph, &y);
+        let &[steps, filters] = y.dims() else {
+            return Err(crate::Error::NotExportable {
+                reason: "a window has two axes".to_owned(),
+            });
+        };
+        let pooled = if steps < 2 {
+            y
+        } else {
+            let pairs = graph.narrow(&y, 0, 0, steps / 2 * 2)?;
+            let pairs = graph.reshape(&pairs, &[steps / 2, 2, filters])?;
+            let first = graph.narrow(&pairs, 1, 0, 1)?;
+            let second = graph.narrow(&pairs, 1, 1, 1)?;
+            let dims = first.dims().to_vec();
+            graph.apply("Max", &[&first, &second], &[], vec![], &dims)
+        };
+        let numbers = pooled.dims().iter().product();
+        let whole = graph.reshape(&pooled, &[1, numbers])?;
+        let code = self.lstm.export(graph, &whole, Output::Last)?;
+        self.head.export(graph, &code)
     }
 }

@@ -8,6 +8,8 @@ use crate::nn::kernels::{ConvLstmBuffers, ConvShape, FusedConvLstm, Pool, fused}
 use crate::nn::layers::{Activation, Linear, Map, Mode, Output, Recurrent, Unfold, map, unfold};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::{Init, Parameters, Part};
+#[cfg(feature = "onnx")]
+use crate::onnx::{self, Graph, Value};
 
 /// Convolutional LSTM over neighbouring features, LSTM over the whole, two dense layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,6 +177,56 @@ impl ConvRecurrent {
     }
 }
 
+#[cfg(feature = "onnx")]
+impl ConvRecurrent {
+    /// Writes the layer into a graph, step by step.
+    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
+        let dims = x.dims().to_vec();
+        let (steps, features) = (dims[0], dims[1]);
+        let (n, kernel) = (self.filters, self.kernel);
+        let (of_input, of_hidden) = (4 * n * kernel, 4 * n * kernel * n);
+        let part = |from, length| self.weights.narrow(0, from, length);
+        let w_input = part(0, of_input)?.reshape((4 * n, kernel))?;
+        let w_hidden = part(of_input, of_hidden)?.reshape((4 * n, kernel * n))?;
+        let bias = part(of_input + of_hidden, 4 * n)?;
+        let no_bias = bias.zeros_like()?;
+        let window = Unfold {
+            kernel,
+            dilation: 1,
+            before: kernel / 2,
+            after: kernel / 2,
+        };
+        let mut state: Option<(Value, Value)> = None;
+        let mut states = Vec::with_capacity(steps);
+        for t in 0..steps {
+            let now = graph.narrow(x, 0, t, 1)?;
+            let now = graph.reshape(&now, &[features, 1])?;
+            let now = onnx::unfold(graph, &now, window)?;
+            let mut gates = graph.linear(&now, &w_input, &bias)?;
+            if let Some((h, _)) = &state {
+                let around = onnx::unfold(graph, h, window)?;
+                let from_hidden = graph.linear(&around, &w_hidden, &no_bias)?;
+                gates = graph.add(&gates, &from_hidden);
+            }
+            let gate = |graph: &mut Graph, k: usize| graph.narrow(&gates, 1, k * n, n);
+            let (i, f) = (gate(graph, 0)?, gate(graph, 1)?);
+            let (g, o) = (gate(graph, 2)?, gate(graph, 3)?);
+            let [i, f, o] = [i, f, o].map(|x| graph.map(&x, Map::Sigmoid));
+            let g = self.activation.export(graph, &g);
+            let mut c = graph.mul(&i, &g);
+            if let Some((_, before)) = &state {
+                let kept = graph.mul(&f, before);
+                c = graph.add(&c, &kept);
+            }
+            let active = self.activation.export(graph, &c);
+            let h = graph.mul(&o, &active);
+            states.push(graph.reshape(&h, &[1, features * n])?);
+            state = Some((h, c));
+        }
+        graph.concat(&states, 0)
+    }
+}
+
 #[derive(Debug)]
 struct ConvLstm {
     encoder: ConvRecurrent,
@@ -189,6 +241,16 @@ impl Network for ConvLstm {
         let whole = states.reshape((x.dim(0)?, 1, ()))?;
         let code = self.lstm.forward(&whole, Output::Last)?;
         self.head.forward(&self.dense.forward(&code)?)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
+        let states = self.encoder.export(graph, x)?;
+        let numbers = states.dims().iter().product();
+        let whole = graph.reshape(&states, &[1, numbers])?;
+        let code = self.lstm.export(graph, &whole, Output::Last)?;
+        let dense = self.dense.export(graph, &code)?;
+        self.head.export(graph, &dense)
     }
 }
 

@@ -7,6 +7,8 @@ use super::{Hyperparameters, NetworkSpec, odd_size};
 use crate::nn::layers::{Linear, Mode};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// A linear map of the window's moving average, and one of the rest (after Zeng et al. 2023).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,5 +69,16 @@ impl Network for DLinear {
         let trend = self.average.to_dtype(x.dtype())?.broadcast_matmul(x)?;
         let rest = (x - &trend)?;
         self.trend.forward(&trend.flatten_from(1)?)? + self.rest.forward(&rest.flatten_from(1)?)?
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
+        let average = graph.weight(&self.average)?;
+        let trend = graph.mix(&average, x);
+        let rest = graph.sub(x, &trend);
+        let (trend, rest) = (graph.flatten(&trend)?, graph.flatten(&rest)?);
+        let trend = self.trend.export(graph, &trend)?;
+        let rest = self.rest.export(graph, &rest)?;
+        Ok(graph.add(&trend, &rest))
     }
 }

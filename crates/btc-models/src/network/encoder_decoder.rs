@@ -7,6 +7,8 @@ use super::{Hyperparameters, NetworkSpec, size};
 use crate::nn::layers::{Activation, Linear, Mode, Output, Recurrent};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// LSTM, its last state repeated for each step, LSTM, dense layer over all states.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,5 +68,17 @@ impl Network for EncoderDecoder {
             .contiguous()?;
         let states = self.decoder.forward(&repeated, Output::Sequence)?;
         self.head.forward_flat(&states)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
+        let code = self.encoder.export(graph, x, Output::Last)?;
+        let units = code.dims().iter().product();
+        let code = graph.reshape(&code, &[1, units])?;
+        let repeated = vec![code; self.timesteps];
+        let repeated = graph.concat(&repeated, 0)?;
+        let states = self.decoder.export(graph, &repeated, Output::Sequence)?;
+        let states = graph.flatten(&states)?;
+        self.head.export(graph, &states)
     }
 }

@@ -7,6 +7,8 @@ use super::{Hyperparameters, NetworkSpec};
 use crate::nn::layers::{Linear, Mode};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// A linear map of the window relative to its last step, and one of that step (after Zeng
 /// et al. 2023).
@@ -49,5 +51,16 @@ impl Network for NLinear {
             .window
             .forward(&x.broadcast_sub(&last)?.flatten_from(1)?)?;
         window + self.last.forward(&last.squeeze(1)?.contiguous()?)?
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
+        let steps = x.dims().first().copied().unwrap_or(1);
+        let last = graph.narrow(x, 0, steps - 1, 1)?;
+        let window = graph.sub(x, &last);
+        let (window, last) = (graph.flatten(&window)?, graph.flatten(&last)?);
+        let window = self.window.export(graph, &window)?;
+        let last = self.last.export(graph, &last)?;
+        Ok(graph.add(&window, &last))
     }
 }

@@ -8,6 +8,8 @@ use crate::Error;
 use crate::nn::layers::{LayerNorm, Linear, Map, Mode, Unfold, attention, dropout, map, unfold};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::{Init, Parameters};
+#[cfg(feature = "onnx")]
+use crate::onnx::{self, Graph, Value};
 
 /// A transformer encoder over patches of the window (after Nie et al. 2023).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,6 +157,30 @@ impl PatchTst {
     }
 }
 
+#[cfg(feature = "onnx")]
+impl PatchTst {
+    fn export_attention(
+        &self,
+        graph: &mut Graph,
+        layer: &Layer,
+        x: &Value,
+    ) -> crate::Result<Value> {
+        let dims = x.dims().to_vec();
+        let (patches, width) = (dims[0], dims[1]);
+        let all = layer.query_key_value.export(graph, x)?;
+        let mut split = |k: usize| {
+            let part = graph.narrow(&all, 1, k * width, width)?;
+            let heads = graph.reshape(&part, &[patches, self.heads, width / self.heads])?;
+            graph.permute(&heads, &[1, 0, 2])
+        };
+        let (query, key, value) = (split(0)?, split(1)?, split(2)?);
+        let attended = onnx::attention(graph, &query, &key, &value)?;
+        let together = graph.permute(&attended, &[1, 0, 2])?;
+        let together = graph.reshape(&together, &dims)?;
+        layer.project.export(graph, &together)
+    }
+}
+
 impl Network for PatchTst {
     fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let windows = unfold(x, self.unfold)?;
@@ -187,5 +213,33 @@ impl Network for PatchTst {
             x = (x + dropout(&inner, self.dropout, mode)?)?;
         }
         self.head.forward_flat(&self.norm.forward(&x)?)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
+        let windows = onnx::unfold(graph, x, self.unfold)?;
+        let outputs = windows.dims().first().copied().unwrap_or(0);
+        let patches: Vec<Value> = (0..outputs)
+            .step_by(self.stride)
+            .map(|at| graph.narrow(&windows, 0, at, 1))
+            .collect::<crate::Result<_>>()?;
+        let windows = graph.concat(&patches, 0)?;
+        let position = graph.weight(&self.position)?;
+        let embedded = self.embed.export(graph, &windows)?;
+        let dims = embedded.dims().to_vec();
+        let mut x = graph.apply("Add", &[&embedded], &[&position], vec![], &dims);
+        for layer in &self.layers {
+            let normal = layer.norms[0].export(graph, &x)?;
+            let attended = self.export_attention(graph, layer, &normal)?;
+            x = graph.add(&x, &attended);
+            let normal = layer.norms[1].export(graph, &x)?;
+            let inner = layer.expand.export(graph, &normal)?;
+            let inner = graph.map(&inner, Map::Relu);
+            let inner = layer.contract.export(graph, &inner)?;
+            x = graph.add(&x, &inner);
+        }
+        let x = self.norm.export(graph, &x)?;
+        let x = graph.flatten(&x)?;
+        self.head.export(graph, &x)
     }
 }

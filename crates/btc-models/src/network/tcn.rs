@@ -7,6 +7,8 @@ use super::{Hyperparameters, NetworkSpec, dropout_rate, size};
 use crate::nn::layers::{Activation, Convolution, Linear, Mode, Unfold, dropout};
 use crate::nn::network::{InputShape, Network};
 use crate::nn::parameters::Parameters;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// Residual blocks of two causal convolutions with doubling dilation, dense layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,5 +124,27 @@ impl Network for Tcn {
         }
         let last = x.narrow(1, x.dim(1)? - 1, 1)?.squeeze(1)?;
         self.head.forward(&last.contiguous()?)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export(&self, graph: &mut Graph, x: &Value) -> crate::Result<Value> {
+        let mut x = x.clone();
+        for block in &self.blocks {
+            let mut y = x.clone();
+            for convolution in &block.convolutions {
+                y = convolution.export(graph, &y)?;
+                y = self.activation.export(graph, &y);
+            }
+            let residual = match &block.residual {
+                Some(linear) => linear.export(graph, &x)?,
+                None => x,
+            };
+            let sum = graph.add(&residual, &y);
+            x = self.activation.export(graph, &sum);
+        }
+        let steps = x.dims().first().copied().unwrap_or(1);
+        let last = graph.narrow(&x, 0, steps - 1, 1)?;
+        let last = graph.flatten(&last)?;
+        self.head.export(graph, &last)
     }
 }

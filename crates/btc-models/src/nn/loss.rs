@@ -218,19 +218,38 @@ impl Loss {
     /// The point forecast in one window's outputs.
     pub(crate) fn point(&self, outputs: &[f32]) -> f64 {
         match self {
-            Self::Pinball { quantiles } => {
-                let distance = |at: &usize| (quantiles[*at] - 0.5).abs();
-                let nearest =
-                    (0..quantiles.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)));
-                f64::from(outputs[nearest.unwrap_or(0)])
-            }
             Self::Custom(custom) => {
                 let spec = custom.get(&LOSSES);
                 spec.map_or(f64::NAN, |spec| spec.point(outputs))
             }
-            _ => f64::from(outputs[0]),
+            own => f64::from(outputs[own.point_output()]),
         }
     }
+
+    /// Which of one window's outputs is the point forecast of one of the crate's own losses.
+    pub(crate) fn point_output(&self) -> usize {
+        match self {
+            Self::Pinball { quantiles } => {
+                let distance = |at: &usize| (quantiles[*at] - 0.5).abs();
+                let nearest =
+                    (0..quantiles.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)));
+                nearest.unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+
+    /// The levels of [`Loss::GaussianNll`], with the quantiles of the standard normal distribution.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn gaussian_quantiles() -> impl Iterator<Item = (f64, f64)> {
+        GAUSSIAN_LEVELS
+            .into_iter()
+            .map(|level| (level, normal_quantile(level)))
+    }
+
+    /// Bounds of the logarithm of the variance of [`Loss::GaussianNll`].
+    #[cfg(feature = "onnx")]
+    pub(crate) const LOG_VARIANCE: (f64, f64) = LOG_VARIANCE;
 
     /// The quantiles of the target, as levels and values, that the loss trains one window's
     /// outputs to be or that follow from them; none if it trains a point alone.

@@ -29,4 +29,22 @@ pub trait Network: Debug + Send + Sync {
     ///
     /// The windows are not of the shape that the network was built for.
     fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor>;
+
+    /// Writes the network as it is applied into a graph of ONNX: `x` is (batch, timesteps,
+    /// features), and what it returns (batch, outputs).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotExportable`](crate::Error::NotExportable) unless the network says how.
+    #[cfg(feature = "onnx")]
+    fn export(
+        &self,
+        graph: &mut crate::onnx::Graph,
+        x: &crate::onnx::Value,
+    ) -> crate::Result<crate::onnx::Value> {
+        let _ = (graph, x);
+        Err(crate::Error::NotExportable {
+            reason: "its network does not implement `Network::export`".to_owned(),
+        })
+    }
 }

@@ -154,6 +154,17 @@ impl Scaler {
         }
     }
 
+    /// Offset and scale of one of the crate's own.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn linear(&self) -> Result<(f64, f64)> {
+        match self {
+            Self::Linear { offset, scale } => Ok((*offset, *scale)),
+            Self::Custom { scaler, .. } => Err(crate::Error::NotExportable {
+                reason: format!("its scaler {:?} is the program's own", scaler.name()),
+            }),
+        }
+    }
+
     /// Fits to the finite values; a column without spread is only moved.
     pub(crate) fn fit(kind: &ScalerKind, values: &[f64]) -> Self {
         let mut finite: Vec<f64> = values.iter().copied().filter(|x| x.is_finite()).collect();

@@ -218,6 +218,12 @@ impl TargetScaler {
         })
     }
 
+    /// How the target is scaled.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn scaler(&self) -> &Scaler {
+        &self.scaler
+    }
+
     /// Checks that it is one that [`fit`](Self::fit) can have made.
     ///
     /// # Errors

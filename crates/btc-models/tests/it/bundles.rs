@@ -38,7 +38,7 @@ fn every_model_comes_back_as_it_was() {
         // Writing again replaces, and nothing else is left in the directory.
         forecaster.save(&at).unwrap();
         assert_eq!(validate_bundle(&at).unwrap(), info);
-        assert_eq!(fs::read_dir(&at).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(&at).unwrap().count(), 3);
     }
     assert_eq!(
         fs::read_dir(dir.path()).unwrap().count(),
@@ -71,6 +71,13 @@ fn a_damaged_bundle_is_an_error() {
         check("is not the file that");
     }
     fs::write(&weights, &bytes).unwrap();
+    let graph = at.join("model.onnx");
+    let written = fs::read(&graph).unwrap();
+    fs::write(&graph, &written[1..]).unwrap();
+    check("the hash of its content differs");
+    fs::remove_file(&graph).unwrap();
+    assert!(matches!(validate_bundle(&at), Err(Error::Io { .. })));
+    fs::write(&graph, written).unwrap();
     fs::write(
         &manifest,
         text.replacen("\"timesteps\": 10", "\"timesteps\": 11", 1),

@@ -23,6 +23,7 @@ mod judging;
 #[cfg(feature = "nn")]
 mod networks;
 #[cfg(feature = "nn")]
+mod onnx;
 mod own_network;
 #[cfg(feature = "nn")]
 mod own_parts;

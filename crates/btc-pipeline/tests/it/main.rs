@@ -8,6 +8,7 @@ mod frequency;
 mod interrupt;
 mod leaks;
 mod martingale;
+mod python;
 mod workflow;
 
 use std::num::NonZeroUsize;

@@ -149,13 +149,13 @@ fn mlflow_reads_our_model_file() {
     let model = ModelFile::new("model", 1_700_000_000_123)
         .with_run("0123456789abcdef0123456789abcdef")
         .with_btc_flavor(1, "weights.safetensors", "forecaster.json")
-        .with_signature(Signature {
-            inputs: vec![
+        .with_signature(Signature::of_columns(
+            vec![
                 Column::new("close", DataType::Double),
                 Column::new("n", DataType::Long),
             ],
-            outputs: vec![Column::new("forecast", DataType::Double)],
-        });
+            vec![Column::new("forecast", DataType::Double)],
+        ));
     model.write(folder.path()).unwrap();
     let script = "
 import sys, mlflow

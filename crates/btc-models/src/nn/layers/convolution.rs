@@ -37,6 +37,12 @@ impl Convolution {
         })
     }
 
+    /// The windows that it looks at, and the map of each.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn parts(&self) -> (Unfold, &Linear) {
+        (self.unfold, &self.linear)
+    }
+
     /// (batch, steps, channels) into (batch, outputs of the unfolding, filters).
     ///
     /// # Errors

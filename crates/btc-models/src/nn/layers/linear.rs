@@ -48,6 +48,13 @@ impl Linear {
         })
     }
 
+    /// Weight (outputs, inputs) and bias.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn weights(&self) -> Result<(Tensor, &Tensor)> {
+        let weight = self.weight.reshape((self.outputs, self.inputs))?;
+        Ok((weight, &self.bias))
+    }
+
     /// (.., inputs) into (.., outputs).
     ///
     /// # Errors

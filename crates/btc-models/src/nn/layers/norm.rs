@@ -24,6 +24,12 @@ impl LayerNorm {
         })
     }
 
+    /// Weight and bias.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn weights(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
+    }
+
     /// The same shape, with mean 0 and variance 1 before the weights.
     ///
     /// # Errors

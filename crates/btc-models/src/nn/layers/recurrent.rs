@@ -16,6 +16,22 @@ enum Cell {
     Gru(Pool<GruBuffers>),
 }
 
+/// What a recurrent layer consists of; see [`Recurrent::unpacked`].
+#[cfg(feature = "onnx")]
+#[derive(Debug)]
+pub(crate) struct RecurrentWeights {
+    pub(crate) lstm: bool,
+    pub(crate) relu: bool,
+    pub(crate) inputs: usize,
+    pub(crate) hidden: usize,
+    /// (gates * hidden, inputs).
+    pub(crate) input: Vec<f32>,
+    pub(crate) input_bias: Vec<f32>,
+    /// (gates * hidden, hidden).
+    pub(crate) recurrent: Vec<f32>,
+    pub(crate) recurrent_bias: Vec<f32>,
+}
+
 /// A recurrent layer over (batch, steps, inputs).
 #[derive(Debug)]
 pub struct Recurrent {
@@ -89,6 +105,37 @@ impl Recurrent {
             inputs,
             hidden,
             relu,
+        })
+    }
+
+    /// The weights one by one, with PyTorch's order of gates.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn unpacked(&self) -> Result<RecurrentWeights> {
+        let &Self {
+            inputs,
+            hidden,
+            relu,
+            ..
+        } = self;
+        let lstm = matches!(self.cell, Cell::Lstm(_));
+        let gates = if lstm { 4 * hidden } else { 3 * hidden };
+        let input = self.weights.narrow(0, 0, gates * inputs)?;
+        let input = input.reshape((inputs, gates))?.t()?.flatten_all()?;
+        let all: Vec<f32> = self.weights.to_vec1()?;
+        let (input_bias, rest) = all[gates * inputs..].split_at(gates);
+        let (recurrent, bias) = rest.split_at(gates * hidden);
+        Ok(RecurrentWeights {
+            lstm,
+            relu,
+            inputs,
+            hidden,
+            input: input.to_vec1()?,
+            input_bias: input_bias.to_vec(),
+            recurrent: recurrent.to_vec(),
+            recurrent_bias: match lstm {
+                true => vec![0.0; gates],
+                false => bias.to_vec(),
+            },
         })
     }
 
