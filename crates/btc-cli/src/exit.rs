@@ -138,6 +138,7 @@ fn models(error: &btc_models::Error) -> Option<u8> {
         | Error::NameTaken { .. }
         | Error::CustomSettings { .. }
         | Error::NotRegistered { .. }
+        | Error::NotExportable { .. }
         | Error::UnknownName { .. } => Some(USAGE),
         Error::InPanel { source, .. } => models(source),
         Error::Stopped { .. } => Some(INTERRUPTED),

@@ -149,6 +149,10 @@ impl FeatureView {
     }
 
     /// The longest window of its aggregates in nanoseconds, if it has any.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(dead_code, reason = "the online store alone asks for it")
+    )]
     pub(crate) fn longest_window(&self) -> Option<i64> {
         self.aggregates()
             .map(|(_, aggregate)| aggregate.nanos())

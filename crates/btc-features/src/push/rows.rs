@@ -25,6 +25,10 @@ const PLACE: &str = "the pushed rows";
 
 /// Rows that fit a view.
 #[derive(Debug)]
+#[cfg_attr(
+    not(feature = "sqlite"),
+    expect(dead_code, reason = "the online store alone asks for it")
+)]
 pub(crate) struct PushedRows {
     /// As the files of the source have them.
     pub(crate) stored: RecordBatch,
