@@ -21,8 +21,10 @@ pub use memory::MemoryStore;
 pub(crate) use page::*;
 #[cfg(feature = "rest")]
 pub use rest::{RestArtifacts, RestConfig, RestStore};
+#[cfg(feature = "sqlite")]
+pub(crate) use source::with_parents;
 pub(crate) use source::{
-    InUse, PROMPT_TAG, Sources, Which, is_prompt, location_of, place, resolve, with_parents,
+    InUse, PROMPT_TAG, Sources, Which, is_prompt, location_of, place, resolve,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Durability, SqliteStore};
