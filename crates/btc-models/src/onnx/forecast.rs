@@ -21,9 +21,7 @@ pub(super) struct Origin {
 impl Origin {
     /// Of the raw rows (batch, rows, features), whose target is the feature `at`.
     pub(super) fn new(graph: &mut Graph, rows: &str, at: usize) -> Self {
-        let column = graph.range(rows, 2, at as i64, at as i64 + 1);
-        let axis = graph.list(&[2]);
-        let column = graph.node("Squeeze", &[&column, &axis], vec![]);
+        let column = graph.column(rows, at);
         let last = graph.range(&column, 1, -1, i64::MAX);
         let least = graph.node(
             "ReduceMin",

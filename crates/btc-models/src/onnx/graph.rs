@@ -163,7 +163,7 @@ impl Graph {
         });
     }
 
-    /// An operator with several outputs, of which the last ones are given names.
+    /// An operator by its name, with the names of its outputs.
     pub(super) fn outputs(
         &mut self,
         op_type: &str,
@@ -209,6 +209,22 @@ impl Graph {
     pub(super) fn range(&mut self, x: &str, axis: i64, start: i64, end: i64) -> String {
         let [start, end, axis] = [start, end, axis].map(|at| self.list(&[at]));
         self.node("Slice", &[x, &start, &end, &axis], vec![])
+    }
+
+    /// The column `at` of rows (batch, rows, columns): (batch, rows).
+    pub(super) fn column(&mut self, rows: &str, at: usize) -> String {
+        let column = self.range(rows, 2, at as i64, at as i64 + 1);
+        let axis = self.list(&[2]);
+        self.node("Squeeze", &[&column, &axis], vec![])
+    }
+
+    /// The first of what stands along the first axis, and its shape.
+    pub(super) fn first(&mut self, x: &str) -> (String, String) {
+        let first = self.range(x, 0, 0, 1);
+        let axis = self.list(&[0]);
+        let first = self.node("Squeeze", &[&first, &axis], vec![]);
+        let shape = self.node("Shape", &[&first], vec![]);
+        (first, shape)
     }
 
     /// The weights of a network.

@@ -30,9 +30,7 @@ pub(super) fn window(
     let nan = graph.f64(f64::NAN);
     let mut columns = Vec::new();
     for (at, feature) in preprocessor.features.iter().enumerate() {
-        let column = graph.range(&filled, 2, at as i64, at as i64 + 1);
-        let axis = graph.list(&[2]);
-        let column = graph.node("Squeeze", &[&column, &axis], vec![]);
+        let column = graph.column(&filled, at);
         let column = transformed(graph, &column, &feature.transform, timesteps, &nan)?;
         let (offset, scale) = feature.scaler.linear()?;
         let (offset, scale) = (graph.f64(offset), graph.f64(scale));
@@ -41,6 +39,7 @@ pub(super) fn window(
         let finite = is_finite(graph, &scaled);
         let fill = graph.f64(feature.fill);
         let whole = graph.node("Where", &[&finite, &scaled, &fill], vec![]);
+        let axis = graph.list(&[2]);
         columns.push(graph.node("Unsqueeze", &[&whole, &axis], vec![]));
     }
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
@@ -90,10 +89,7 @@ fn forward_fill(graph: &mut Graph, rows: &str, limit: usize) -> String {
         vec![Attribute::Ints("perm", vec![1, 0, 2])],
     );
     // States of the size of a row: no value yet, so that the first rows stay missing.
-    let first = graph.range(&by_row, 0, 0, 1);
-    let axis = graph.list(&[0]);
-    let first = graph.node("Squeeze", &[&first, &axis], vec![]);
-    let shape = graph.node("Shape", &[&first], vec![]);
+    let (_, shape) = graph.first(&by_row);
     let (nan, zero) = (graph.f64(f64::NAN), graph.f64(0.0));
     let last = graph.node("Expand", &[&nan, &shape], vec![]);
     let age = graph.node("Expand", &[&zero, &shape], vec![]);
@@ -220,10 +216,7 @@ pub(super) fn running_variance(graph: &mut Graph, column: &str, name: &str) -> S
         &[column],
         vec![Attribute::Ints("perm", vec![1, 0])],
     );
-    let axis = graph.list(&[0]);
-    let first = graph.range(&by_row, 0, 0, 1);
-    let first = graph.node("Squeeze", &[&first, &axis], vec![]);
-    let shape = graph.node("Shape", &[&first], vec![]);
+    let (first, shape) = graph.first(&by_row);
     let zero = graph.f64(0.0);
     let zeros = graph.node("Expand", &[&zero, &shape], vec![]);
     let body = body.finish("running_variance");

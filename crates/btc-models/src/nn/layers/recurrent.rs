@@ -16,6 +16,16 @@ enum Cell {
     Gru(Pool<GruBuffers>),
 }
 
+impl Cell {
+    /// The number of its gates, each of which has the layer's width.
+    fn gates(&self) -> usize {
+        match self {
+            Self::Lstm(_) => 4,
+            Self::Gru(_) => 3,
+        }
+    }
+}
+
 /// What a recurrent layer consists of; see [`Recurrent::unpacked`].
 #[cfg(feature = "onnx")]
 #[derive(Debug)]
@@ -55,25 +65,8 @@ impl Recurrent {
         hidden: usize,
         activation: Activation,
     ) -> Result<Self> {
-        let init = Init::fan_in(hidden);
-        let weights = parameters.packed(
-            name,
-            &[
-                Part::transposed(format!("{name}.weight_ih_l0"), [4 * hidden, inputs], init),
-                Part::new(format!("{name}.bias_ih_l0"), &[4 * hidden], init),
-                Part::new(format!("{name}.weight_hh_l0"), &[4 * hidden, hidden], init),
-            ],
-        )?;
-        // Two biases that are always added are one; PyTorch wants both to be there.
-        parameters.zeros(format!("{name}.bias_hh_l0"), &[4 * hidden])?;
-        let relu = activation == Activation::Relu;
-        Ok(Self {
-            cell: Cell::Lstm(Pool::default()),
-            weights,
-            inputs,
-            hidden,
-            relu,
-        })
+        let cell = Cell::Lstm(Pool::default());
+        Self::new(cell, parameters, name, inputs, hidden, activation)
     }
 
     /// A gated recurrent unit (Cho et al. 2014) with PyTorch's gates and weights.
@@ -88,23 +81,41 @@ impl Recurrent {
         hidden: usize,
         activation: Activation,
     ) -> Result<Self> {
+        let cell = Cell::Gru(Pool::default());
+        Self::new(cell, parameters, name, inputs, hidden, activation)
+    }
+
+    fn new(
+        cell: Cell,
+        parameters: &mut Parameters,
+        name: &str,
+        inputs: usize,
+        hidden: usize,
+        activation: Activation,
+    ) -> Result<Self> {
+        let gates = cell.gates() * hidden;
         let init = Init::fan_in(hidden);
-        let weights = parameters.packed(
-            name,
-            &[
-                Part::transposed(format!("{name}.weight_ih_l0"), [3 * hidden, inputs], init),
-                Part::new(format!("{name}.bias_ih_l0"), &[3 * hidden], init),
-                Part::new(format!("{name}.weight_hh_l0"), &[3 * hidden, hidden], init),
-                Part::new(format!("{name}.bias_hh_l0"), &[3 * hidden], init),
-            ],
-        )?;
-        let relu = activation == Activation::Relu;
+        let mut parts = vec![
+            Part::transposed(format!("{name}.weight_ih_l0"), [gates, inputs], init),
+            Part::new(format!("{name}.bias_ih_l0"), &[gates], init),
+            Part::new(format!("{name}.weight_hh_l0"), &[gates, hidden], init),
+        ];
+        let second_bias = format!("{name}.bias_hh_l0");
+        let is_lstm = matches!(cell, Cell::Lstm(_));
+        if !is_lstm {
+            parts.push(Part::new(second_bias.clone(), &[gates], init));
+        }
+        let weights = parameters.packed(name, &parts)?;
+        if is_lstm {
+            // Two biases that are always added are one; PyTorch wants both to be there.
+            parameters.zeros(second_bias, &[gates])?;
+        }
         Ok(Self {
-            cell: Cell::Gru(Pool::default()),
+            cell,
             weights,
             inputs,
             hidden,
-            relu,
+            relu: activation == Activation::Relu,
         })
     }
 
@@ -118,7 +129,7 @@ impl Recurrent {
             ..
         } = self;
         let lstm = matches!(self.cell, Cell::Lstm(_));
-        let gates = if lstm { 4 * hidden } else { 3 * hidden };
+        let gates = self.cell.gates() * hidden;
         let input = self.weights.narrow(0, 0, gates * inputs)?;
         let input = input.reshape((inputs, gates))?.t()?.flatten_all()?;
         let all: Vec<f32> = self.weights.to_vec1()?;
@@ -177,10 +188,7 @@ impl Recurrent {
     pub(super) fn composed(&self, x: &Tensor, output: Output) -> Result<Tensor> {
         let (batch, steps, inputs) = x.dims3()?;
         let n = self.hidden;
-        let gates = match self.cell {
-            Cell::Lstm(_) => 4 * n,
-            Cell::Gru(_) => 3 * n,
-        };
+        let gates = self.cell.gates() * n;
         let weights = self.weights.to_dtype(x.dtype())?;
         let of_inputs = weights
             .narrow(0, 0, gates * (inputs + 1))?
